@@ -1,0 +1,65 @@
+# Windmail's commands; `make` alone lists them. Each one does the set-up that it needs.
+
+PYTHON ?= $(firstword $(foreach p,python3 python3.14 python3.13 python3.12 python3.11,$(shell $(p) -c 'import sys; sys.version_info >= (3, 11) and print("$(p)")' 2>/dev/null)) python3)
+BIN := .venv/bin
+# Stamps: files that are newer than what was installed, so that a second run costs nothing.
+RUNTIME := .venv/runtime.stamp
+DEV := .venv/dev.stamp
+EXPORT_USER ?= windmail
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup run test check format lock clean export-supervisor export-systemd
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(DEV) ## make .venv and install everything that is pinned in requirements*.txt
+
+run: $(RUNTIME) ## start the whole system in the foreground; Ctrl-C stops it
+	@$(BIN)/python -m dev.run
+
+test: $(DEV) ## run all tests; installs RabbitMQ, Chromium and openssl where missing
+	@$(BIN)/python -m dev.packages rabbitmq chromium openssl
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(DEV) ## ruff, mypy --strict, and the test that holds the layering
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy --strict
+	@$(BIN)/python -m pytest -q tests/unit/test_layering.py
+
+format: $(DEV) ## let ruff format and repair the code
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+# uv ignores pip's settings, so the hashes are those of the public registry.
+COMPILE = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+	--no-config --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
+
+lock: $(DEV) ## pin the newest allowed versions, with hashes, in requirements*.txt
+	@$(COMPILE) requirements.in -o requirements.txt
+	@$(COMPILE) -c requirements.txt requirements-dev.in -o requirements-dev.txt
+
+# One process of each kind, but no mailbox, which is for development. The files can hold
+# passwords (from .env), so only the owner may read them.
+EXPORT = umask 077 && $(BIN)/honcho export --app windmail --user $(EXPORT_USER) --port 8888 \
+	--concurrency mailbox=0
+
+export-supervisor: $(RUNTIME) ## write a supervisor configuration to var/export/supervisor
+	@$(EXPORT) --template-dir deploy/supervisor supervisord var/export/supervisor
+
+export-systemd: $(RUNTIME) ## write systemd units to var/export/systemd
+	@$(EXPORT) --template-dir deploy/systemd systemd var/export/systemd
+
+clean: ## remove .venv and caches; var/ (mails, queues) stays
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
+
+$(RUNTIME): requirements.txt dev/venv.py
+	@$(PYTHON) dev/venv.py requirements.txt
+	@touch $@
+
+$(DEV): requirements-dev.txt $(RUNTIME)
+	@$(PYTHON) dev/venv.py requirements-dev.txt
+	@touch $@

@@ -1,0 +1,44 @@
+"""The route table: which handler answers which path, and what each is given."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from tornado.web import Application, RequestHandler, url
+
+from handlers.base import NotFoundHandler
+from handlers.celery import CeleryHandler, TaskHandler
+from handlers.health import HealthHandler, ReadyHandler
+from handlers.results import EventsHandler, ResultHandler
+from handlers.services import Services
+
+logger = logging.getLogger("windmail.access")
+
+TASK_ID = r"([0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})"
+
+
+def make_application(services: Services) -> Application:
+    """Return the web application."""
+    given: dict[str, Any] = {"services": services}
+    return Application(
+        [
+            url(r"/celery/?", CeleryHandler, given),
+            url(rf"/celery/{TASK_ID}", ResultHandler, given),
+            url(rf"/celery/{TASK_ID}/events", EventsHandler, given),
+            url(r"/celery/([^/]+)", TaskHandler, given),
+            url(r"/healthz", HealthHandler, given),
+            url(r"/readyz", ReadyHandler, given),
+        ],
+        default_handler_class=NotFoundHandler,
+        default_handler_args=given,
+        log_function=log_request,
+    )
+
+
+def log_request(handler: RequestHandler) -> None:
+    """Log a request's outcome in a line, without its query: that may hold a mail."""
+    request, status = handler.request, handler.get_status()
+    level = logging.ERROR if status >= 500 else logging.INFO
+    milliseconds = 1000 * request.request_time()
+    logger.log(level, "%d %s %s %.1f ms", status, request.method, request.path, milliseconds)

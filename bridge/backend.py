@@ -1,0 +1,120 @@
+"""Celery's result backend on a RabbitMQ stream (``result_backend = "stream://NAME"``).
+
+Every state change of every task is one message of one durable stream, so any process can
+read any result, as often as it likes, for as long as the stream keeps it. ``rpc://``,
+whose class this builds on, gives a result once and to one process only. Chords are not
+supported, as with ``rpc://``.
+"""
+
+from __future__ import annotations
+
+import time
+from queue import Empty
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from celery.backends.rpc import RPCBackend
+
+from bridge.records import Record
+from bridge.stream_consumer import StreamResultConsumer
+from bridge.topology import ResultStream
+
+E_NO_CHORD_SUPPORT = (
+    "the stream result backend does not support chords (a group chained with a task is one)"
+)
+
+
+class StreamBackend(RPCBackend):
+    """Writes states to the stream (in workers) and reads them (anywhere).
+
+    Success of a write promises that the broker has confirmed it. A broker that is away is
+    waited for: the message of a task that has ended is better held than run again.
+    """
+
+    ResultConsumer = StreamResultConsumer
+    persistent = True  # Celery asks this before it trusts a stored SUCCESS after a redelivery
+    retry_policy = {  # noqa: RUF012 - the base class's attribute, never changed
+        "max_retries": None,
+        "interval_start": 0,
+        "interval_step": 0.5,
+        "interval_max": 2,
+    }
+
+    def __init__(self, app: Any, url: str | None = None, **options: Any) -> None:
+        parts = urlsplit(url or "stream://")
+        arguments = {name: int(value) for name, value in parse_qsl(parts.query)}
+        self.stream = ResultStream(name=parts.netloc or ResultStream().name, **arguments)
+        super().__init__(app, url=url, **options)
+
+    def as_uri(self, include_password: bool = False) -> str:
+        return f"stream://{self.stream.name}"
+
+    def ensure_chords_allowed(self) -> None:
+        raise NotImplementedError(E_NO_CHORD_SUPPORT)
+
+    # -- writing
+
+    def on_task_call(self, producer: Any, task_id: str) -> None:
+        """Do nothing: there is no reply queue to declare."""
+
+    def destination_for(self, task_id: str, request: Any) -> tuple[str, str]:
+        return self.stream.name, task_id
+
+    def store_result(
+        self,
+        task_id: str,
+        result: Any,
+        state: str,
+        traceback: Any = None,
+        request: Any = None,
+        **_options: Any,
+    ) -> Any:
+        """Append a state change to the stream and wait for the broker's confirm."""
+        with self.app.amqp.producer_pool.acquire(block=True) as producer:
+            producer.publish(
+                self._to_result(task_id, state, result, traceback, request),
+                exchange="",
+                routing_key=self.stream.name,
+                correlation_id=task_id,
+                serializer=self.serializer,
+                timestamp=int(time.time()),
+                delivery_mode=2,
+                declare=[self.stream.queue()],
+                retry=True,
+                retry_policy=self.retry_policy,
+            )
+        return result
+
+    def _to_result(
+        self, task_id: str, state: str, result: Any, traceback: Any, request: Any
+    ) -> dict[str, Any]:
+        meta: dict[str, Any] = super()._to_result(task_id, state, result, traceback, request)
+        meta["date"] = self.app.now().isoformat()  # date_done is set for final states only
+        meta["worker"] = getattr(request, "hostname", None)
+        meta["retries"] = getattr(request, "retries", None) or 0
+        return meta
+
+    # -- reading
+
+    def get_task_meta(self, task_id: str, backlog_limit: int | None = None) -> dict[str, Any]:
+        """Return a task's newest state; ``PENDING`` for a task that has none."""
+        record = self.result_consumer.newest(task_id)
+        if record is None:
+            return {"status": "PENDING", "result": None}
+        return self.meta_from_record(record)
+
+    poll = get_task_meta
+
+    def meta_from_record(self, record: Record) -> dict[str, Any]:
+        """Decode a record; exceptions become exceptions again."""
+        meta: dict[str, Any] = self.meta_from_decoded(record.decode(self.accept))
+        return meta
+
+    def _maybe_resolve_from_buffer(self, result: Any) -> None:
+        record = self.result_consumer.known(result.id)
+        if record is None:
+            raise Empty
+        meta = self.meta_from_record(record)
+        if meta["status"] not in self.READY_STATES:
+            raise Empty
+        result._maybe_set_cache(meta)

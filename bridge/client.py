@@ -1,0 +1,237 @@
+"""The bridge: calling Celery tasks from an event loop, and reading their results."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import kombu
+from celery import Celery, Task
+
+from bridge import topology
+from bridge.connection import Link
+from bridge.errors import BridgeError
+from bridge.ids import new_task_id
+from bridge.message import Message
+from bridge.options import normalise
+from bridge.publisher import Publisher
+from bridge.recorder import Recorder
+from bridge.records import TaskState
+from bridge.results import Results
+
+logger = logging.getLogger(__name__)
+
+
+class Bridge:
+    """The non-blocking road between an event loop and a Celery app over RabbitMQ.
+
+    Two connections: one publishes, one reads results, since an alarm of the broker blocks
+    publishing connections only. Use it as ``async with Bridge(app) as bridge``, or call
+    :meth:`start` and :meth:`close`. The app's result backend must be ``stream://``.
+
+    Args:
+        publish_timeout_s: how long a call may wait for the broker's confirm.
+        replay_s: how much of the results' stream is read at the start; older results are
+            looked up when somebody asks.
+        cache_bytes: memory for results.
+    """
+
+    def __init__(
+        self,
+        app: Celery,
+        *,
+        publish_timeout_s: float = 4.0,
+        replay_s: float = 3600.0,
+        cache_bytes: int = 64 * 2**20,
+    ) -> None:
+        self.app = app
+        self._publish_timeout_s = publish_timeout_s
+        self._publisher = Publisher()
+        self.results = Results(
+            app, app.backend.stream.name, cache_bytes=cache_bytes, replay_s=replay_s
+        )
+        urls = str(app.conf.broker_url).split(";")
+        self.publishing = Link(
+            "publisher", urls, setup=self._set_up_publisher, on_lost=self._publisher.on_lost
+        )
+        follower = self.results.follower
+        self.reading = Link("results", urls, setup=self._set_up_reader, on_lost=follower.on_lost)
+        self._publisher.link = self.publishing
+        follower.link = self.reading
+
+    # -- life
+
+    def start(self) -> None:
+        """Begin to connect both connections; returns at once. Needs a running loop."""
+        self.publishing.start()
+        self.reading.start()
+
+    async def ready(self, timeout_s: float | None = None) -> None:
+        """Wait until both connections are open and the past results are read.
+
+        Raises:
+            TimeoutError: not within ``timeout_s``.
+        """
+        async with asyncio.timeout(timeout_s):
+            await self.publishing.wait_open()
+            await self.reading.wait_open()
+            await self.results.follower.caught_up.wait()
+
+    def problems(self) -> dict[str, str]:
+        """Say what keeps the bridge from working, by connection; empty when all is well."""
+        found = {}
+        for link in (self.publishing, self.reading):
+            if not link.is_open or link.is_blocked:
+                found[link.name] = link.problem or str(link.state)
+        if not found and not self.results.follower.caught_up.is_set():
+            found[self.reading.name] = "reading past results"
+        return found
+
+    async def close(self) -> None:
+        """Close both connections. Calls that still wait for a confirm fail."""
+        await asyncio.gather(self.publishing.close(), self.reading.close())
+
+    async def __aenter__(self) -> Self:
+        self.start()
+        await self.ready(30)
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    # -- calling
+
+    async def apply_async(
+        self,
+        task: Task,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        *,
+        task_id: str | None = None,
+        **options: Any,
+    ) -> TaskResult:
+        """Send a task and return when the broker has confirmed it; see ``Task.apply_async``.
+
+        Raises:
+            InvalidOption: an option cannot be used; nothing was sent.
+            NotConnected, Blocked: nothing was sent.
+            PublishTimeout: sent, but whether it arrived is unknown (``error.task_id``).
+            PublishRejected, Unroutable: the broker did not take it.
+            TypeError: the arguments do not fit the task.
+        """
+        task_id = task_id or new_task_id()
+        recorder = Recorder()
+        task.apply_async(
+            tuple(args),
+            dict(kwargs or {}),
+            task_id=task_id,
+            producer=recorder,
+            add_to_parent=False,
+            **normalise(self.app, options),
+        )
+        message, *events = recorder.messages
+        await self._publish(message, task_id)
+        for event in events:  # what Flower shows is worth no waiting
+            self._publisher.publish_nowait(event)
+        return TaskResult(self, task_id)
+
+    async def revoke(self, task_id: str, *, terminate: bool = False) -> None:
+        """Tell all workers to drop a task; ``terminate`` also kills the process that runs it.
+
+        Success promises that the broker has the command; a worker that is not running now
+        never sees it.
+
+        Raises:
+            BridgeError: the command could not be sent.
+        """
+        recorder = Recorder()
+        arguments = {"task_id": task_id, "terminate": terminate, "signal": "SIGTERM"}
+        # The channel is asked for only where a reply is expected.
+        self.app.control.mailbox._publish("revoke", arguments, producer=recorder, channel=object())
+        await self._publish(recorder.messages[0], task_id)
+
+    def result(self, task_id: str) -> TaskResult:
+        """Return a handle for a task by its id, whoever called it."""
+        return TaskResult(self, task_id)
+
+    # -- inside
+
+    async def _publish(self, message: Message, task_id: str) -> None:
+        try:
+            await self._publisher.publish(message, timeout_s=self._publish_timeout_s)
+        except BridgeError as exc:
+            exc.task_id = task_id
+            raise
+
+    async def _set_up_publisher(self, channel: Any) -> None:
+        await self._declare(topology.declare)
+        await self._publisher.setup(channel)
+
+    async def _set_up_reader(self, channel: Any) -> None:
+        await self._declare(topology.declare_results)
+        await self.results.follower.setup(channel)
+
+    async def _declare(self, declare: Callable[[Celery, kombu.Connection], None]) -> None:
+        def connect_and_declare() -> None:
+            with self.app.connection_for_write() as connection:
+                declare(self.app, connection)
+
+        await asyncio.to_thread(connect_and_declare)
+
+
+class TaskResult:
+    """One task, as the event loop sees it."""
+
+    def __init__(self, bridge: Bridge, task_id: str) -> None:
+        self.id = task_id
+        self._bridge = bridge
+
+    async def state(self) -> TaskState:
+        """Return the newest state.
+
+        Raises:
+            NotConnected: the results cannot be read now.
+        """
+        return await self._bridge.results.state(self.id)
+
+    async def wait(self, timeout: float | None = None) -> TaskState:  # noqa: ASYNC109 - Celery's name
+        """Return the final state, or the newest one after ``timeout`` seconds.
+
+        Raises:
+            NotConnected: the results cannot be read now.
+        """
+        return await self._bridge.results.wait(self.id, timeout)
+
+    async def get(self, timeout: float | None = None, *, propagate: bool = True) -> Any:  # noqa: ASYNC109 - Celery's name
+        """Return the task's value; its exception is raised, or returned for ``propagate=False``.
+
+        Raises:
+            TimeoutError: not ready within ``timeout`` seconds.
+            NotConnected: the results cannot be read now.
+        """
+        state = await self.wait(timeout)
+        if not state.ready:
+            raise TimeoutError(f"task {self.id} is {state.state}")
+        if propagate and isinstance(state.result, BaseException):
+            raise state.result
+        return state.result
+
+    async def events(self, after: int = -1) -> AsyncGenerator[TaskState, None]:
+        """Yield each state change, history first; ends after the final one.
+
+        ``after`` is the offset of the last state seen already. Raises as :meth:`wait`.
+        """
+        async for state in self._bridge.results.events(self.id, after):
+            yield state
+
+    async def revoke(self, *, terminate: bool = False) -> None:
+        """Revoke the task; see :meth:`Bridge.revoke`."""
+        await self._bridge.revoke(self.id, terminate=terminate)

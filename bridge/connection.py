@@ -1,0 +1,233 @@
+"""One AMQP connection on the event loop that is opened again for as long as it is wanted.
+
+The only module that imports a pika adapter. Life cycle: ``connecting`` (socket, handshake,
+channel, set-up) -> ``open`` -> ``waiting`` (lost; backing off) -> ``connecting`` ..., and
+``closed`` at the end. ``blocked`` is told apart from ``open``: the broker has raised an
+alarm and reads no more publishes (https://www.rabbitmq.com/docs/connection-blocked).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from enum import StrEnum
+from typing import Any
+
+import kombu
+import pika
+import pika.exceptions
+from pika.adapters.asyncio_connection import AsyncioConnection
+from pika.adapters.utils.connection_workflow import AMQPConnectorException
+
+from bridge.futures import fail, resolve
+
+logger = logging.getLogger(__name__)
+
+#: Two missed heartbeats close a connection: a dead peer is noticed within a minute.
+HEARTBEAT_S = 30
+#: TCP connect, and the whole handshake; a black hole must not hold up the next attempt.
+CONNECT_TIMEOUT_S = 5
+FIRST_BACKOFF_S = 0.2
+LONGEST_BACKOFF_S = 5.0
+
+
+class State(StrEnum):
+    """Where a link is in its life."""
+
+    CONNECTING = "connecting"
+    OPEN = "open"
+    BLOCKED = "blocked"
+    WAITING = "waiting"
+    CLOSED = "closed"
+
+
+def parameters(url: str, client_name: str) -> pika.ConnectionParameters:
+    """Translate a broker URL as kombu reads it (``//`` is the virtual host ``/``)."""
+    info = kombu.Connection(url)
+    ssl_options = None
+    if url.startswith("amqps:"):
+        ssl_options = pika.SSLOptions(_tls_context(), info.hostname)
+    return pika.ConnectionParameters(
+        host=info.hostname,
+        port=info.port or (5671 if ssl_options else 5672),
+        virtual_host=info.virtual_host or "/",
+        credentials=pika.PlainCredentials(info.userid or "guest", info.password or "guest"),
+        heartbeat=HEARTBEAT_S,
+        socket_timeout=CONNECT_TIMEOUT_S,
+        stack_timeout=2 * CONNECT_TIMEOUT_S,
+        ssl_options=ssl_options,
+        client_properties={"connection_name": client_name},
+    )
+
+
+def _tls_context() -> Any:
+    import ssl  # only where it is used: most development brokers have no TLS
+
+    return ssl.create_default_context()
+
+
+class Link:
+    """A connection with one channel, kept open.
+
+    ``setup(channel)`` runs after each (re)connect, before the link counts as open;
+    ``on_lost(reason)`` runs each time that an open link is lost.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        urls: Sequence[str],
+        *,
+        setup: Callable[[Any], Awaitable[None]],
+        on_lost: Callable[[str], None],
+    ) -> None:
+        self.name = name
+        self.state = State.CLOSED
+        self.problem: str | None = "not started"
+        self._parameters = [parameters(url, f"windmail {name}") for url in urls]
+        self._setup = setup
+        self._on_lost = on_lost
+        self._opened = asyncio.Event()
+        self._connection: Any = None
+        self._lost: asyncio.Future[str] | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the channel is set up; true while the broker blocks publishes, too."""
+        return self._opened.is_set()
+
+    @property
+    def is_blocked(self) -> bool:
+        return self.state is State.BLOCKED
+
+    def start(self) -> None:
+        """Begin to connect; returns at once."""
+        self._task = asyncio.create_task(self._keep_open(), name=f"link {self.name}")
+
+    async def close(self) -> None:
+        """Close the connection and stay closed."""
+        if self._task is None:
+            return
+        closed, connection = asyncio.Event(), self._connection
+        if connection is not None and connection.is_open:
+            connection.add_on_close_callback(lambda *_: closed.set())
+        else:
+            closed.set()
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        self._task, self.state, self.problem = None, State.CLOSED, "closed"
+        with suppress(TimeoutError):
+            async with asyncio.timeout(1):
+                await closed.wait()
+
+    async def wait_open(self) -> None:
+        """Wait until the link is open; for a deadline, wrap it in ``asyncio.timeout``."""
+        await self._opened.wait()
+
+    async def open_channel(self) -> Any:
+        """Open a further channel on this connection.
+
+        Raises:
+            ConnectionError: the connection is not open, or was lost meanwhile.
+        """
+        if self._connection is None:
+            raise ConnectionError(f"{self.name}: {self.problem}")
+        opened: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+        channel = self._connection.channel(on_open_callback=lambda ch: resolve(opened, ch))
+        channel.add_on_close_callback(lambda _ch, why: fail(opened, ConnectionError(str(why))))
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            return await opened
+
+    async def _keep_open(self) -> None:
+        backoff_s = FIRST_BACKOFF_S
+        while True:
+            self.state = State.CONNECTING
+            try:
+                lost = await self._open()
+                backoff_s = FIRST_BACKOFF_S
+                reason = await lost
+                self._on_lost(reason)
+            except asyncio.CancelledError:
+                raise
+            except Exception as exc:  # noqa: BLE001 - whatever it is, the answer is to try again
+                reason = f"{type(exc).__name__}: {exc}".rstrip(": ")
+            finally:
+                self._forget()
+            self.state, self.problem = State.WAITING, reason
+            delay_s = backoff_s * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
+            logger.warning("%s: no connection, next try in %.1f s (%s)", self.name, delay_s, reason)
+            await asyncio.sleep(delay_s)
+            backoff_s = min(2 * backoff_s, LONGEST_BACKOFF_S)
+
+    async def _open(self) -> asyncio.Future[str]:
+        """Connect and set up; returns a future that tells why the connection was lost."""
+        self._lost = lost = asyncio.get_running_loop().create_future()
+        async with asyncio.timeout(2 * CONNECT_TIMEOUT_S):
+            self._connection = await _connect(self._parameters)
+        self._connection.add_on_close_callback(lambda _c, reason: self._lose(reason))
+        self._connection.add_on_connection_blocked_callback(self._on_blocked)
+        self._connection.add_on_connection_unblocked_callback(self._on_unblocked)
+        channel = await self.open_channel()
+        channel.add_on_close_callback(lambda _channel, reason: self._lose(reason))
+        setup = asyncio.ensure_future(self._setup(channel))
+        done, _ = await asyncio.wait((setup, lost), return_when=asyncio.FIRST_COMPLETED)
+        if setup not in done:
+            setup.cancel()
+            raise ConnectionError(await lost)
+        await setup
+        self.state, self.problem = State.OPEN, None
+        self._opened.set()
+        logger.info("%s: connected", self.name)
+        return lost
+
+    def _lose(self, reason: object) -> None:
+        if self._lost is not None:
+            resolve(self._lost, str(reason))
+        self._opened.clear()
+
+    def _forget(self) -> None:
+        self._opened.clear()
+        connection, self._connection = self._connection, None
+        if connection is not None and connection.is_open:
+            connection.close()
+
+    def _on_blocked(self, _connection: Any, frame: Any) -> None:
+        self.state = State.BLOCKED
+        self.problem = f"the broker blocks publishes: {frame.method.reason}"
+        logger.warning("%s: %s", self.name, self.problem)
+
+    def _on_unblocked(self, _connection: Any, _frame: Any) -> None:
+        self.state, self.problem = State.OPEN, None
+        logger.info("%s: the broker takes publishes again", self.name)
+
+
+async def _connect(parameters: list[pika.ConnectionParameters]) -> Any:
+    """Return an open connection to the first broker of the list that answers."""
+    done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+    def on_done(outcome: Any) -> None:
+        if done.done():  # the caller gave up
+            if not isinstance(outcome, AMQPConnectorException):
+                outcome.close()
+        elif isinstance(outcome, BaseException):
+            done.set_exception(ConnectionError(_innermost(outcome)))
+        else:
+            done.set_result(outcome)
+
+    AsyncioConnection.create_connection(parameters, on_done)
+    return await done
+
+
+def _innermost(exc: Any) -> str:
+    """Say in a few words what stopped a connection: pika wraps the reason several times."""
+    while True:
+        inner = getattr(exc, "exceptions", None) or getattr(exc, "exception", None)
+        inner = inner[-1] if isinstance(inner, (list, tuple)) else inner
+        if not isinstance(inner, BaseException):
+            return f"{type(exc).__name__}: {exc}".rstrip(": ")
+        exc = inner

@@ -1,0 +1,48 @@
+"""What can go wrong between a caller and the broker."""
+
+from __future__ import annotations
+
+
+class BridgeError(Exception):
+    """The broker could not do what was asked."""
+
+    def __init__(self, detail: str | None = None, *, task_id: str | None = None) -> None:
+        self.detail = detail or (type(self).__doc__ or "").splitlines()[0]
+        self.task_id = task_id
+        super().__init__(self.detail)
+
+
+class NotConnected(BridgeError):
+    """There is no connection to the broker; nothing was sent."""
+
+
+class Blocked(NotConnected):
+    """The broker refuses publishes for now (memory or disk alarm); nothing was sent."""
+
+
+class PublishRejected(BridgeError):
+    """The broker refused the message (nack): its queue is full or has no quorum."""
+
+
+class Unroutable(BridgeError):
+    """No queue is bound for the message; the broker returned it."""
+
+
+class PublishTimeout(BridgeError):
+    """The broker did not confirm in time; whether it has the message is unknown."""
+
+
+class InvalidOption(BridgeError):
+    """A call's option cannot be used; ``option`` names it."""
+
+    def __init__(self, option: str, detail: str) -> None:
+        self.option = option
+        super().__init__(detail)
+
+
+class InvalidArgument(BridgeError):
+    """A task's argument cannot be used; ``argument`` names it."""
+
+    def __init__(self, argument: str, detail: str) -> None:
+        self.argument = argument
+        super().__init__(detail)

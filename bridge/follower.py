@@ -1,0 +1,156 @@
+"""Following the results' stream on the event loop, and reading back in it on demand."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from bridge.connection import Link
+from bridge.futures import fail, resolve
+from bridge.records import Record, RecordCache
+
+logger = logging.getLogger(__name__)
+
+#: Messages under way without an acknowledgement. Streams need a limit, and acknowledgements
+#: are only credit for more (https://www.rabbitmq.com/docs/streams#consuming).
+PREFETCH = 1000
+ACKNOWLEDGE_EVERY = PREFETCH // 4
+#: How long the broker may take to send the first message of a stream that has some.
+FIRST_MESSAGE_S = 0.3
+#: A look back into the stream must not keep its askers waiting for longer.
+LOOK_BACK_S = 20.0
+
+
+class Follower:
+    """Reads every new record into a cache and tells ``on_record`` of it.
+
+    Is the set-up of its link: after a reconnect it goes on behind the last record read.
+    The server keeps no position for readers of a stream, so this object does.
+    """
+
+    link: Link  # its owner sets it: each of the two needs the other
+
+    def __init__(
+        self,
+        stream_name: str,
+        cache: RecordCache,
+        on_record: Callable[[Record], None],
+        *,
+        replay_s: float,
+    ) -> None:
+        self.cache = cache
+        #: Records older than this (Unix seconds) were not asked for.
+        self.attached_since = time.time() - replay_s
+        #: Set once all that the stream held when we attached has been read.
+        self.caught_up = asyncio.Event()
+        self._stream_name = stream_name
+        self._on_record = on_record
+        self._last_offset = -1
+        self._end_offset = -1
+
+    @property
+    def complete_since(self) -> float:
+        """Every record written after this moment (Unix seconds) is in the cache."""
+        return max(self.attached_since, self.cache.evicted_until)
+
+    async def setup(self, channel: Any) -> None:
+        """Attach to the stream on a fresh channel."""
+        self._end_offset = await self._find_end()
+        offset: Any = self._last_offset + 1
+        if self._last_offset < 0:
+            offset = datetime.fromtimestamp(self.attached_since, UTC)
+        await self._consume(channel, offset, self._read)
+        self._check_caught_up()
+
+    def on_lost(self, _reason: str) -> None:
+        """Count as behind until attached again."""
+        self.caught_up.clear()
+
+    async def look_back(self, wanted: set[str], since: float) -> None:
+        """Read the wanted tasks' records written since then (Unix seconds) into the cache.
+
+        Raises:
+            ConnectionError: the connection was lost, or is not there.
+            TimeoutError: the stream is too long to be read in time.
+        """
+        end = max(self._last_offset, self._end_offset)
+        if end < 0:
+            return
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def read(record: Record) -> None:
+            if record.task_id in wanted:
+                self.cache.add(record)
+            if record.offset >= end:
+                resolve(done, None)
+
+        channel = await self.link.open_channel()
+        channel.add_on_close_callback(lambda _ch, why: fail(done, ConnectionError(str(why))))
+        try:
+            offset = datetime.fromtimestamp(since, UTC) if since > 0 else "first"
+            async with asyncio.timeout(LOOK_BACK_S):
+                await self._consume(channel, offset, read)
+                await done
+        finally:
+            if channel.is_open:
+                channel.close()
+            done.cancel()
+
+    def _read(self, record: Record) -> None:
+        if record.offset <= self._last_offset:
+            return  # a timestamp attaches at the start of a chunk
+        self._last_offset = record.offset
+        if record.at >= self.attached_since and self.cache.add(record):
+            self._on_record(record)
+        self._check_caught_up()
+
+    def _check_caught_up(self) -> None:
+        if self._last_offset >= self._end_offset:
+            self.caught_up.set()
+
+    async def _find_end(self) -> int:
+        """Return an offset in the stream's last chunk; -1 for an empty stream."""
+        found: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+        def read(record: Record) -> None:
+            resolve(found, record.offset)
+
+        channel = await self.link.open_channel()
+        try:
+            await self._consume(channel, "last", read)
+            async with asyncio.timeout(FIRST_MESSAGE_S):
+                return await found
+        except TimeoutError:
+            return -1
+        finally:
+            if channel.is_open:
+                channel.close()
+
+    async def _consume(self, channel: Any, offset: Any, read: Callable[[Record], None]) -> None:
+        unacknowledged = 0
+
+        def on_message(_channel: Any, method: Any, properties: Any, body: bytes) -> None:
+            nonlocal unacknowledged
+            unacknowledged += 1
+            if unacknowledged >= ACKNOWLEDGE_EVERY and channel.is_open:
+                channel.basic_ack(method.delivery_tag, multiple=True)
+                unacknowledged = 0
+            record = Record.from_delivery(properties, body)
+            if record is not None:
+                read(record)
+
+        ready: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        channel.basic_qos(prefetch_count=PREFETCH)
+        channel.basic_consume(
+            self._stream_name,
+            on_message,
+            arguments={"x-stream-offset": offset},
+            callback=lambda frame: resolve(ready, frame),
+        )
+        channel.add_on_close_callback(lambda _ch, why: fail(ready, ConnectionError(str(why))))
+        channel.add_on_cancel_callback(lambda _frame: channel.close())  # the stream is gone
+        await ready

@@ -1,0 +1,61 @@
+"""A call's options, checked and put into the form that delayed delivery can carry."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+from typing import Any
+
+from celery import Celery
+
+from bridge.errors import InvalidOption
+from bridge.topology import LONGEST_DELAY_S
+
+
+def normalise(app: Celery, options: dict[str, Any]) -> dict[str, Any]:
+    """Return ``apply_async`` options with delays in whole seconds and limits rounded up.
+
+    Native delayed delivery counts in whole seconds below 2**28 (kombu raises for a delay
+    between 0 and 1 and misroutes one that is too long); an ``eta`` becomes a delay.
+
+    Raises:
+        InvalidOption: ``countdown``, ``eta``, ``expires`` or ``queue`` cannot be used.
+    """
+    checked = {name: value for name, value in options.items() if value is not None}
+    if "eta" in checked and "countdown" in checked:
+        raise InvalidOption("eta", "give either eta or countdown")
+    delay = "eta" if "eta" in checked else "countdown"
+    if delay == "eta":
+        checked["countdown"] = _seconds_until("eta", checked.pop("eta"))
+    countdown_s = checked.pop("countdown", 0)
+    if not 0 <= countdown_s <= LONGEST_DELAY_S:
+        problem = "is in the past" if countdown_s < 0 else "is too far ahead"
+        raise InvalidOption(delay, problem)
+    if countdown_s:
+        checked["countdown"] = math.ceil(countdown_s)
+    if "expires" in checked:
+        checked["expires"] = _expiry(checked["expires"])
+    if "queue" in checked and checked["queue"] not in app.amqp.queues:
+        names = ", ".join(sorted(app.amqp.queues))
+        raise InvalidOption("queue", f"is not one of {names}")
+    for limit in ("time_limit", "soft_time_limit"):
+        if limit in checked:
+            checked[limit] = math.ceil(checked[limit])  # pika writes no floats into headers
+    return checked
+
+
+def _expiry(expires: Any) -> Any:
+    seconds = expires if isinstance(expires, (int, float)) else _seconds_until("expires", expires)
+    if not 0 < seconds <= LONGEST_DELAY_S:
+        raise InvalidOption("expires", "is in the past" if seconds <= 0 else "is too far ahead")
+    return expires
+
+
+def _seconds_until(option: str, moment: Any) -> float:
+    try:
+        when = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
+        if when.tzinfo is None:
+            raise InvalidOption(option, "needs a time zone, such as 2030-01-01T12:00:00Z")
+        return float((when - datetime.now(UTC)).total_seconds())
+    except (ValueError, AttributeError) as exc:
+        raise InvalidOption(option, "is not an ISO 8601 time") from exc

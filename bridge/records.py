@@ -1,0 +1,149 @@
+"""State changes as they stand on the results' stream, kept raw until somebody asks."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from celery import states
+from kombu.serialization import loads
+
+#: State changes kept per task: a task that reports progress for hours must not fill memory.
+HISTORY_LENGTH = 1000
+#: What a record costs in memory beside its body (tuple, strings, dictionary slots).
+RECORD_OVERHEAD_BYTES = 400
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Record:
+    """One message of the stream. ``offset``: its place; ``at``: Unix seconds."""
+
+    task_id: str
+    offset: int
+    at: float
+    body: bytes
+    content_type: str
+    content_encoding: str
+
+    @classmethod
+    def from_delivery(cls, properties: Any, body: bytes) -> Record | None:
+        """Read a delivered message; None for one that no result backend of ours wrote."""
+        headers = properties.headers or {}
+        if not properties.correlation_id or "x-stream-offset" not in headers:
+            return None
+        return cls(
+            task_id=properties.correlation_id,
+            offset=int(headers["x-stream-offset"]),  # pika has an int class of its own
+            at=_seconds(properties.timestamp),
+            body=body,
+            content_type=properties.content_type or "application/json",
+            content_encoding=properties.content_encoding or "utf-8",
+        )
+
+    def decode(self, accept: Iterable[str]) -> dict[str, Any]:
+        """Return the result's meta data as Celery's backends know it.
+
+        Raises:
+            kombu.exceptions.DecodeError, ContentDisallowed: the body is not readable, or
+                not of an accepted serializer.
+        """
+        meta: dict[str, Any] = loads(self.body, self.content_type, self.content_encoding, accept)
+        return meta
+
+
+def _seconds(timestamp: Any) -> float:
+    return timestamp.timestamp() if isinstance(timestamp, datetime) else float(timestamp or 0)
+
+
+class TaskState(msgspec.Struct, frozen=True, kw_only=True):
+    """A task's state at one moment.
+
+    ``result``: the return value; the progress meta of ``PROGRESS``; the reason of
+    ``RETRY``, ``FAILURE`` and ``REVOKED`` (an exception). ``at``: ISO 8601.
+    ``offset``: the record's place in the stream, None before the first record.
+    """
+
+    task_id: str
+    state: str = states.PENDING
+    result: Any = None
+    traceback: str | None = None
+    at: str | None = None
+    worker: str | None = None
+    retries: int = 0
+    children: list[Any] = msgspec.field(default_factory=list)
+    offset: int | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether the state is final."""
+        return self.state in states.READY_STATES
+
+
+@dataclass(slots=True)
+class _History:
+    records: deque[Record]
+    size_bytes: int = 0
+
+
+class RecordCache:
+    """The newest records by task, bounded in bytes; whole tasks are evicted, oldest use first.
+
+    ``evicted_until``: records older than that (Unix seconds) may have been evicted.
+    """
+
+    def __init__(self, limit_bytes: int) -> None:
+        self.evicted_until = 0.0
+        self.size_bytes = 0
+        self._limit_bytes = limit_bytes
+        self._tasks: OrderedDict[str, _History] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def add(self, record: Record) -> bool:
+        """Keep a record; False where it was here already (the stream may repeat some)."""
+        history = self._tasks.get(record.task_id)
+        if history is None:
+            history = self._tasks[record.task_id] = _History(deque())
+        else:
+            self._tasks.move_to_end(record.task_id)
+        if history.records and history.records[-1].offset >= record.offset:
+            if any(known.offset == record.offset for known in history.records):
+                return False
+            merged = sorted((*history.records, record), key=lambda known: known.offset)
+            history.records = deque(merged)
+        else:
+            history.records.append(record)
+        self._grow(history, len(record.body) + RECORD_OVERHEAD_BYTES)
+        if len(history.records) > HISTORY_LENGTH:
+            dropped = history.records.popleft()
+            self._grow(history, -len(dropped.body) - RECORD_OVERHEAD_BYTES)
+        self._evict()
+        return True
+
+    def history(self, task_id: str) -> tuple[Record, ...]:
+        """Return a task's records, oldest first."""
+        history = self._tasks.get(task_id)
+        if history is None:
+            return ()
+        self._tasks.move_to_end(task_id)
+        return tuple(history.records)
+
+    def last(self, task_id: str) -> Record | None:
+        """Return a task's newest record."""
+        history = self._tasks.get(task_id)
+        return history.records[-1] if history else None
+
+    def _grow(self, history: _History, size_bytes: int) -> None:
+        history.size_bytes += size_bytes
+        self.size_bytes += size_bytes
+
+    def _evict(self) -> None:
+        while self.size_bytes > self._limit_bytes and len(self._tasks) > 1:
+            _, evicted = self._tasks.popitem(last=False)
+            self.size_bytes -= evicted.size_bytes
+            self.evicted_until = max(self.evicted_until, evicted.records[-1].at + 1)

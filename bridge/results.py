@@ -1,0 +1,137 @@
+"""Tasks' states on the event loop: the newest, the whole history, and what comes next."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import AsyncGenerator
+
+from celery import Celery
+
+from bridge.errors import NotConnected
+from bridge.follower import Follower
+from bridge.ids import created_at
+from bridge.records import Record, RecordCache, TaskState
+from bridge.subscriptions import Subscriptions
+
+#: A clock of another machine may be behind by as much.
+CLOCK_SKEW_S = 10.0
+#: Ids whose past was looked up and found, or found to be empty.
+LOOKED_UP_IDS = 100_000
+#: How long a question waits for a reader that is not attached, or still catching up.
+ATTACH_TIMEOUT_S = 4.0
+
+
+class Results:
+    """Reads states for any number of waiters from the one stream.
+
+    A task that began before what the cache holds is looked up in the stream once; lookups
+    that come together share one read, and at most one read runs at a time.
+    """
+
+    def __init__(self, app: Celery, stream_name: str, *, cache_bytes: int, replay_s: float) -> None:
+        self._app = app
+        self._subscriptions = Subscriptions()
+        self.follower = Follower(
+            stream_name, RecordCache(cache_bytes), self._subscriptions.deliver, replay_s=replay_s
+        )
+        self._looked_up: OrderedDict[str, float] = OrderedDict()
+        self._wanted: dict[str, float] = {}
+        self._lookup: asyncio.Task[None] | None = None
+
+    async def state(self, task_id: str) -> TaskState:
+        """Return a task's newest state; ``PENDING`` for a task without any.
+
+        Raises:
+            NotConnected: the stream cannot be read now.
+        """
+        await self._load(task_id)
+        record = self.follower.cache.last(task_id)
+        return TaskState(task_id=task_id) if record is None else self.decode(record)
+
+    async def wait(self, task_id: str, timeout_s: float | None) -> TaskState:
+        """Return the state once it is final, or the newest one when the time is up.
+
+        Raises:
+            NotConnected: the stream cannot be read now.
+        """
+        with self._subscriptions.open(task_id) as queue:
+            newest = await self.state(task_id)
+            try:
+                async with asyncio.timeout(timeout_s):
+                    while not newest.ready:
+                        newest = self.decode(await queue.get())
+            except TimeoutError:
+                pass
+            return newest
+
+    async def events(self, task_id: str, after: int = -1) -> AsyncGenerator[TaskState, None]:
+        """Yield each state with an offset over ``after``, history first; ends when final.
+
+        Raises:
+            NotConnected: the stream cannot be read now.
+        """
+        with self._subscriptions.open(task_id) as queue:
+            await self._load(task_id, whole=True)
+            for record in self.follower.cache.history(task_id):
+                state = self.decode(record)
+                if record.offset > after:
+                    after = record.offset
+                    yield state
+                if state.ready:
+                    return
+            while True:
+                record = await queue.get()
+                if record.offset <= after:
+                    continue
+                after = record.offset
+                state = self.decode(record)
+                yield state
+                if state.ready:
+                    return
+
+    def decode(self, record: Record) -> TaskState:
+        """Return a record as a state; a failure's result is an exception."""
+        meta = self._app.backend.meta_from_record(record)
+        return TaskState(
+            task_id=record.task_id,
+            state=meta["status"],
+            result=meta["result"],
+            traceback=meta.get("traceback"),
+            at=meta.get("date"),
+            worker=meta.get("worker"),
+            retries=meta.get("retries") or 0,
+            children=meta.get("children") or [],
+            offset=record.offset,
+        )
+
+    async def _load(self, task_id: str, *, whole: bool = False) -> None:
+        """See to it that the cache has what the stream has of a task."""
+        follower = self.follower
+        known = follower.cache.last(task_id)
+        if known is not None and not whole and self.decode(known).ready:
+            return
+        try:
+            async with asyncio.timeout(ATTACH_TIMEOUT_S):
+                await follower.caught_up.wait()
+            made_at = (created_at(task_id) or CLOCK_SKEW_S) - CLOCK_SKEW_S
+            if max(made_at, self._looked_up.get(task_id, 0.0)) < follower.complete_since:
+                self._wanted[task_id] = made_at
+                while task_id in self._wanted:
+                    await self._share_lookup()
+        except (ConnectionError, TimeoutError) as exc:
+            raise NotConnected("the results' stream cannot be read now", task_id=task_id) from exc
+
+    async def _share_lookup(self) -> None:
+        if self._lookup is None or self._lookup.done():
+            self._lookup = asyncio.create_task(self._look_up())
+        await asyncio.shield(self._lookup)
+
+    async def _look_up(self) -> None:
+        wanted, self._wanted = self._wanted, {}
+        upto = self.follower.complete_since
+        await self.follower.look_back(set(wanted), min(wanted.values()))
+        for task_id in wanted:
+            self._looked_up[task_id] = upto
+        while len(self._looked_up) > LOOKED_UP_IDS:
+            self._looked_up.popitem(last=False)

@@ -1,0 +1,88 @@
+"""What Windmail adds to Celery's send path, whoever sends: server, worker, beat or shell.
+
+Use it as ``Celery(amqp=TaskAMQP, task_cls=DurableTask)``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from amqp.exceptions import ChannelError
+from celery import Task
+from celery.app.amqp import AMQP
+
+from bridge.ids import created_at, new_task_id
+
+
+class TaskAMQP(AMQP):
+    """Celery's message factory, with every task message mandatory.
+
+    A confirm alone is also given to a message that no queue took; ``mandatory`` makes the
+    broker return it (https://www.rabbitmq.com/docs/confirms). Celery's ``expiration``
+    property is left out: the broker would drop an expired task without a word, or, while
+    it waits in native delayed delivery, deliver it too early. The ``expires`` header
+    stays, so the worker records the task as revoked.
+    """
+
+    def as_task_v2(
+        self, task_id: str, name: str, args: Any = None, kwargs: Any = None, *rest: Any, **more: Any
+    ) -> Any:
+        """Build a task's message; a private task's arguments are only counted in its header."""
+        if getattr(self.app.tasks.get(name), "private", False):
+            more["argsrepr"] = f"({len(args or ())} hidden)"
+            more["kwargsrepr"] = f"({len(kwargs or {})} hidden)"
+        return super().as_task_v2(task_id, name, args, kwargs, *rest, **more)
+
+    def _create_task_sender(self) -> Callable[..., Any]:
+        send = super()._create_task_sender()
+
+        def send_task_message(producer: Any, name: str, message: Any, **options: Any) -> Any:
+            options.pop("expiration", None)
+            options.setdefault("mandatory", True)
+            try:
+                return send(producer, name, message, **options)
+            except ChannelError:
+                # After a return, py-amqp leaves the message's confirm unread, and the next
+                # publish on this channel would take it for its own: drop the channel.
+                producer.connection.collect()
+                raise
+
+        return send_task_message
+
+
+class DurableTask(Task):
+    """A task whose ids tell their time, and which may hide its arguments.
+
+    ``private = True`` keeps arguments out of message headers, logs and Flower; only their
+    number is shown.
+    """
+
+    abstract = True
+    private = False
+
+    def check(self, arguments: Mapping[str, Any]) -> None:
+        """Refuse arguments that fit the signature, but make no task; called before sending.
+
+        Raises:
+            InvalidArgument: naming the argument.
+        """
+
+    def apply_async(
+        self,
+        args: Any = None,
+        kwargs: Any = None,
+        task_id: str | None = None,
+        **options: Any,
+    ) -> Any:
+        """Send the task, as Celery's own ``apply_async`` does.
+
+        An id that does not tell when it was made (canvas makes those) gets the header
+        ``accepted_at``, in Unix seconds.
+        """
+        task_id = task_id or new_task_id()
+        if created_at(task_id) is None:
+            accepted_at = {"accepted_at": int(time.time())}
+            options["headers"] = {**accepted_at, **(options.get("headers") or {})}
+        return super().apply_async(args, kwargs, task_id=task_id, **options)

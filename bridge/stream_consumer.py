@@ -1,0 +1,174 @@
+"""The blocking reader of the results' stream, for ``AsyncResult`` in any Python process.
+
+The reader attaches where the asked-for task began (a UUIDv7 id tells when; for any other
+id at the stream's first message), keeps what it reads raw, and follows from there on.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import kombu
+from celery.backends.asynchronous import BaseResultConsumer
+
+from bridge.ids import created_at
+from bridge.records import Record, RecordCache
+
+CACHE_BYTES = 32 * 2**20
+PREFETCH = 500
+#: A clock of another machine may be behind by as much.
+CLOCK_SKEW_S = 10.0
+#: The stream has no end-of-data mark: after so much silence all that was written is read.
+SETTLE_S = 0.05
+#: How long the broker may take to send the first message of a stream that has some.
+FIRST_MESSAGE_S = 0.3
+
+
+class StreamResultConsumer(BaseResultConsumer):
+    """Follows the stream on a connection of its own, driven by whoever waits."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._stop()
+
+    def _stop(self) -> None:
+        self._connection: Any = None
+        self._channel: Any = None
+        self._cache = RecordCache(CACHE_BYTES)
+        self._since: float | None = None
+        self._last_offset = -1
+
+    # -- what the backend asks
+
+    def newest(self, task_id: str) -> Record | None:
+        """Return a task's newest record, after reading all that the stream has by now."""
+        self.consume_from(task_id)
+        self._drain(SETTLE_S)
+        return self._cache.last(task_id)
+
+    def known(self, task_id: str) -> Record | None:
+        """Return a task's newest record among those read so far."""
+        return self._cache.last(task_id)
+
+    # -- what Celery's AsyncBackendMixin asks
+
+    def start(self, initial_task_id: str, **_options: Any) -> None:
+        self.consume_from(initial_task_id)
+
+    def consume_from(self, task_id: str) -> None:
+        """Attach so that every record of the task is read; again, if begun too late."""
+        made_at = created_at(task_id)
+        since = 0.0 if made_at is None else made_at - CLOCK_SKEW_S
+        covered = self._since is not None and max(self._since, self._cache.evicted_until) <= since
+        if self._connection is not None and (covered or self._cache.last(task_id) is not None):
+            return
+        self.stop()
+        self._since = since
+        self._attach(self._offset_for(since))
+        self._drain(SETTLE_S, until=self._end_of_stream())
+
+    def cancel_for(self, task_id: str) -> None:
+        """Keep following: the one consumer serves every task."""
+
+    def stop(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        self._stop()
+
+    def on_after_fork(self) -> None:
+        if self._connection is not None:
+            self._connection.collect()  # the socket is the parent's
+        self._stop()
+
+    def drain_events(self, timeout: float | None = None) -> None:
+        if self._connection is None:
+            time.sleep(timeout or 0)
+            return
+        with self.reconnect_on_error():
+            self._connection.drain_events(timeout=timeout)
+
+    # -- reading
+
+    def _offset_for(self, since: float) -> Any:
+        return datetime.fromtimestamp(since, UTC) if since > 0 else "first"
+
+    def _attach(self, offset: Any) -> None:
+        # Nobody sends heartbeats for a connection that is driven only now and then.
+        self._connection = self.app.connection(heartbeat=0)
+        self._connection_errors = (
+            self._connection.connection_errors + self._connection.channel_errors
+        )
+        self._channel = self._connection.default_channel
+        self._consume(self._channel, offset, self._on_message)
+
+    def _consume(self, channel: Any, offset: Any, on_message: Any) -> kombu.Consumer:
+        queue = self.backend.stream.queue({"x-stream-offset": offset})
+        consumer = kombu.Consumer(
+            channel, [queue], on_message=on_message, prefetch_count=PREFETCH, accept=self.accept
+        )
+        consumer.consume()
+        return consumer
+
+    def _reconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.collect()
+        if self._last_offset >= 0:
+            self._attach(self._last_offset + 1)
+        else:
+            self._attach(self._offset_for(self._since or 0))
+
+    def _end_of_stream(self) -> int:
+        """Return an offset in the stream's last chunk; -1 for an empty stream."""
+        seen: list[int] = []
+
+        def on_message(message: Any) -> None:
+            seen.append(message.headers["x-stream-offset"])
+            message.ack()
+
+        channel = self._connection.channel()
+        self._consume(channel, "last", on_message)
+        deadline = time.monotonic() + FIRST_MESSAGE_S
+        while not seen and (left_s := deadline - time.monotonic()) > 0:
+            try:
+                self._connection.drain_events(timeout=left_s)
+            except TimeoutError:
+                break
+        channel.close()
+        return seen[0] if seen else -1
+
+    def _drain(self, settle_s: float, until: int = -1) -> None:
+        while True:
+            try:
+                self.drain_events(timeout=settle_s)
+            except TimeoutError:
+                if self._last_offset >= until:
+                    return
+
+    def _on_message(self, message: Any) -> None:
+        message.ack()
+        record = Record.from_delivery(_Properties(message), _body(message))
+        if record is None:
+            return
+        self._last_offset = max(self._last_offset, record.offset)
+        if self._cache.add(record) and record.task_id in self._waited_for():
+            self.on_state_change(self.backend.meta_from_record(record), message)
+
+    def _waited_for(self) -> set[str]:
+        return {task_id for mapping in self._pending_results for task_id in mapping}
+
+
+def _body(message: Any) -> bytes:
+    return message.body.encode() if isinstance(message.body, str) else bytes(message.body)
+
+
+class _Properties:
+    """A kombu message's properties under the names that AMQP gives them."""
+
+    def __init__(self, message: Any) -> None:
+        self.correlation_id = message.properties.get("correlation_id")
+        self.timestamp = message.properties.get("timestamp")
+        self.content_type = message.content_type
+        self.content_encoding = message.content_encoding
+        self.headers = message.headers

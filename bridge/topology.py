@@ -1,0 +1,145 @@
+"""The broker's exchanges, queues and streams as data, and the one way to declare them.
+
+Server and worker both declare all of it, each time that they connect: whoever comes first
+finds an empty broker, and a broker that lost its state gets it back. Declaring is
+idempotent. Topic exchanges only, since native delayed delivery does not work with direct
+ones; quorum queues only, since they are replicated and know a delivery limit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import kombu
+from celery import Celery
+from celery.events.event import get_exchange
+from kombu.transport.native_delayed_delivery import (
+    bind_queue_to_native_delayed_delivery_exchange,
+    declare_native_delayed_delivery_exchanges_and_queues,
+)
+
+#: The longest delay that native delayed delivery's 28 levels can express, in seconds.
+LONGEST_DELAY_S = 2**28 - 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskQueue:
+    """A quorum queue of tasks; its routing key is its name.
+
+    ``delivery_limit``: deliveries that may end in a lost connection before the message
+    goes to the dead queue (a worker that dies counts once for all that it had prefetched).
+    """
+
+    name: str
+    delivery_limit: int = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResultStream:
+    """The stream of all tasks' state changes (https://www.rabbitmq.com/docs/streams).
+
+    ``retention_s``: how long results stay readable. Retention works per segment, and never
+    on the newest one, so small segments keep it near what was asked.
+    """
+
+    name: str = "windmail.results"
+    retention_s: int = 86400
+    segment_bytes: int = 20_000_000
+
+    def queue(self, consumer_arguments: Mapping[str, Any] | None = None) -> kombu.Queue:
+        """Return the stream as kombu declares it, bound to the default exchange."""
+        return kombu.Queue(
+            self.name,
+            exchange=kombu.Exchange(""),
+            routing_key=self.name,
+            durable=True,
+            queue_arguments={
+                "x-queue-type": "stream",
+                "x-max-age": f"{self.retention_s}s",
+                "x-stream-max-segment-size-bytes": self.segment_bytes,
+            },
+            consumer_arguments=dict(consumer_arguments or {}),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Topology:
+    """All that Windmail's tasks need from the broker."""
+
+    exchange: str
+    queues: tuple[TaskQueue, ...]
+    default_queue: str
+    dead_exchange: str
+    dead_queue: str
+    routes: Mapping[str, Mapping[str, str]]
+
+    def kombu_queues(self) -> tuple[kombu.Queue, ...]:
+        """Return the task queues in Celery's terms (``task_queues``)."""
+        exchange = kombu.Exchange(self.exchange, type="topic", durable=True)
+        return tuple(
+            kombu.Queue(
+                queue.name,
+                exchange,
+                routing_key=queue.name,
+                durable=True,
+                queue_arguments={
+                    "x-queue-type": "quorum",
+                    "x-delivery-limit": queue.delivery_limit,
+                    "x-dead-letter-exchange": self.dead_exchange,
+                    "x-dead-letter-strategy": "at-least-once",
+                    "x-overflow": "reject-publish",  # at-least-once asks for it
+                },
+            )
+            for queue in self.queues
+        )
+
+    def kombu_dead_queue(self) -> kombu.Queue:
+        """Return the queue that keeps what failed or was delivered too often."""
+        return kombu.Queue(
+            self.dead_queue,
+            kombu.Exchange(self.dead_exchange, type="topic", durable=True),
+            routing_key="#",
+            durable=True,
+            queue_arguments={"x-queue-type": "quorum"},
+        )
+
+
+DEFAULT = Topology(
+    exchange="windmail",
+    queues=(TaskQueue(name="celery"), TaskQueue(name="mail")),
+    default_queue="celery",
+    dead_exchange="windmail.dead",
+    dead_queue="dead",
+    routes={"task.sendmail": {"queue": "mail"}},
+)
+
+
+def declare(app: Celery, connection: kombu.Connection, topology: Topology = DEFAULT) -> None:
+    """Declare everything on ``connection``. Blocks: on an event loop, call it in a thread.
+
+    Raises:
+        amqp.exceptions.PreconditionFailed: something of that name exists with other
+            arguments; it must be deleted (or renamed) by hand.
+        OSError: the connection was lost.
+    """
+    declare_results(app, connection)
+    with connection.channel() as channel:
+        topology.kombu_dead_queue()(channel).declare()
+        queues = topology.kombu_queues()
+        for queue in queues:
+            queue(channel).declare()
+        # Publishing to an exchange that does not exist closes the channel, so these two
+        # must be there before any worker is.
+        get_exchange(connection, name=app.conf.event_exchange)(channel).declare()
+        app.control.mailbox.exchange(channel).declare()
+    declare_native_delayed_delivery_exchanges_and_queues(connection, "quorum")
+    for queue in queues:
+        bind_queue_to_native_delayed_delivery_exchange(connection, queue)
+
+
+def declare_results(app: Celery, connection: kombu.Connection) -> None:
+    """Declare the results' stream alone; blocks and raises as :func:`declare`."""
+    with connection.channel() as channel:
+        app.backend.stream.queue()(channel).declare()

@@ -1,0 +1,83 @@
+"""Celery's settings, derived from :mod:`config`; ``task.py`` loads them by name.
+
+Loaded when Celery first asks for a setting, so after ``server.py`` has read its flags.
+Why each value is what it is: docs/design.md, "Celery settings that keep the promise".
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import urlencode
+
+import config
+from bridge.topology import DEFAULT
+
+config.check()
+_options = config.options
+_var = Path(_options.var_dir)
+_var.mkdir(parents=True, exist_ok=True)
+
+# -- broker and topology
+broker_url = _options.broker_url
+broker_connection_retry_on_startup = True
+broker_connection_max_retries = None  # an outage of any length ends by itself
+broker_transport_options = {
+    "confirm_publish": True,
+    "read_timeout": 30,  # py-amqp waits for ever for a confirm during an alarm otherwise
+    "write_timeout": 30,
+}
+task_queues = DEFAULT.kombu_queues()
+task_routes = DEFAULT.routes
+task_default_queue = DEFAULT.default_queue
+task_default_exchange = DEFAULT.exchange
+task_default_exchange_type = "topic"
+task_default_queue_type = "quorum"
+task_default_routing_key = DEFAULT.default_queue
+task_create_missing_queues = False  # no classic queue appears by a typing error
+broker_native_delayed_delivery_queue_type = "quorum"
+
+# -- results
+override_backends = {"stream": "bridge.backend:StreamBackend"}
+result_backend = f"stream://{_options.result_stream}?" + urlencode(
+    {"retention_s": _options.result_retention_s}
+)
+result_serializer = _options.task_serializer
+result_accept_content = ["json", "msgpack"]
+task_track_started = True
+
+# -- messages
+task_serializer = _options.task_serializer
+task_compression = _options.task_compression or None
+accept_content = ["json", "msgpack"]  # never pickle: it runs code
+enable_utc = True
+timezone = "UTC"
+
+# -- a task is acknowledged when it has ended, and a failed one goes to the dead queue
+task_acks_late = True
+task_reject_on_worker_lost = True
+task_acks_on_failure = False
+task_acks_on_timeout = False
+worker_deduplicate_successful_tasks = True
+worker_prefetch_multiplier = 1  # what a dying worker held counts towards x-delivery-limit
+worker_cancel_long_running_tasks_on_connection_loss = False
+task_time_limit = _options.task_time_limit_s
+task_soft_time_limit = _options.task_soft_time_limit_s
+worker_soft_shutdown_timeout = _options.worker_shutdown_s
+worker_enable_soft_shutdown_on_idle = False
+worker_concurrency = _options.worker_concurrency
+worker_state_db = str(_var / "revoked-%n")
+
+# -- what Flower sees
+worker_send_task_events = True
+task_send_sent_event = True
+
+# -- beat
+beat_schedule_filename = str(_var / "beat-schedule")
+beat_schedule = {
+    "periodic": {
+        "task": _options.beat_task,
+        "schedule": _options.beat_interval_s,
+        # A late run is worth nothing, and a missing worker must not pile them up.
+        "options": {"expires": _options.beat_interval_s},
+    }
+}

@@ -1,0 +1,276 @@
+"""Every setting of Windmail in one place: defaults, environment, command-line flags, checks.
+
+A setting's environment variable is its name in capitals (``broker_url`` is
+``BROKER_URL``), its flag is its name with dashes (``--broker-url``); a flag wins over
+the environment. The server, the workers, beat and Flower all read this module, so they
+agree. ``python config.py`` prints the effective settings and checks them.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from kombu.compression import encoders as compression_names
+from tornado.log import define_logging_options
+from tornado.options import Error as OptionError
+from tornado.options import OptionParser
+
+Value = str | int | float
+Check = Callable[[Any], str | None]  # tornado's options are typed at run time only
+
+#: RabbitMQ closes the channel of a consumer that holds a message longer than this
+#: (``consumer_timeout``, https://www.rabbitmq.com/docs/consumers#acknowledgement-timeout).
+CONSUMER_TIMEOUT_S = 1800
+RELAY_SCHEMES = ("smtp", "smtps")
+TLS_MODES = ("none", "opportunistic", "required")
+
+
+class ConfigError(Exception):
+    """Some settings are not usable; ``problems`` names each one and says what is wrong."""
+
+    def __init__(self, problems: Mapping[str, str]) -> None:
+        self.problems = dict(problems)
+        lines = (f"  {name.upper()}: {text}" for name, text in self.problems.items())
+        super().__init__("these settings are not usable:\n" + "\n".join(lines))
+
+
+def between(low: float, high: float) -> Check:
+    def check(value: float) -> str | None:
+        return None if low <= value <= high else f"{value} is not between {low:g} and {high:g}"
+
+    return check
+
+
+def one_of(*names: str) -> Check:
+    def check(value: str) -> str | None:
+        return None if value in names else f"{value!r} is not one of {', '.join(names) or '(none)'}"
+
+    return check
+
+
+def broker_urls(value: str) -> str | None:
+    for url in value.split(";"):
+        parts = urlsplit(url)
+        if parts.scheme not in ("amqp", "amqps") or not parts.hostname:
+            return "must be amqp://user:password@host:port/vhost (several: separated by ';')"
+    return None
+
+
+def relay_url(value: str) -> str | None:
+    parts = urlsplit(value)
+    if parts.scheme not in RELAY_SCHEMES or not parts.hostname:
+        return "must be smtp://user:password@host:port?tls=required or smtps://..."
+    tls = [item.partition("=")[2] for item in parts.query.split("&") if item.startswith("tls=")]
+    if any(mode not in TLS_MODES for mode in tls):
+        return f"tls must be one of {', '.join(TLS_MODES)}"
+    return None
+
+
+def not_empty(value: str) -> str | None:
+    return None if value else "must not be empty"
+
+
+def user_and_password(value: str) -> str | None:
+    return None if not value or value.partition(":")[2] else "must be user:password"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting. ``help`` states the unit; ``secret`` masks it wherever it is shown."""
+
+    group: str
+    name: str
+    default: Value
+    help: str
+    check: Check | None = None
+    secret: bool = False
+
+    def convert(self, text: str) -> Value:
+        """Turn an environment variable's text into this setting's type.
+
+        Raises:
+            ValueError: the text is not a number where one is asked for.
+        """
+        return type(self.default)(text)
+
+
+_SECONDS = between(0.1, 3600)
+_DAYS = between(1, 30 * 86400)
+_COMPRESSIONS = tuple(sorted(name for name in compression_names() if "/" not in name))
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting("web", "address", "127.0.0.1", "address to listen on; empty: all"),
+    Setting("web", "port", 8888, "port to listen on", between(0, 65535)),
+    Setting("web", "processes", 1, "server processes; 0: one per core", between(0, 64)),
+    Setting("web", "max_body_size", 10 * 2**20, "largest body, bytes", between(1024, 2**30)),
+    Setting("web", "idle_timeout_s", 30.0, "wait for a request's header, seconds", _SECONDS),
+    Setting("web", "body_timeout_s", 30.0, "time to send a request's body, seconds", _SECONDS),
+    Setting("web", "max_wait_s", 60.0, "longest `Prefer: wait` honoured, seconds", _SECONDS),
+    Setting("web", "sse_heartbeat_s", 15.0, "silent event streams: comment every, s", _SECONDS),
+    Setting("web", "drain_s", 10.0, "time to finish requests at shutdown, seconds", _SECONDS),
+    Setting(
+        "broker",
+        "broker_url",
+        "amqp://guest:guest@127.0.0.1:5672//",
+        "RabbitMQ, amqp:// or amqps://; several separated by ';'",
+        broker_urls,
+        secret=True,
+    ),
+    Setting("broker", "publish_timeout_s", 4.0, "wait for a confirm, seconds", _SECONDS),
+    Setting("broker", "result_stream", "windmail.results", "the results' stream", not_empty),
+    Setting("broker", "result_retention_s", 86400, "results are kept, seconds", _DAYS),
+    Setting("broker", "result_replay_s", 3600, "stream read at start, seconds", between(0, 86400)),
+    Setting(
+        "broker",
+        "result_cache_bytes",
+        64 * 2**20,
+        "results in a server process's memory, bytes",
+        between(2**16, 2**36),
+    ),
+    Setting("tasks", "task_packages", "", "packages with a `tasks` module, comma-separated"),
+    Setting(
+        "tasks",
+        "task_serializer",
+        "json",
+        "of tasks and results: json or msgpack",
+        one_of("json", "msgpack"),
+    ),
+    Setting(
+        "tasks",
+        "task_compression",
+        "",
+        f"of task messages: {', '.join(_COMPRESSIONS)}; empty: none",
+        one_of("", *_COMPRESSIONS),
+    ),
+    Setting("tasks", "task_time_limit_s", 1500, "a task is killed after, s", between(1, 86400)),
+    Setting(
+        "tasks",
+        "task_soft_time_limit_s",
+        1440,
+        "SoftTimeLimitExceeded is raised in a task after, seconds",
+        between(1, 86400),
+    ),
+    Setting("tasks", "worker_concurrency", 8, "tasks at a time per worker", between(1, 1024)),
+    Setting("tasks", "worker_shutdown_s", 10.0, "a stopping worker's tasks get, s", _SECONDS),
+    Setting("tasks", "beat_task", "task.heartbeat", "the periodic task", not_empty),
+    Setting("tasks", "beat_interval_s", 30.0, "sent every, seconds", _DAYS),
+    Setting(
+        "mail",
+        "smtp_url",
+        "smtp://127.0.0.1:1025",
+        "relay: smtp://user:password@host:587?tls=required, smtps://host:465",
+        relay_url,
+        secret=True,
+    ),
+    Setting("mail", "mail_from", "windmail@localhost", "sender of mails without one", not_empty),
+    Setting("mail", "smtp_timeout_s", 30.0, "for each SMTP command, seconds", _SECONDS),
+    Setting("mail", "smtp_data_timeout_s", 600.0, "reply to the final dot, seconds", _SECONDS),
+    Setting("mail", "smtp_idle_s", 30.0, "unused sessions close after, seconds", _SECONDS),
+    Setting("mail", "mail_retry_first_s", 5.0, "first retry after about, seconds", _SECONDS),
+    Setting("mail", "mail_retry_longest_s", 14400.0, "delays grow up to, seconds", _DAYS),
+    Setting("mail", "mail_retry_for_s", 172800.0, "a mail is given up after, seconds", _DAYS),
+    Setting("flower", "flower_address", "127.0.0.1", "address of Flower", not_empty),
+    Setting("flower", "flower_port", 5555, "port of Flower", between(1, 65535)),
+    Setting(
+        "flower",
+        "flower_auth",
+        "",
+        "user:password for Flower; empty: no login, and its API is off",
+        user_and_password,
+        secret=True,
+    ),
+    Setting("files", "var_dir", "var", "folder for state (schedule, revoked, history)", not_empty),
+)
+
+#: The effective settings. Its own parser, since Flower defines options of the same names
+#: on tornado's global one.
+options = OptionParser()
+_env_problems: dict[str, str] = {}
+
+
+def _define_all() -> None:
+    for setting in SETTINGS:
+        options.define(
+            setting.name, default=setting.default, help=setting.help, group=setting.group
+        )
+        text = os.environ.get(setting.name.upper())
+        if text is not None:
+            try:
+                setattr(options, setting.name, setting.convert(text))
+            except ValueError:
+                kind = "a number" if not isinstance(setting.default, int) else "a whole number"
+                shown = "the value" if setting.secret else repr(text)
+                _env_problems[setting.name] = f"{shown} is not {kind}"
+    define_logging_options(options)
+
+
+_define_all()
+
+
+def check() -> None:
+    """Check every setting.
+
+    Raises:
+        ConfigError: naming each setting that is not usable.
+    """
+    problems = dict(_env_problems)
+    for setting in SETTINGS:
+        problem = setting.check(options[setting.name]) if setting.check else None
+        if problem:
+            problems.setdefault(setting.name, problem)
+    if options.task_soft_time_limit_s > options.task_time_limit_s:
+        problems.setdefault("task_soft_time_limit_s", "must not be over TASK_TIME_LIMIT_S")
+    if options.task_time_limit_s >= CONSUMER_TIMEOUT_S:
+        problems.setdefault(
+            "task_time_limit_s",
+            f"must be under RabbitMQ's consumer_timeout, {CONSUMER_TIMEOUT_S} s",
+        )
+    if problems:
+        raise ConfigError(problems)
+
+
+def masked(setting: Setting) -> str:
+    """Return a setting's value as text with any password replaced by ``***``."""
+    value = str(options[setting.name])
+    if not setting.secret or not value:
+        return value
+    return ";".join(_mask(part) for part in value.split(";"))
+
+
+def _mask(text: str) -> str:
+    parts = urlsplit(text)
+    if not parts.netloc:
+        return text.partition(":")[0] + ":***"
+    user, at, host = parts.netloc.rpartition("@")
+    name = user.partition(":")[0]
+    return urlunsplit(parts._replace(netloc=f"{quote(name, safe='%')}:***@{host}" if at else host))
+
+
+def main(argv: list[str]) -> int:
+    """Print the effective settings and check them; 0 when they are usable, 1 if not."""
+    try:
+        options.parse_command_line(argv)
+        check()
+    except OptionError as exc:
+        print(exc, file=sys.stderr)
+        return 1
+    except ConfigError as exc:
+        problems: ConfigError | None = exc
+    else:
+        problems = None
+    width = max(len(setting.name) for setting in SETTINGS)
+    for setting in SETTINGS:
+        print(f"{setting.name.upper():{width}}  {masked(setting)}")
+    if problems:
+        print(f"\n{problems}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))

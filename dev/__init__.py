@@ -1,0 +1,1 @@
+"""The tools of a developer's machine: set-up, `make run`, a private broker, a mailbox."""

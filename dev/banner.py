@@ -1,0 +1,30 @@
+"""What `make run` prints when everything is ready: addresses, and a command to send a mail."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+EXAMPLE_BODY = '{"args": ["Hello", "It works.", "you@example.com"]}'
+
+
+def http_url(host: str, port: int) -> str:
+    """Return the URL of a server; an IPv6 address is bracketed."""
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def curl_line(web_url: str) -> str:
+    """Return a command that sends a mail and waits for the relay's verdict."""
+    url = shlex.quote(f"{web_url}/celery/sendmail?wait=10")
+    return f"curl -X POST {url} -H 'Content-Type: application/json' -d {shlex.quote(EXAMPLE_BODY)}"
+
+
+def block(rows: Sequence[tuple[str, str]], web_url: str, mailbox: str | None) -> str:
+    """Return the text: a table of what is where, then how to send a mail and where it lies."""
+    width = max(len(label) for label, _ in rows)
+    lines = ["", "Windmail is ready. Ctrl-C stops it.", ""]
+    lines += [f"  {label:{width}}  {value}" for label, value in rows]
+    lines += ["", "Send a mail:", "", f"  {curl_line(web_url)}", ""]
+    if mailbox:
+        lines += [f"It then lies in {mailbox}/new/", ""]
+    return "\n".join(lines)

@@ -1,0 +1,272 @@
+"""A private RabbitMQ node: for `make run` where no broker answers, and for the tests.
+
+It listens on loopback alone, keeps its state, log, cookie and configuration in one folder,
+and has an epmd of its own, so that it disturbs no other node and nothing stays behind.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+from kombu.utils.url import parse_url
+
+from dev import amqp, children, packages, ports
+
+HOST = "127.0.0.1"
+START_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 15.0
+# The same for every folder: each node has its own epmd, so names do not collide, and a folder
+# that is moved keeps its queues (they lie in a folder with the node's name).
+NODE_NAME = "windmail@localhost"
+CTL_TIMEOUT_S = 30.0
+LOG_TAIL_LINES = 15
+# The write-ahead log of quorum queues rolls over at 512 MiB by default; a developer's disk
+# and memory need not hold that.
+WAL_MAX_BYTES = 64 * 2**20
+
+
+class BrokerError(Exception):
+    """The private RabbitMQ node did not do what was asked; the text says what to do."""
+
+
+class BrokerNode:
+    """One RabbitMQ node in a state folder. Stopped and started again, it keeps its queues.
+
+    `url` is how to reach it, `log` is RabbitMQ's log, `management_port` is None without the
+    management plugin. Any user may run it, root as well.
+    """
+
+    def __init__(
+        self,
+        state: Path,
+        *,
+        port: int | None = None,
+        management: bool = False,
+        management_port: int | None = None,
+        url: str | None = None,
+    ) -> None:
+        """Choose ports (`None`: free ones); `url` gives user, password, vhost and port."""
+        self.state = state.resolve()
+        parts = parse_url(url or "amqp://guest:guest@127.0.0.1//")
+        self.port: int = port or (parts["port"] if url else None) or ports.free_port()
+        self.user: str = parts["userid"] or "guest"
+        self.password: str = parts["password"] or "guest"
+        self.vhost: str = unquote(parts["virtual_host"] or "/") or "/"
+        self.management_port = (management_port or ports.free_port()) if management else None
+        self.log = self.state / "log" / "rabbitmq.log"
+        self.epmd_port = ports.free_port()
+        self.dist_port = ports.free_port()
+        self._epmd: subprocess.Popen[bytes] | None = None
+        self._server: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        user, password, vhost = (quote(text, safe="") for text in self._login())
+        return f"amqp://{user}:{password}@{HOST}:{self.port}/{'/' if vhost == '%2F' else vhost}"
+
+    @property
+    def pid(self) -> int | None:
+        """The pid of RabbitMQ's Erlang machine, None while it does not run."""
+        return self._server.pid if self._server and self._server.poll() is None else None
+
+    def start(self, timeout_s: float = START_TIMEOUT_S) -> None:
+        """Start the node; returns when it lets us in.
+
+        Raises:
+            BrokerError: RabbitMQ is not installed, or it did not start in time.
+        """
+        folder = self._scripts()
+        self._prepare()
+        if self._epmd is None or self._epmd.poll() is not None:
+            self._start_epmd()
+        self._server = children.spawn([folder / "rabbitmq-server"], self.env(), self.startup_log)
+        try:
+            ready = amqp.wait(self.url, timeout_s, gone=lambda: self.pid is None)
+        except amqp.Refused as exc:
+            self.stop()
+            raise BrokerError(self._other_login(exc)) from exc
+        if not ready:
+            why = "stopped by itself" if self.pid is None else f"not ready in {timeout_s:g} s"
+            self.kill()
+            self._stop_epmd()
+            raise BrokerError(self._failure(why))
+
+    def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
+        """Stop the node gracefully, kill it when the time is up; its epmd goes last."""
+        if self._server is not None:
+            children.stop(self._server, timeout_s)
+            self._server = None
+        self._stop_epmd()
+
+    def kill(self) -> None:
+        """SIGKILL the node, as a crash would; `start` brings it back with its state."""
+        if self._server is not None:
+            children.kill(self._server)
+            self._server = None
+
+    def restart(self) -> None:
+        """Stop gracefully and start again on the same state and ports."""
+        self.stop()
+        self.start()
+
+    def ctl(self, *arguments: str, timeout_s: float = CTL_TIMEOUT_S) -> str:
+        """Run rabbitmqctl against this node and return what it printed.
+
+        Raises:
+            BrokerError: it failed; the text is its output.
+        """
+        command = [str(self._scripts() / "rabbitmqctl"), "--node", NODE_NAME, *arguments]
+        done = subprocess.run(
+            command, env=self.env(), capture_output=True, text=True, timeout=timeout_s, check=False
+        )
+        if done.returncode:
+            raise BrokerError(f"rabbitmqctl {' '.join(arguments)}: {done.stdout}{done.stderr}")
+        return done.stdout
+
+    @property
+    def startup_log(self) -> Path:
+        """What RabbitMQ and Erlang print before the log is open, and why they could not."""
+        return self.state / "log" / "startup.log"
+
+    def env(self) -> dict[str, str]:
+        """Return the environment of the node and of rabbitmqctl."""
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("RABBITMQ_", "ERL_"))}
+        path = os.pathsep.join([kept.get("PATH", os.defpath), *packages.EXTRA_PATH])
+        files = {
+            "RABBITMQ_CONFIG_FILE": "rabbitmq.conf",
+            "RABBITMQ_ADVANCED_CONFIG_FILE": "advanced.config",
+            "RABBITMQ_CONF_ENV_FILE": "rabbitmq-env.conf",
+            "RABBITMQ_CONFIG_FILES": "conf.d",
+            "RABBITMQ_ENABLED_PLUGINS_FILE": "enabled_plugins",
+            "RABBITMQ_GENERATED_CONFIG_DIR": "generated",
+            "RABBITMQ_MNESIA_BASE": "data",
+            "RABBITMQ_LOG_BASE": "log",
+            "RABBITMQ_PID_FILE": "rabbitmq.pid",
+            "ERL_CRASH_DUMP": "log/erl_crash.dump",
+        }
+        return {
+            **kept,
+            **{name: str(self.state / file) for name, file in files.items()},
+            "PATH": path,
+            "HOME": str(self.state),  # Erlang's cookie lies there
+            "RABBITMQ_NODENAME": NODE_NAME,
+            "RABBITMQ_DIST_PORT": str(self.dist_port),
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": _ERLANG_ARGUMENTS,
+            "RABBITMQ_CTL_ERL_ARGS": _ON_LOOPBACK,
+            # The start script then becomes the Erlang machine instead of waiting for it: the
+            # pid is the node's, and signals go to it.
+            "RABBITMQ_ALLOW_INPUT": "true",
+            "ERL_EPMD_PORT": str(self.epmd_port),
+            "ERL_EPMD_ADDRESS": HOST,
+            "LANG": "C.UTF-8",
+        }
+
+    def _login(self) -> tuple[str, str, str]:
+        return self.user, self.password, self.vhost
+
+    def _scripts(self) -> Path:
+        folder = packages.rabbitmq_folder()
+        if folder is None:
+            raise BrokerError(packages.advice(["rabbitmq"], "a private broker needs it"))
+        return folder
+
+    def _prepare(self) -> None:
+        try:
+            for folder in ("log", "data", "generated"):
+                (self.state / folder).mkdir(parents=True, exist_ok=True)
+            plugins = "rabbitmq_management" if self.management_port else ""
+            (self.state / "enabled_plugins").write_text(f"[{plugins}].\n")
+            config = self.state / "rabbitmq.conf"
+            config.touch(mode=0o600)  # it holds the password
+            config.write_text(self._config())
+        except PermissionError as exc:
+            raise BrokerError(
+                f"cannot write {exc.filename}: another user started the broker here before.\n"
+                f"  Run as that user, or remove {self.state} (its queues are lost)"
+            ) from exc
+
+    def _config(self) -> str:
+        user, password, vhost = self._login()
+        lines = [
+            f"listeners.tcp.1 = {HOST}:{self.port}",
+            f"default_user = {user}",
+            f"default_pass = {password}",
+            f"default_vhost = {vhost}",
+            f"log.file = {self.log.name}",
+            "log.console = false",
+            "disk_free_limit.absolute = 50MB",
+            f"raft.wal_max_size_bytes = {WAL_MAX_BYTES}",
+        ]
+        if self.management_port:
+            lines.append(f"management.tcp.ip = {HOST}")
+            lines.append(f"management.tcp.port = {self.management_port}")
+        return "\n".join(lines) + "\n"
+
+    def _start_epmd(self) -> None:
+        program = packages.which("epmd")
+        if program is None:
+            raise BrokerError("epmd, a part of Erlang, is not in PATH")
+        command: list[str | Path] = [program, "-address", HOST, "-port", str(self.epmd_port)]
+        self._epmd = children.spawn(command, self.env(), self.startup_log)
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while ports.is_free(HOST, self.epmd_port):
+            if self._epmd.poll() is not None or time.monotonic() > deadline:
+                raise BrokerError(self._failure("epmd did not start"))
+            time.sleep(0.01)
+
+    def _stop_epmd(self) -> None:
+        if self._epmd is not None:
+            children.stop(self._epmd, timeout_s=2)
+            self._epmd = None
+
+    def _other_login(self, exc: amqp.Refused) -> str:
+        return (
+            f"the private broker in {self.state} was made with another user, password or vhost "
+            f"than BROKER_URL has ({exc}).\n"
+            "  Use the old ones, or remove that folder (its queues are lost)"
+        )
+
+    def _failure(self, why: str) -> str:
+        tail = [line for log in (self.startup_log, self.log) for line in _tail(log)]
+        return "\n  ".join(
+            [
+                f"RabbitMQ in {self.state}: {why}. Its last words:",
+                *tail,
+                f"If its state is damaged, remove {self.state} (its queues are lost) and try again",
+            ]
+        )
+
+
+_ON_LOOPBACK = "-kernel inet_dist_use_interface {127,0,0,1}"
+# Two schedulers are enough for a developer; a server's share would be one a core.
+_ERLANG_ARGUMENTS = " ".join(
+    [
+        "+S 2:2",
+        "-noinput +B i",  # left out by the start script because of RABBITMQ_ALLOW_INPUT
+        "-start_epmd false",  # ours is there already
+        _ON_LOOPBACK,
+    ]
+)
+
+
+def _tail(log: Path) -> list[str]:
+    try:
+        return log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
+    except OSError:
+        return []
+
+
+@contextmanager
+def running(node: BrokerNode) -> Iterator[BrokerNode]:
+    """Start a node, and stop it at the end of the `with` block."""
+    node.start()
+    try:
+        yield node
+    finally:
+        node.stop()

@@ -1,0 +1,68 @@
+"""Child processes that do not outlive us: how they are started, stopped and killed."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+# Loaded at import: between fork and exec is no place for the dynamic loader.
+_libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+
+
+def die_with_parent(signum: signal.Signals = signal.SIGTERM) -> None:
+    """Ask Linux to send us `signum` when the thread that forked us is gone.
+
+    So nothing lingers when the parent gets SIGKILL. Elsewhere it does nothing. Survives
+    exec, which makes it fit for `preexec_fn`.
+    """
+    if _libc is not None:
+        _libc.prctl(_PR_SET_PDEATHSIG, int(signum), 0, 0, 0)
+
+
+def _preparation() -> Callable[[], None] | None:
+    # Linux looks at the thread that forks: a worker thread's end must not end the child.
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    return die_with_parent if in_main_thread else None
+
+
+def spawn(
+    command: Sequence[str | Path], env: Mapping[str, str], log: Path
+) -> subprocess.Popen[bytes]:
+    """Start a program in a process group of its own, its output appended to a file."""
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            command,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=_preparation(),  # noqa: PLW1509 - prctl alone, nothing that locks
+        )
+
+
+def stop(child: subprocess.Popen[bytes], timeout_s: float) -> bool:
+    """Send SIGTERM, wait, then kill the whole group; True if it went by itself."""
+    with suppress(ProcessLookupError):
+        child.send_signal(signal.SIGTERM)
+    try:
+        child.wait(timeout_s)
+    except subprocess.TimeoutExpired:
+        kill(child)
+        return False
+    return True
+
+
+def kill(child: subprocess.Popen[bytes]) -> None:
+    """SIGKILL the whole process group and collect the child."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(child.pid, signal.SIGKILL)
+    child.wait()

@@ -1,0 +1,136 @@
+"""The programs that Windmail needs from the system: RabbitMQ, and for the tests a browser.
+
+`python -m dev.packages rabbitmq chromium openssl` looks for each one and installs what is
+missing with apt-get where that is possible, or says what to do instead.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+#: Where programs of the system may lie although PATH lacks the folder (a user's PATH on
+#: Debian has no sbin; Homebrew's RabbitMQ is in sbin as well).
+EXTRA_PATH = ("/usr/sbin", "/sbin", "/usr/local/sbin", "/opt/homebrew/sbin", "/opt/homebrew/bin")
+#: Debian's own layout first: /usr/sbin has a wrapper there that changes to another user.
+RABBITMQ_FOLDERS = (Path("/usr/lib/rabbitmq/bin"),)
+
+
+class PackageError(Exception):
+    """A program is missing and cannot be installed from here; the text says what to do."""
+
+
+def which(name: str) -> Path | None:
+    """Find a program in PATH and in the folders that PATH often lacks."""
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), *EXTRA_PATH])
+    found = shutil.which(name, path=path)
+    return Path(found) if found else None
+
+
+def rabbitmq_folder() -> Path | None:
+    """Return the folder of RabbitMQ's own scripts, or None where it is not installed."""
+    for folder in RABBITMQ_FOLDERS:
+        if (folder / "rabbitmq-server").exists():
+            return folder
+    found = which("rabbitmq-server")
+    return found.resolve().parent if found else None
+
+
+def chromium() -> Path | None:
+    """Return the system's Chromium or Chrome, or None."""
+    names = ("chromium", "google-chrome", "google-chrome-stable", "chrome")
+    return next((path for path in map(which, names) if path), None)
+
+
+def _openssl() -> Path | None:
+    return which("openssl")
+
+
+#: what is asked for -> how to find it, Debian's package, advice for other systems
+FINDERS: dict[str, tuple[Callable[[], Path | None], str, str]] = {
+    "rabbitmq": (
+        rabbitmq_folder,
+        "rabbitmq-server",
+        "or let a container be the broker:   docker compose up -d --wait\n"
+        "or on macOS:                        brew install rabbitmq\n"
+        "or set BROKER_URL to a RabbitMQ that runs elsewhere",
+    ),
+    "chromium": (chromium, "chromium", "or install Chromium or Chrome by hand"),
+    "openssl": (_openssl, "openssl", "or install OpenSSL's command by hand"),
+}
+
+
+def missing(wanted: Iterable[str]) -> list[str]:
+    """Return those of the wanted programs that are not installed."""
+    return [name for name in wanted if FINDERS[name][0]() is None]
+
+
+def obstacle(*, is_root: bool, has_apt: bool) -> str | None:
+    """Say why nothing can be installed from here, or None."""
+    if not has_apt:
+        return "this system has no apt-get"
+    return None if is_root else "installing needs root"
+
+
+def advice(names: Iterable[str], why: str) -> str:
+    """Return the message for programs that are missing and cannot be installed."""
+    wanted = list(names)
+    debs = " ".join(FINDERS[name][1] for name in wanted)
+    lines = [f"{', '.join(wanted)} not installed, and {why}. What helps:"]
+    lines += [f"on Debian or Ubuntu:                sudo apt-get install {debs}"]
+    for name in wanted:
+        lines += FINDERS[name][2].splitlines()
+    return "\n  ".join(lines)
+
+
+def _apt_get(*arguments: str) -> bool:
+    command = ["apt-get", "-y", "-q", "-o", "Dpkg::Use-Pty=0", *arguments]
+    print("+ " + " ".join(command), flush=True)
+    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    path = os.pathsep.join([env.get("PATH", os.defpath), *EXTRA_PATH])  # dpkg wants sbin
+    done = subprocess.run(command, env={**env, "PATH": path}, stdin=subprocess.DEVNULL, check=False)
+    return done.returncode == 0
+
+
+def _has_package_lists() -> bool:
+    return any(Path("/var/lib/apt/lists").glob("*Packages*"))
+
+
+def install(wanted: Iterable[str]) -> None:
+    """Install those of the wanted programs that are missing.
+
+    Raises:
+        PackageError: not possible here, or it failed; the text says what to do.
+    """
+    names = missing(wanted)
+    if not names:
+        return
+    why = obstacle(is_root=os.geteuid() == 0, has_apt=shutil.which("apt-get") is not None)
+    if why:
+        raise PackageError(advice(names, why))
+    debs = ["install", "--no-install-recommends", *(FINDERS[name][1] for name in names)]
+    fresh = _has_package_lists() or _apt_get("update")
+    if not (fresh and _apt_get(*debs)):  # old lists name files that are gone
+        _apt_get("update")
+        _apt_get(*debs)
+    names = missing(names)
+    if names:
+        raise PackageError(advice(names, "apt-get did not install it (see above)"))
+
+
+def main(wanted: list[str]) -> int:
+    """Install what is missing; 0 when everything that was asked for is there."""
+    try:
+        install(wanted)
+    except PackageError as exc:
+        print(f"error: {exc}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,106 @@
+"""TCP ports of this machine: is one free, which one is, who has it."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+LISTEN_STATE = "0A"  # of /proc/net/tcp
+MAX_PORT = 65535
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Need:
+    """A port that a process is about to listen on; ``variable`` is what changes it."""
+
+    process: str
+    host: str
+    port: int
+    variable: str
+
+
+def is_free(host: str, port: int) -> bool:
+    """True if a server could listen there now."""
+    family, *_, address = socket.getaddrinfo(host or None, port, flags=socket.AI_PASSIVE)[0]
+    with closing(socket.socket(family)) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind(address)
+        except OSError:
+            return False
+    return True
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """Return a port that is free now."""
+    with closing(socket.socket()) as sock:
+        sock.bind((host, 0))
+        port: int = sock.getsockname()[1]
+    return port
+
+
+def next_free(host: str, port: int) -> int:
+    """Return the first free port from `port` upwards."""
+    return next(n for n in range(port, MAX_PORT + 1) if is_free(host, n))
+
+
+def owner(port: int) -> str | None:
+    """Return "name (pid n)" of the process that listens on a port, where Linux tells us."""
+    inodes = set[str]()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        with suppress(OSError):
+            inodes |= listening_inodes(Path(table).read_text(), port)
+    return next((name for inode in inodes if (name := _holder(inode))), None)
+
+
+def listening_inodes(table: str, port: int) -> set[str]:
+    """Return the socket inodes that listen on a port, from the text of /proc/net/tcp."""
+    rows = (line.split() for line in table.splitlines()[1:])
+    return {
+        row[9]
+        for row in rows
+        if row[3] == LISTEN_STATE and int(row[1].rpartition(":")[2], 16) == port
+    }
+
+
+def _holder(inode: str) -> str | None:
+    for link in Path("/proc").glob("[0-9]*/fd/*"):
+        with suppress(OSError):
+            if str(link.readlink()) == f"socket:[{inode}]":
+                pid = link.parts[2]
+                return f"{Path('/proc', pid, 'comm').read_text().strip()} (pid {pid})"
+    return None
+
+
+def problem(need: Need, holder: str | None) -> str:
+    """Return the message for a port that is taken."""
+    by = f" by {holder}" if holder else ""
+    return (
+        f"port {need.port}, which the {need.process} needs, is in use{by}.\n"
+        f"  Stop that process, or choose another port, for example:  {_example(need)}"
+    )
+
+
+def _example(need: Need) -> str:
+    free = next_free(need.host, need.port + 1)
+    value = f"smtp://{need.host}:{free}" if need.variable == "SMTP_URL" else str(free)
+    return f"{need.variable}={value} make run"
+
+
+def problems(needs: Iterable[Need]) -> list[str]:
+    """Return one message for each port that is taken, or that is wanted twice."""
+    texts = list[str]()
+    seen = dict[int, Need]()
+    for need in needs:
+        first = seen.setdefault(need.port, need)
+        if first is not need:
+            texts.append(
+                f"the {first.process} and the {need.process} both want port {need.port}: "
+                f"change {first.variable} or {need.variable}"
+            )
+        elif need.port and not is_free(need.host, need.port):
+            texts.append(problem(need, owner(need.port)))
+    return texts

@@ -1,0 +1,143 @@
+"""What must be so before `make run` starts anything: ports, a broker, a folder, a password."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+from pathlib import Path
+from typing import IO
+from urllib.parse import urlsplit
+
+from kombu.utils.url import maybe_sanitize_url
+
+import config
+from dev import amqp, packages, ports, relay
+from dev.broker import HOST, BrokerNode
+from dev.ports import Need
+
+MANAGEMENT_PORT = 15672
+FLOWER_USER = "windmail"
+
+
+class NotReady(Exception):
+    """Windmail cannot start here; the text says what to do."""
+
+
+def lock(var: Path) -> IO[str]:
+    """Make the folder for state and hold it for this run, until the file is closed.
+
+    Raises:
+        NotReady: another `make run` holds it, or it cannot be written.
+    """
+    try:
+        var.mkdir(parents=True, exist_ok=True)
+        file = (var / "run.lock").open("a+")
+    except PermissionError as exc:
+        raise NotReady(
+            f"cannot write {exc.filename}: it belongs to another user.\n"
+            "  Run as that user, or set VAR_DIR to another folder"
+        ) from exc
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as exc:
+        file.seek(0)
+        pid = file.read().strip() or "unknown"
+        raise NotReady(
+            f"Windmail runs here already (pid {pid}).\n"
+            "  Stop it (Ctrl-C there), or set VAR_DIR and other ports for a second one"
+        ) from exc
+    file.truncate(0)
+    print(os.getpid(), file=file, flush=True)
+    return file
+
+
+def needs(commands: set[str]) -> list[Need]:
+    """Return the ports that the processes want to listen on."""
+    options = config.options
+    mail_host, mail_port = relay.address(options.smtp_url)
+    wanted = {
+        "web": Need(process="web server", host=options.address, port=options.port, variable="PORT"),
+        "flower": Need(
+            process="Flower",
+            host=options.flower_address,
+            port=options.flower_port,
+            variable="FLOWER_PORT",
+        ),
+        "mailbox": Need(
+            process="development mailbox", host=mail_host, port=mail_port, variable="SMTP_URL"
+        ),
+    }
+    return [need for name, need in wanted.items() if name in commands]
+
+
+def flower_auth(var: Path) -> str:
+    """Return FLOWER_AUTH, or else user and password made once and kept in a file."""
+    if config.options.flower_auth:
+        return str(config.options.flower_auth)
+    file = var / "flower-password"
+    try:
+        handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        pass
+    else:
+        with os.fdopen(handle, "w") as out:
+            print(secrets.token_urlsafe(15), file=out)
+    return f"{FLOWER_USER}:{file.read_text().strip()}"
+
+
+def broker(var: Path) -> BrokerNode | None:
+    """Find the broker of BROKER_URL, or make (not start) a private node in its place.
+
+    RabbitMQ is installed where it is missing and we may.
+
+    Returns:
+        None where a broker answers already.
+
+    Raises:
+        NotReady: none answers there and none of ours can stand there.
+    """
+    url = str(config.options.broker_url).split(";")[0]
+    if _answers(url):
+        return None
+    parts = urlsplit(url)
+    if parts.scheme != "amqp" or not relay.is_loopback(parts.hostname or HOST):
+        raise NotReady(
+            f"no broker answers at {maybe_sanitize_url(url)}.\n"
+            "  Start it, or set BROKER_URL to one that runs (without it, a private one is used)"
+        )
+    if packages.rabbitmq_folder() is None:
+        try:
+            packages.install(["rabbitmq"])
+        except packages.PackageError as exc:
+            raise NotReady(f"no broker answers at {maybe_sanitize_url(url)}: {exc}") from exc
+        if _answers(url):  # on many systems, to install it is to start it
+            return None
+    management = ports.next_free(HOST, MANAGEMENT_PORT)
+    return BrokerNode(var / "rabbitmq", url=url, management=True, management_port=management)
+
+
+def _answers(url: str) -> bool:
+    try:
+        return amqp.answers(url)
+    except amqp.Refused as exc:
+        port = urlsplit(url).port or 5672
+        holder = ports.owner(port)
+        raise NotReady(
+            f"BROKER_URL is {maybe_sanitize_url(url)}, but {exc}.\n"
+            f"  Port {port} is held{' by ' + holder if holder else ''}.\n"
+            "  Put the right user, password and vhost into BROKER_URL, or choose another port\n"
+            f"  for a private broker:  {_other_broker(port)}"
+        ) from exc
+
+
+def _other_broker(port: int) -> str:
+    free = ports.next_free(HOST, port + 1)
+    return f"BROKER_URL=amqp://guest:guest@{HOST}:{free}// make run"
+
+
+def check_ports(commands: set[str]) -> None:
+    """Raise `NotReady` unless every port that the processes want is free."""
+    texts = ports.problems(needs(commands))
+    if texts:
+        raise NotReady("\n".join(texts))

@@ -1,0 +1,85 @@
+"""Make the virtual environment `.venv` and install pinned requirements into it.
+
+`python3 dev/venv.py requirements.txt ...`, called by the Makefile. It is written for any
+Python 3, since its first duty is to say that a Python is too old.
+
+The environment is made without pip (Debian ships `ensurepip` in a package of its own) and
+filled by the calling Python's pip from outside, which PEP 668 allows.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+OLDEST_PYTHON = (3, 11)
+OLDEST_PIP = (22, 3)  # the first with `--python`
+VENV = Path(".venv")
+
+
+def python_problem(version: tuple[int, ...]) -> str | None:
+    """Say what is wrong with a Python version, or None."""
+    if version[:2] >= OLDEST_PYTHON:
+        return None
+    return (
+        "Windmail needs Python {}.{} or newer, this is {}.{}.\n"
+        "If another one is installed, name it:  make PYTHON=python3.12 ..."
+    ).format(*OLDEST_PYTHON, *version[:2])
+
+
+def pip_problem(output: str | None) -> str | None:
+    """Say what is wrong with the answer of `pip --version` (None: there is no pip)."""
+    if output is None:
+        return (
+            "this Python has no pip. Install it, on Debian and Ubuntu:\n"
+            "  sudo apt-get install python3-pip"
+        )
+    version = output.split()[1]
+    if tuple(int(part) for part in version.split(".")[:2]) >= OLDEST_PIP:
+        return None
+    return "pip {} is too old, {}.{} is needed:\n  {} -m pip install --upgrade pip".format(
+        version, *OLDEST_PIP, Path(sys.executable).name
+    )
+
+
+def pip_version() -> str | None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pip", "--version"], capture_output=True, text=True, check=False
+    )
+    return done.stdout if done.returncode == 0 else None
+
+
+def usable(venv: Path) -> bool:
+    """True if the environment's Python still runs (a system upgrade can take it away)."""
+    python = venv / "bin" / "python"
+    if not python.exists():
+        return False
+    code = "import sys; sys.exit(sys.version_info < {!r})".format(OLDEST_PYTHON)
+    return subprocess.run([str(python), "-c", code], check=False).returncode == 0
+
+
+def main(requirements: list[str]) -> int:
+    """Make `.venv` where it is missing or broken, then install; 0 when all is in place."""
+    problem = python_problem(sys.version_info[:2]) or pip_problem(pip_version())
+    if problem:
+        print("error: " + problem, file=sys.stderr)
+        return 1
+    if not usable(VENV):
+        shutil.rmtree(VENV, ignore_errors=True)
+        print("making .venv", flush=True)
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(VENV)], check=True)
+    for file in requirements:
+        print("installing " + file, flush=True)
+        command = [sys.executable, "-m", "pip", "--python", str(VENV / "bin" / "python"), "install"]
+        command += ["--quiet", "--disable-pip-version-check", "--require-hashes", "-r", file]
+        done = subprocess.run(command, check=False)
+        if done.returncode:
+            print("error: could not install {}, see above".format(file), file=sys.stderr)
+            return done.returncode
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""Examples: programs and task packages built on Windmail."""

@@ -1,0 +1,29 @@
+"""Flower's settings, taken from config.py.
+
+Flower executes this file (`--conf`, by default `flowerconfig.py` in the working directory)
+after it has read FLOWER_... variables; each name below that is an option of Flower's is set.
+"""
+
+from pathlib import Path
+
+from config import options as _settings
+
+address = _settings.flower_address
+port = _settings.flower_port
+
+# Flower takes our FLOWER_AUTH (user:password) for its own option `auth`, a pattern of e-mail
+# addresses for OAuth logins, and would print it as wrong. It is off.
+auth = ""
+# Without a login, Flower itself refuses every API call.
+basic_auth = [_settings.flower_auth] if _settings.flower_auth else []
+
+# The history outlives a restart; saved every few seconds, it outlives kill -9 as well. Saving
+# blocks Flower's loop: 10,000 tasks take about 0.1 s.
+_folder = Path(_settings.var_dir)
+_folder.mkdir(parents=True, exist_ok=True)
+db = str(_folder / "flower")
+persistent = True
+state_save_interval = 5000  # ms
+max_tasks = 10_000
+# A worker of yesterday's host name does not stay on the page for ever.
+purge_offline_workers = 3600  # s

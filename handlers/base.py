@@ -1,0 +1,195 @@
+"""What all handlers share: JSON in, JSON or a problem out, limits, ``Prefer: wait``."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+import msgspec
+from tornado.web import Finish, RequestHandler, stream_request_body
+
+import config
+from bridge import TaskResult, TaskState
+from handlers.problems import Problem, from_exception, invalid
+from handlers.services import Interrupted, Services
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_WAIT = re.compile(r"^\s*wait\s*=\s*\"?(\d+(?:\.\d+)?)\"?\s*$", re.IGNORECASE)
+
+
+@stream_request_body
+class BaseHandler(RequestHandler):
+    """A handler that reads its body within the limit and answers errors as problems.
+
+    The body is streamed so that one that is too long is refused with 413 before it is
+    read; Tornado by itself closes the connection with 400.
+    """
+
+    def initialize(self, services: Services) -> None:
+        self.app = services.app
+        self.bridge = services.bridge
+        self._services = services
+        self._waiting: asyncio.Task[Any] | None = None
+        self._client_is_gone = False
+        self._body: list[bytes] = []
+        self._body_size = 0
+
+    def set_default_headers(self) -> None:
+        self.clear_header("Server")
+        self.set_header("Cache-Control", "no-store")
+        self.set_header("X-Content-Type-Options", "nosniff")
+
+    def prepare(self) -> None:
+        self._services.open_requests.begin(self)
+        length = self.request.headers.get("Content-Length", "0")
+        self._check_size(int(length) if length.isdecimal() else 0)
+
+    def data_received(self, chunk: bytes) -> None:
+        self._body_size += len(chunk)
+        if self._finished:
+            return  # refused already; what still comes is dropped
+        try:
+            self._check_size(self._body_size)
+        except Problem as problem:  # Tornado hands errors to write_error from methods only
+            self.send_error(413, exc_info=(Problem, problem, None))
+        self._body.append(chunk)
+
+    def _check_size(self, size_bytes: int) -> None:
+        limit = config.options.max_body_size
+        if size_bytes > limit:
+            raise Problem(413, f"The body is over {limit} bytes.", limit_bytes=limit)
+
+    def compute_etag(self) -> None:
+        """Send no ETag: a state is small, and hashing it costs more than sending it."""
+
+    def json_body(self) -> dict[str, Any]:
+        """Return the body, a JSON object; an empty body is an empty object.
+
+        Raises:
+            Problem: 400, the body is not a JSON object.
+        """
+        body = b"".join(self._body)
+        if not body.strip():
+            return {}
+        try:
+            return msgspec.json.decode(body, type=dict[str, Any])
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+            raise Problem(400, f"The body is not a JSON object: {exc}.") from None
+
+    def write_json(self, value: Any, status: int = 200) -> None:
+        """Answer with a JSON document."""
+        self.set_status(status)
+        self.set_header("Content-Type", "application/json")
+        self.write(msgspec.json.encode(value, enc_hook=str) + b"\n")
+
+    def seconds_to_wait(self) -> float | None:
+        """Return what ``Prefer: wait=N`` (RFC 7240 section 4.3) or ``?wait=N`` asks for.
+
+        The answer says in ``Preference-Applied`` what was granted.
+
+        Raises:
+            Problem: 422, ``?wait`` is not a number of seconds.
+        """
+        wanted = self._wanted_wait()
+        if wanted is None:
+            return None
+        granted = min(wanted, float(config.options.max_wait_s))
+        self.set_header("Preference-Applied", f"wait={granted:g}")
+        return granted
+
+    def _wanted_wait(self) -> float | None:
+        text = self.get_query_argument("wait", None)
+        if text is not None:
+            match = _WAIT.match(f"wait={text}")
+            if not match:
+                raise invalid("wait", "must be a number of seconds")
+            return float(match[1])
+        for header in self.request.headers.get_list("Prefer"):
+            for preference in header.split(","):
+                if match := _WAIT.match(preference.partition(";")[0]):
+                    return float(match[1])
+        return None
+
+    async def wait_for(self, result: TaskResult, seconds: float) -> TaskState:
+        """Wait for a task's end for so long, while client and server are there to hear it.
+
+        Raises:
+            NotConnected: the results cannot be read now.
+        """
+        try:
+            return await self.interruptible(result.wait(seconds))
+        except Interrupted:
+            return await result.state()
+
+    async def interruptible(self, wait: Coroutine[Any, Any, T]) -> T:
+        """Await something that may take long.
+
+        Raises:
+            Interrupted: the server is about to stop.
+            Finish: the client has hung up.
+        """
+        self._waiting = waiting = asyncio.create_task(wait)
+        self._services.waits.add(waiting)
+        try:
+            return await waiting
+        except asyncio.CancelledError:
+            raise (Finish if self._client_is_gone else Interrupted) from None
+        finally:
+            self._waiting = None
+
+    def on_connection_close(self) -> None:
+        """Stop waiting for a client that hung up."""
+        self._client_is_gone = True
+        self._services.open_requests.end(self)
+        if self._waiting is not None:
+            self._waiting.cancel()
+
+    def on_finish(self) -> None:
+        self._services.open_requests.end(self)
+
+    def is_set(self, flag: str) -> bool:
+        """Return whether a query flag such as ``?terminate=1`` is given and not 0 or false."""
+        return self.get_query_argument(flag, "0").lower() not in ("0", "false", "no")
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Answer with problem details (RFC 9457)."""
+        exc_info = kwargs.get("exc_info")
+        exc = exc_info[1] if exc_info else None
+        problem = from_exception(exc) if exc else Problem(status_code, "")
+        self.set_status(problem.status_code)
+        for name, value in problem.headers.items():
+            self.set_header(name, value)
+        if problem.status_code == 405:
+            self.set_header("Allow", ", ".join(self._allowed_methods()))
+        if problem.status_code == 413:
+            self.set_header("Connection", "close")  # the rest of the body is not read
+        self.set_header("Content-Type", "application/problem+json")
+        self.finish(msgspec.json.encode(problem.body(), enc_hook=str) + b"\n")
+
+    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
+        """Log what was not foreseen with its traceback, the rest in a line."""
+        if from_exception(value).status_code == 500:
+            logger.error("%s %s", self.request.method, self.request.path, exc_info=(typ, value, tb))
+        else:
+            logger.info("%s %s: %s", self.request.method, self.request.path, value)
+
+    def _allowed_methods(self) -> list[str]:
+        unimplemented = RequestHandler._unimplemented_method
+        return [
+            method
+            for method in self.SUPPORTED_METHODS
+            if getattr(type(self), method.lower(), unimplemented) is not unimplemented
+        ]
+
+
+class NotFoundHandler(BaseHandler):
+    """Answers for every path that is not a resource."""
+
+    def prepare(self) -> None:
+        raise Problem(404, f"There is nothing at {self.request.path}.")

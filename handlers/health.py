@@ -1,0 +1,44 @@
+"""``/healthz`` and ``/readyz``: is the process alive, and can it do its work."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from bridge import NotConnected
+from handlers.base import BaseHandler
+from handlers.problems import RETRY_AFTER_S
+from task import HEARTBEAT_ID
+
+
+class HealthHandler(BaseHandler):
+    """``/healthz``: the event loop answers."""
+
+    async def get(self) -> None:
+        self.write_json({"status": "alive"})
+
+
+class ReadyHandler(BaseHandler):
+    """``/readyz``: both connections are open, the topology is declared, results are read."""
+
+    async def get(self) -> None:
+        problems = self.bridge.problems()
+        document: dict[str, Any] = {
+            "status": "not ready" if problems else "ready",
+            "problems": problems,
+            "heartbeat": None if problems else await self._heartbeat(),
+        }
+        if problems:
+            self.set_header("Retry-After", str(RETRY_AFTER_S))
+        self.write_json(document, 503 if problems else 200)
+
+    async def _heartbeat(self) -> dict[str, Any] | None:
+        """Return when beat, broker and worker were last seen to work together."""
+        try:
+            state = await self.bridge.result(HEARTBEAT_ID).state()
+        except NotConnected:
+            return None
+        if state.at is None:
+            return None
+        age_s = (datetime.now(UTC) - datetime.fromisoformat(state.at)).total_seconds()
+        return {"at": state.at, "age_s": round(age_s, 1), "worker": state.worker}

@@ -1,0 +1,59 @@
+"""What the application hands to every handler, and what it knows of open requests."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+from weakref import WeakSet
+
+from celery import Celery
+from tornado.web import RequestHandler
+
+from bridge import Bridge
+
+
+class Interrupted(Exception):
+    """The server stops before what is waited for has come."""
+
+
+class OpenRequests:
+    """The requests that are not answered yet."""
+
+    def __init__(self) -> None:
+        self._requests: set[RequestHandler] = set()
+        self._ended = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._requests)
+
+    def begin(self, request: RequestHandler) -> None:
+        self._requests.add(request)
+
+    def end(self, request: RequestHandler) -> None:
+        self._requests.discard(request)
+        self._ended.set()
+
+    async def wait_none(self, timeout_s: float) -> bool:
+        """Wait until none is open; False when some still are after ``timeout_s``."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while self._requests:
+                    self._ended.clear()
+                    await self._ended.wait()
+        return not self._requests
+
+
+@dataclass(frozen=True, kw_only=True)
+class Services:
+    """What every handler is given.
+
+    ``waits``: what open requests wait for; a server that stops cancels these, and the
+    requests are answered with what is known.
+    """
+
+    app: Celery
+    bridge: Bridge
+    open_requests: OpenRequests = field(default_factory=OpenRequests)
+    waits: WeakSet[asyncio.Task[Any]] = field(default_factory=WeakSet)

@@ -1,0 +1,125 @@
+"""From a relay's address to a session that is ready for mail: connect, encrypt, log in."""
+
+from __future__ import annotations
+
+import functools
+import re
+import smtplib
+import socket
+import ssl
+
+from mailing.errors import TransientFailure
+from mailing.relay import Relay
+from mailing.reply import parse
+from mailing.session import Session, reason
+
+_FULL_NAME = re.compile(r"[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+")
+
+
+def open_session(relay: Relay) -> Session:
+    """Open a session: connect, greet, STARTTLS and log in as the relay's settings say.
+
+    Raises:
+        TransientFailure: whatever goes wrong here says nothing about a mail. That holds for 5yz
+            as well: a wrong password or a blocked address must not fail a whole queue for good.
+    """
+    smtp = _connect(relay)
+    try:
+        _greet(smtp)
+        encrypted = relay.tls == "implicit" or _start_tls(smtp, relay)
+        if relay.user:
+            _log_in(smtp, relay, encrypted=encrypted)
+    except OSError as exc:
+        smtp.close()
+        raise TransientFailure(None, f"cannot open a session: {reason(exc)}") from exc
+    except BaseException:
+        smtp.close()
+        raise
+    return Session(relay, smtp, tls=encrypted)
+
+
+def _connect(relay: Relay) -> smtplib.SMTP:
+    place = f"{relay.host}:{relay.port}"
+    try:
+        # A local_hostname keeps smtplib from asking the DNS, without a timeout, for our name.
+        if relay.tls == "implicit":
+            smtp: smtplib.SMTP = smtplib.SMTP_SSL(
+                relay.host, relay.port, "localhost", timeout=relay.timeout_s, context=_tls(relay.ca)
+            )
+        else:
+            smtp = smtplib.SMTP(relay.host, relay.port, "localhost", timeout=relay.timeout_s)
+    except smtplib.SMTPConnectError as exc:
+        raise _refusal(exc.smtp_code, exc.smtp_error) from None
+    except OSError as exc:
+        raise TransientFailure(None, f"cannot connect to {place}: {reason(exc)}") from exc
+    if smtp.sock is not None:
+        # The final dot is a small packet of its own: it must not wait for an acknowledgement.
+        smtp.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        smtp.local_hostname = _own_name(smtp.sock)
+    return smtp
+
+
+def _own_name(sock: socket.socket) -> str:
+    """Return the name for EHLO: this host's full name, or its address (RFC 5321 4.1.4)."""
+    name = socket.gethostname()
+    if _FULL_NAME.fullmatch(name):
+        return name
+    address = sock.getsockname()[0]
+    return f"[IPv6:{address}]" if ":" in address else f"[{address}]"
+
+
+def _greet(smtp: smtplib.SMTP) -> None:
+    code, raw = smtp.ehlo()
+    if not 200 <= code <= 299:
+        code, raw = smtp.helo()
+    if not 200 <= code <= 299:
+        raise _refusal(code, raw)
+
+
+def _start_tls(smtp: smtplib.SMTP, relay: Relay) -> bool:
+    """Encrypt the session if that is wanted and offered; tell whether it is encrypted."""
+    if relay.tls == "none":
+        return False
+    if not smtp.has_extn("starttls"):
+        if relay.tls == "required":
+            raise TransientFailure(None, "the relay offers no STARTTLS, and tls=required is set")
+        return False
+    try:
+        code, raw = smtp.starttls(context=_tls(relay.ca))
+    except ssl.SSLCertVerificationError as exc:
+        advice = "give its CA by ?ca=, or switch TLS off by ?tls=none"
+        raise TransientFailure(None, f"{reason(exc)}: {advice}") from exc
+    if code != 220:
+        raise _refusal(code, raw)
+    _greet(smtp)
+    return True
+
+
+@functools.lru_cache(maxsize=8)
+def _tls(ca: str | None) -> ssl.SSLContext:
+    """Return a context that verifies certificates and names; reading the CAs takes 20 ms."""
+    return ssl.create_default_context(cafile=ca)
+
+
+def _log_in(smtp: smtplib.SMTP, relay: Relay, *, encrypted: bool) -> None:
+    if not encrypted and relay.tls != "none" and not relay.is_loopback:
+        raise TransientFailure(
+            None,
+            "the session is not encrypted, so the password was not sent: "
+            "set ?tls=required, or ?tls=none to send it in clear",
+        )
+    try:
+        smtp.login(relay.user, relay.password)
+    except smtplib.SMTPAuthenticationError as exc:
+        raise _refusal(exc.smtp_code, exc.smtp_error) from None
+    except smtplib.SMTPServerDisconnected:
+        raise
+    except smtplib.SMTPException:
+        raise TransientFailure(None, "the relay offers no login that is known here") from None
+
+
+def _refusal(code: int, raw: bytes | str) -> TransientFailure:
+    reply = parse(code, raw if isinstance(raw, bytes) else raw.encode())
+    if not 200 <= code <= 599:
+        return TransientFailure(None, "the relay does not speak SMTP")
+    return TransientFailure(*reply)

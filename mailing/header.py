@@ -1,0 +1,140 @@
+"""Header values as they stand in a mail: RFC 2047 encoded words and folding.
+
+Windmail does not leave this to the ``email`` package, whose folding has turned encoded words into
+header lines of their own and has taken the quotes off display names that hold a comma
+(CVE-2024-6923, CPython issues 121650 and 100884; Python 3.11.7 has both).
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterable, Iterator
+
+from mailing.address import Mailbox, quoted
+from mailing.errors import InvalidMessage
+
+#: RFC 5322 section 2.1.1: no line may be longer, without its CRLF.
+LINE_LENGTH = 998
+
+_FOLD_AT = 76  # RFC 2047 section 2: longest line with an encoded word
+_WORD_LENGTH = 75  # RFC 2047 section 2: longest encoded word
+_WORD_FRAME = len("=?utf-8?b??=")
+_SHORTEST_FIRST_WORD = 32  # with less room beside the header's name, begin on the next line
+# RFC 2047 section 5 (3): what may stand plain in an encoded word of any header.
+_PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!*+-/")
+_PIECE = re.compile(r" *[^ ]+")
+_FIELD = re.compile(r"[!-9;-~]+:[ -~]*(?:\r\n +[!-~][ -~]*)*")
+
+
+def unstructured(name: str, text: str) -> str:
+    """Encode and fold text so that readers see exactly this text (``Subject``, ``X-...``)."""
+    pieces = _PIECE.findall(f" {text}")
+    plain = text.isascii() and text == text.strip(" ") and "=?" not in text
+    if plain and all(len(piece) <= LINE_LENGTH for piece in pieces):
+        return fold(name, pieces)
+    first = min(_FOLD_AT - len(name) - len(": "), _WORD_LENGTH)
+    return fold(name, (f" {word}" for word in encoded_words(text, first)))
+
+
+def structured(name: str, text: str) -> str:
+    """Fold text whose words have a meaning for machines, so that nothing in it is encoded.
+
+    Raises:
+        InvalidMessage: it is empty, not ASCII, or has a word too long for a line.
+    """
+    if not text.strip(" ") or not text.isascii():
+        raise InvalidMessage(f"headers.{name}", "must be ASCII text, and not empty")
+    pieces = _PIECE.findall(f" {text.strip(' ')}")
+    if any(len(piece) > LINE_LENGTH for piece in pieces):
+        raise InvalidMessage(f"headers.{name}", f"has a word longer than {LINE_LENGTH - 1}")
+    return fold(name, pieces)
+
+
+def mailbox_list(name: str, mailboxes: Iterable[Mailbox]) -> str:
+    """Encode and fold the value of an address header (RFC 5322 section 3.4)."""
+    return fold(name, _mailbox_pieces(list(mailboxes)))
+
+
+def _mailbox_pieces(mailboxes: list[Mailbox]) -> Iterator[str]:
+    for index, (display_name, address) in enumerate(mailboxes):
+        comma = "," if index + 1 < len(mailboxes) else ""
+        if not display_name:
+            yield f" {address}{comma}"
+            continue
+        if display_name.isascii() and "=?" not in display_name:
+            yield f" {quoted(display_name)}"
+        else:
+            yield from (f" {word}" for word in encoded_words(display_name))
+        yield f" <{address}>{comma}"
+
+
+def encoded_words(text: str, first: int = _WORD_LENGTH) -> Iterator[str]:
+    """Encode text in UTF-8 encoded words, as ``q`` or ``b``, whichever is shorter (RFC 2047).
+
+    Args:
+        text: any text without lone surrogates; no character is split between two words.
+        first: longest length of the first word; where that is too little, it is ignored.
+    """
+    octets = text.encode()
+    q_length = sum(_q_cost(octet) for octet in octets)
+    kind = "q" if q_length <= 4 * len(octets) / 3 else "b"
+    if first < _SHORTEST_FIRST_WORD:
+        first = _WORD_LENGTH
+    room, used, chunk = _room(kind, first), 0, bytearray()
+    for character in text:
+        encoded = character.encode()
+        cost = sum(map(_q_cost, encoded)) if kind == "q" else len(encoded)
+        if used + cost > room:
+            yield _word(kind, chunk)
+            room, used, chunk = _room(kind, _WORD_LENGTH), 0, bytearray()
+        chunk += encoded
+        used += cost
+    yield _word(kind, chunk)
+
+
+def _q_cost(octet: int) -> int:
+    return 1 if octet in _PLAIN or octet == ord(" ") else len("=00")
+
+
+def _room(kind: str, length: int) -> int:
+    """Return what fits into a word of that length: ``q`` characters, or octets for ``b``."""
+    room = length - _WORD_FRAME
+    return room if kind == "q" else room // 4 * 3
+
+
+def _word(kind: str, octets: bytes | bytearray) -> str:
+    if kind == "b":
+        content = base64.b64encode(octets).decode()
+    else:
+        content = "".join(
+            chr(octet) if octet in _PLAIN else "_" if octet == ord(" ") else f"={octet:02X}"
+            for octet in octets
+        )
+    return f"=?utf-8?{kind}?{content}?="
+
+
+def fold(name: str, pieces: Iterable[str]) -> str:
+    """Join pieces, each beginning with a space, into lines; return what follows ``name:``."""
+    lines: list[str] = []
+    line, room = "", _FOLD_AT - len(name) - len(":")
+    for piece in pieces:
+        if len(line) + len(piece) > room:
+            lines.append(line)
+            line, room = piece, _FOLD_AT
+        else:
+            line += piece
+    return "\r\n".join([*lines, line])
+
+
+def header_field(name: str, value: str) -> str:
+    """Return ``name:value`` and CRLF, after a last look that it is one header field.
+
+    Raises:
+        InvalidMessage: the value would break out of its header; a value made by this module
+            from checked text never does.
+    """
+    text = f"{name}:{value}"
+    if not _FIELD.fullmatch(text) or max(map(len, text.split("\r\n"))) > LINE_LENGTH:
+        raise InvalidMessage(f"headers.{name}", "is not a valid header field")
+    return f"{text}\r\n"

@@ -1,0 +1,96 @@
+"""Which texts may stand in a header: no line break in any disguise."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import codecs
+import quopri
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+
+from mailing.errors import InvalidMessage
+
+#: Longest header value that is taken, characters.
+VALUE_LENGTH = 8192
+
+# Controls (C0, DEL, C1), and the line separators that Python's str.splitlines also splits at.
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_UNSAFE_BYTE = re.compile(rb"[\x00-\x1f\x7f]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+# As lenient as the readers are: white space inside, any charset, RFC 2231's language suffix.
+_WORD = re.compile(r"=\?([^?]*)\?([bq])\?(.*?)\?=", re.IGNORECASE | re.DOTALL)
+
+
+def check_text(field: str, value: object) -> str:
+    """Return ``value`` if it is text that has a UTF-8 form.
+
+    Raises:
+        InvalidMessage: it is not a string, or holds a lone surrogate.
+    """
+    if not isinstance(value, str):
+        raise InvalidMessage(field, "must be text")
+    if _SURROGATE.search(value):
+        raise InvalidMessage(field, "holds a lone surrogate, which is not a character")
+    return value
+
+
+def check_value(field: str, value: object) -> str:
+    """Return ``value`` if it may stand in a header, as it is and after RFC 2047 decoding.
+
+    Readers decode headers, gateways encode them anew, and some do so more than once: text that
+    decodes to a line break is as dangerous as a line break.
+
+    Raises:
+        InvalidMessage: it is not text, is too long, or holds a control character.
+    """
+    text = check_text(field, value)
+    if len(text) > VALUE_LENGTH:
+        raise InvalidMessage(field, f"is longer than {VALUE_LENGTH} characters")
+    if _UNSAFE.search(text):
+        raise InvalidMessage(field, "holds a control character or a line break")
+    reading = text
+    while _WORD.search(reading):  # each round is shorter than the one before
+        if any(_UNSAFE.search(other) for other in _joined(field, reading)):
+            raise InvalidMessage(field, "holds an encoded control character or line break")
+        reading = _WORD.sub(lambda word: _characters(word[1], _octets(field, word)), reading)
+        if _UNSAFE.search(reading):
+            raise InvalidMessage(field, "holds an encoded control character or line break")
+    return text
+
+
+def _joined(field: str, text: str) -> Iterator[str]:
+    """Decode the words of each charset as one: readers join words before decoding them."""
+    octets: defaultdict[str, bytes] = defaultdict(bytes)
+    for word in _WORD.finditer(text):
+        octets[word[1].lower()] += _octets(field, word)
+    return (_characters(charset, joined) for charset, joined in octets.items())
+
+
+def _octets(field: str, word: re.Match[str]) -> bytes:
+    content = word[3].encode("utf-8", "replace")
+    octets = quopri.decodestring(content, header=True) if word[2] in "qQ" else _base64(content)
+    # Also before the charset is applied: readers that don't know it take the octets.
+    if _UNSAFE_BYTE.search(octets):
+        raise InvalidMessage(field, "holds an encoded control character or line break")
+    return octets
+
+
+def _base64(content: bytes) -> bytes:
+    try:
+        return base64.b64decode(content + b"===")
+    except binascii.Error:
+        return content
+
+
+def _characters(charset: str, octets: bytes) -> str:
+    try:
+        codec = codecs.lookup(charset.partition("*")[0].strip())
+        return octets.decode(codec.name, "replace")
+    except (LookupError, ValueError):
+        return octets.decode("latin-1").translate(_NO_C1)
+
+
+# Octets of a charset that nobody knows: 0x80 to 0x9f mean nothing there.
+_NO_C1 = dict.fromkeys(range(0x80, 0xA0), "?")

@@ -1,0 +1,65 @@
+"""An SMTP reply as a value, safe to show (RFC 5321 section 4.2, RFC 3463)."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from mailing.masking import mask
+
+#: Longest reply text that is kept, characters. RFC 5321 lines have at most 512 octets; some
+#: relays send essays, and this text travels in results, logs and events.
+TEXT_LENGTH = 1000
+
+SERVICE_CLOSING = 421
+
+# Answers about our login or the session's encryption (RFC 4954, RFC 3207), not about a mail:
+# a wrong password must not bounce a whole queue, so these are worth a retry.
+_CREDENTIALS = frozenset({530, 534, 535, 538})
+
+_ENHANCED = re.compile(r"([245])\.\d{1,3}\.\d{1,3}(?=\s|$)")
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+|\s{2,}")
+
+
+class Reply(NamedTuple):
+    """One reply: ``code`` 200 to 599, ``text`` masked and on one line, ``enhanced`` status."""
+
+    code: int
+    text: str
+    enhanced: str | None = None
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the command was carried out (2yz)."""
+        return self.code // 100 == 2
+
+    @property
+    def transient(self) -> bool:
+        """Whether the same command may succeed later."""
+        return is_transient(self.code)
+
+
+def is_transient(code: int) -> bool:
+    """Tell whether a reply code says *later* (4yz, or a login problem) and not *never*."""
+    return code // 100 == 4 or code in _CREDENTIALS
+
+
+def parse(code: int, raw: bytes) -> Reply:
+    """Make a reply of what ``smtplib`` returns: a code, and lines joined by newlines.
+
+    Every line's repeated enhanced status code (RFC 2034) moves to ``enhanced``; everything
+    like an address is masked.
+    """
+    # Cut before masking too: a relay may send any amount.
+    lines = raw[: 8 * TEXT_LENGTH].decode("utf-8", "replace").split("\n")
+    enhanced: str | None = None
+    texts = []
+    for line in map(str.strip, lines):
+        match = _ENHANCED.match(line)
+        if match and match[1] == str(code)[0]:
+            enhanced = enhanced or match[0]
+            texts.append(line[match.end() :].strip())
+        else:
+            texts.append(line)
+    text = _UNPRINTABLE.sub(" ", " ".join(texts)).strip()
+    return Reply(code, mask(text)[:TEXT_LENGTH], enhanced)

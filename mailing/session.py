@@ -1,0 +1,160 @@
+"""One SMTP session: its commands, its health, its end. What breaks a session is decided here."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import smtplib
+import time
+
+from mailing.errors import TransientFailure, Uncertain
+from mailing.relay import Relay
+from mailing.reply import SERVICE_CLOSING, Reply, parse
+
+#: A session unused for longer is asked (RSET) whether it is still there, seconds.
+CHECK_AFTER_S = 1.0
+#: How long an idle session may take to answer that, and QUIT, seconds.
+CHECK_TIMEOUT_S = 5.0
+
+_CHUNK = 2**16  # octets in one send, which has the timeout to itself
+
+
+class Session:
+    """A session with a relay, ready for MAIL. For the thread and the process that opened it.
+
+    After a lost connection, an answer out of protocol or a 421 it is not ``alive`` any more.
+    """
+
+    def __init__(self, relay: Relay, smtp: smtplib.SMTP, *, tls: bool) -> None:
+        self.relay = relay
+        self.tls = tls
+        self.alive = True
+        self._smtp = smtp
+        self._pid = os.getpid()
+        self._used_at = time.monotonic()
+        self._in_transaction = False
+
+    def offers(self, extension: str) -> bool:
+        """Whether the relay's answer to EHLO named the extension."""
+        return self._smtp.has_extn(extension)
+
+    def is_usable(self) -> bool:
+        """Tell whether another mail may go through; closes the session if not.
+
+        Always false in a forked child: the socket is the parent's.
+        """
+        if not self.alive or self._pid != os.getpid():
+            self.abandon()
+            return False
+        idle_s = time.monotonic() - self._used_at
+        if idle_s >= self.relay.idle_s:
+            self.close()
+            return False
+        if idle_s >= CHECK_AFTER_S or self._in_transaction:
+            self._reset()
+        return self.alive
+
+    def _reset(self) -> None:
+        """Ask for an answer, and end what a refused mail left open (RFC 5321 section 4.1.1.5)."""
+        try:
+            self._wait_up_to(min(CHECK_TIMEOUT_S, self.relay.timeout_s))
+            if not self.command("RSET").accepted:
+                self.abandon()
+        except (OSError, TransientFailure):
+            self.abandon()
+        else:
+            self._in_transaction = False
+            self._wait_up_to(self.relay.timeout_s)
+
+    def command(self, verb: str, arguments: str = "") -> Reply:
+        """Send a command and return its reply, positive or negative.
+
+        Raises:
+            TransientFailure: no reply, or 421: the session is over.
+        """
+        try:
+            code, raw = self._smtp.docmd(verb, arguments)
+        except OSError as exc:  # smtplib's errors are OSErrors too
+            self.abandon()
+            raise TransientFailure(None, f"no reply to {verb}: {reason(exc)}") from exc
+        reply = self._checked(verb, parse(code, raw))
+        self._used_at = time.monotonic()
+        self._in_transaction = self._in_transaction or (verb == "MAIL" and reply.accepted)
+        return reply
+
+    def send_content(self, content: bytes) -> None:
+        """Send the octets of a mail, dots stuffed and ended by CRLF, all but the final dot.
+
+        Raises:
+            TransientFailure: the connection is lost; without its final dot the mail is not sent.
+        """
+        view = memoryview(content)
+        try:
+            for start in range(0, len(view), _CHUNK):
+                self._smtp.send(view[start : start + _CHUNK])
+        except OSError as exc:
+            self.abandon()
+            raise TransientFailure(None, f"lost while sending: {reason(exc)}") from exc
+
+    def send_final_dot(self) -> Reply:
+        """Send the final dot and return the relay's verdict.
+
+        Raises:
+            Uncertain: no verdict came.
+            TransientFailure: 421, which is a verdict.
+        """
+        try:
+            self._wait_up_to(self.relay.data_timeout_s)
+            self._smtp.send(b".\r\n")
+            code, raw = self._smtp.getreply()
+            if not 200 <= code <= 599:
+                raise smtplib.SMTPException("not an SMTP reply")
+            self._wait_up_to(self.relay.timeout_s)
+        except Exception as exc:  # also a worker's soft time limit: the mail is out all the same
+            self.abandon()
+            raise Uncertain(None, f"no reply to the final dot: {reason(exc)}") from exc
+        reply = self._checked("DATA", parse(code, raw))
+        self._used_at = time.monotonic()
+        self._in_transaction = False
+        return reply
+
+    def _checked(self, verb: str, reply: Reply) -> Reply:
+        if reply.code == SERVICE_CLOSING:
+            self.abandon()
+            raise TransientFailure(*reply)
+        if not 200 <= reply.code <= 599:
+            self.abandon()
+            raise TransientFailure(None, f"the reply to {verb} is not an SMTP reply")
+        return reply
+
+    def _wait_up_to(self, timeout_s: float) -> None:
+        if self._smtp.sock is None:
+            raise smtplib.SMTPServerDisconnected("not connected")
+        self._smtp.sock.settimeout(timeout_s)
+
+    def close(self) -> None:
+        """Say QUIT and close the connection; never raises for a connection that is gone."""
+        if self.alive and self._pid == os.getpid():
+            with contextlib.suppress(OSError):
+                self._wait_up_to(min(CHECK_TIMEOUT_S, self.relay.timeout_s))
+                self._smtp.docmd("QUIT")
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Close this process's end of the connection and say nothing."""
+        self.alive = False
+        with contextlib.suppress(OSError):
+            self._smtp.close()
+
+    def __del__(self) -> None:
+        # The thread ended without close_sessions(): be polite, but wait for nobody.
+        if getattr(self, "alive", False):
+            with contextlib.suppress(Exception):
+                if self._pid == os.getpid():
+                    self._smtp.send(b"QUIT\r\n")
+                self.abandon()
+
+
+def reason(exc: BaseException) -> str:
+    """Return an error's text for people."""
+    return getattr(exc, "strerror", None) or str(exc) or type(exc).__name__

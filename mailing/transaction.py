@@ -1,0 +1,127 @@
+"""One mail transaction, MAIL to the final dot, and what its outcome is (RFC 5321 section 3.3)."""
+
+from __future__ import annotations
+
+import email
+import email.policy
+import re
+from collections.abc import Sequence
+
+from mailing.delivery import Delivery, Recipient
+from mailing.errors import DeliveryError, InvalidMessage, PermanentFailure, TransientFailure
+from mailing.masking import mask
+from mailing.reply import Reply
+from mailing.session import Session
+
+_START_MAIL_INPUT = 354
+
+_PATH = re.compile(r"[!-;=?-~]{1,320}")  # printable ASCII that can't end its angle brackets
+_BARE_BREAK = re.compile(rb"\r(?!\n)|(?<!\r)\n")
+_LEADING_DOT = re.compile(rb"^\.", re.MULTILINE)
+
+
+def check(sender: str, recipients: Sequence[str], content: bytes) -> None:
+    """Refuse what could be taken for SMTP commands, before any of it is sent.
+
+    Raises:
+        InvalidMessage: an address that is not bare printable ASCII, no recipient, or content
+            with a bare CR or LF, which some relays take for a line's end (SMTP smuggling).
+    """
+    if sender and not _PATH.fullmatch(sender):
+        raise InvalidMessage("sender", "must be a bare address in ASCII")
+    if not recipients or isinstance(recipients, str):
+        raise InvalidMessage("recipients", "must be a list with at least one address")
+    for index, recipient in enumerate(recipients):
+        if not _PATH.fullmatch(recipient):
+            raise InvalidMessage(f"recipients[{index}]", "must be a bare address in ASCII")
+    if _BARE_BREAK.search(content):
+        raise InvalidMessage("content", "must have CRLF at the end of each line")
+
+
+def begin(session: Session, sender: str, content: bytes) -> None:
+    """Send MAIL FROM, with SIZE and 8BITMIME where they are offered and of use.
+
+    Raises:
+        PermanentFailure: 5yz, or the content needs 8BITMIME.
+        TransientFailure: 4yz, or no reply.
+    """
+    arguments = f"FROM:<{sender}>"
+    if session.offers("size"):
+        arguments += f" SIZE={len(content)}"
+    if not content.isascii():
+        if not session.offers("8bitmime"):
+            raise PermanentFailure(None, "the relay takes 7-bit content only", "5.6.3")
+        arguments += " BODY=8BITMIME"
+    reply = session.command("MAIL", arguments)
+    if not reply.accepted:
+        raise failure(reply)
+
+
+def finish(session: Session, recipients: Sequence[str], content: bytes) -> Delivery:
+    """Send RCPT TO for each recipient, then the content; for a session that accepted MAIL.
+
+    Raises:
+        PermanentFailure: every recipient was refused for good, or the content was.
+        TransientFailure: every recipient was refused, one of them for now; or the content was,
+            for now; or the connection was lost before the final dot.
+        Uncertain: the connection was lost after it.
+    """
+    replies = [_recipient(session, address) for address in recipients]
+    accepted = tuple(one for one in replies if one.code // 100 == 2)
+    refused = tuple(one for one in replies if one.code // 100 != 2)
+    if not accepted:
+        raise _none_accepted(refused)
+    try:
+        verdict = _send(session, content)
+    except DeliveryError as exc:
+        # Relays may quote the subject, which has no place in an error.
+        text = mask(exc.text, _subject(content))
+        error = type(exc)(exc.code, text, exc.enhanced, refused=refused)
+        raise error from exc.__cause__
+    return Delivery(
+        accepted=accepted,
+        refused=refused,
+        code=verdict.code,
+        text=verdict.text,
+        enhanced=verdict.enhanced,
+        host=session.relay.host,
+        tls=session.tls,
+    )
+
+
+def _recipient(session: Session, address: str) -> Recipient:
+    code, text, enhanced = session.command("RCPT", f"TO:<{address}>")
+    return Recipient(address=address, code=code, text=text, enhanced=enhanced)
+
+
+def _none_accepted(refused: tuple[Recipient, ...]) -> DeliveryError:
+    for one in refused:
+        if one.transient:
+            return TransientFailure(one.code, one.text, one.enhanced, refused=refused)
+    first = refused[0]
+    return PermanentFailure(first.code, first.text, first.enhanced, refused=refused)
+
+
+def _send(session: Session, content: bytes) -> Reply:
+    reply = session.command("DATA")
+    if reply.code != _START_MAIL_INPUT:
+        raise failure(reply)
+    ending = b"" if content.endswith(b"\r\n") else b"\r\n"
+    session.send_content(_LEADING_DOT.sub(b"..", content) + ending)
+    verdict = session.send_final_dot()
+    if not verdict.accepted:
+        raise failure(verdict)
+    return verdict
+
+
+def _subject(content: bytes) -> tuple[str, ...]:
+    head = content.partition(b"\r\n\r\n")[0]
+    subject = email.message_from_bytes(head, policy=email.policy.default)["Subject"]
+    return (str(subject),) if subject else ()
+
+
+def failure(reply: Reply) -> DeliveryError:
+    """Return the error for a negative reply (3yz out of place counts as transient)."""
+    if reply.code // 100 == 5 and not reply.transient:
+        return PermanentFailure(*reply)
+    return TransientFailure(*reply)

@@ -1,0 +1,71 @@
+"""Forking server processes, keeping them alive, and stopping them together.
+
+Tornado's ``fork_processes`` leaves its children running when the parent gets SIGTERM.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+
+from bridge import end_with_parent
+
+logger = logging.getLogger("windmail.processes")
+
+#: A process that died is started again after so long: a crash loop must not burn a core.
+RESTART_DELAY_S = 1.0
+
+
+def run_processes(count: int, run: Callable[[], None]) -> int:
+    """Run ``run`` in so many forked processes (one: in this one) until told to stop.
+
+    SIGTERM and SIGINT are passed on to the processes; returns 0 once all have ended.
+    """
+    if count == 1:
+        run()
+        return 0
+    return _Parent(count, run).supervise()
+
+
+class _Parent:
+    def __init__(self, count: int, run: Callable[[], None]) -> None:
+        self._run = run
+        self._count = count
+        self._children: set[int] = set()
+        self._stopping = False
+
+    def supervise(self) -> int:
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(signum, self._stop)
+        for _ in range(self._count):
+            self._fork()
+        while self._children:
+            pid, status = os.wait()
+            self._children.discard(pid)
+            if not self._stopping:
+                code = os.waitstatus_to_exitcode(status)
+                logger.error("process %d ended (%d); starting another", pid, code)
+                time.sleep(RESTART_DELAY_S)
+                if not self._stopping:
+                    self._fork()
+        return 0
+
+    def _fork(self) -> None:
+        pid = os.fork()
+        if pid:
+            self._children.add(pid)
+            return
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(signum, signal.SIG_DFL)
+        end_with_parent(signal.SIGTERM)
+        self._run()
+        sys.exit(0)
+
+    def _stop(self, signum: int, _frame: object) -> None:
+        self._stopping = True
+        for pid in self._children:
+            os.kill(pid, signal.SIGTERM)
