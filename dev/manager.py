@@ -21,6 +21,7 @@ import honcho.manager
 from honcho.printer import Message, Printer
 from honcho.process import Popen, Process
 
+from dev import children
 from dev.children import die_with_parent
 
 #: From SIGTERM to SIGKILL. The broker stops after that, and all of it within 15 s.
@@ -75,8 +76,16 @@ class _Watched(Process):
         self._child_ctor = _Child
 
     def run(self, *args: Any, **options: Any) -> None:
-        die_with_parent(signal.SIGKILL)  # a watcher ignores SIGTERM; its child then gets it
+        signal.signal(signal.SIGUSR1, self._on_orphaned)  # a watcher ignores SIGTERM
+        die_with_parent(signal.SIGUSR1)
         super().run(*args, **options)
+
+    def _on_orphaned(self, signum: int, frame: FrameType | None) -> None:
+        threading.Thread(target=self._end, daemon=True).start()
+
+    def _end(self) -> None:
+        children.stop(self._child, STOP_S)
+        os._exit(1)  # nobody reads our queue any more, and a normal exit would wait for that
 
 
 class _OneByOne:

@@ -78,29 +78,32 @@ def _holder(inode: str) -> str | None:
 def problem(need: Need, holder: str | None) -> str:
     """Return the message for a port that is taken."""
     by = f" by {holder}" if holder else ""
+    return f"port {need.port}, which {need.process} needs, is in use{by}"
+
+
+def remedy(taken: Iterable[Need]) -> str:
+    """Return a command that starts everything on ports that are free."""
+    settings = []
+    for need in taken:
+        free = next_free(need.host, need.port + 1)
+        value = f"smtp://{need.host}:{free}" if need.variable == "SMTP_URL" else free
+        settings.append(f"{need.variable}={value}")
     return (
-        f"port {need.port}, which the {need.process} needs, is in use{by}.\n"
-        f"  Stop that process, or choose another port, for example:  {_example(need)}"
+        f"Stop what is there, or choose other ports, for example:\n  {' '.join(settings)} make run"
     )
 
 
-def _example(need: Need) -> str:
-    free = next_free(need.host, need.port + 1)
-    value = f"smtp://{need.host}:{free}" if need.variable == "SMTP_URL" else str(free)
-    return f"{need.variable}={value} make run"
-
-
 def problems(needs: Iterable[Need]) -> list[str]:
-    """Return one message for each port that is taken, or that is wanted twice."""
-    texts = list[str]()
+    """Return lines that say which ports are taken, or wanted twice, and what helps."""
+    lines = list[str]()
+    taken = list[Need]()
     seen = dict[int, Need]()
     for need in needs:
         first = seen.setdefault(need.port, need)
         if first is not need:
-            texts.append(
-                f"the {first.process} and the {need.process} both want port {need.port}: "
-                f"change {first.variable} or {need.variable}"
-            )
+            both = f"{first.process} and {need.process} both want port {need.port}"
+            lines.append(f"{both}: change {first.variable} or {need.variable}")
         elif need.port and not is_free(need.host, need.port):
-            texts.append(problem(need, owner(need.port)))
-    return texts
+            taken.append(need)
+    lines += [problem(need, owner(need.port)) for need in taken]
+    return [*lines, remedy(taken)] if taken else lines

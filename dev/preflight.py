@@ -57,7 +57,9 @@ def needs(commands: set[str]) -> list[Need]:
     options = config.options
     mail_host, mail_port = relay.address(options.smtp_url)
     wanted = {
-        "web": Need(process="web server", host=options.address, port=options.port, variable="PORT"),
+        "web": Need(
+            process="the web server", host=options.address, port=options.port, variable="PORT"
+        ),
         "flower": Need(
             process="Flower",
             host=options.flower_address,
@@ -65,7 +67,7 @@ def needs(commands: set[str]) -> list[Need]:
             variable="FLOWER_PORT",
         ),
         "mailbox": Need(
-            process="development mailbox", host=mail_host, port=mail_port, variable="SMTP_URL"
+            process="the development mailbox", host=mail_host, port=mail_port, variable="SMTP_URL"
         ),
     }
     return [need for name, need in wanted.items() if name in commands]

@@ -1,0 +1,25 @@
+"""The settings of the whole test run: set before anything of Windmail is imported."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+
+from dev.ports import free_port
+
+BROKER_PORT = free_port()
+SMTP_PORT = free_port()
+
+#: What the test process and every process that it starts read. Short times, so that no test
+#: waits; everything else is as a user has it.
+SETTINGS = {
+    "BROKER_URL": f"amqp://guest:guest@127.0.0.1:{BROKER_PORT}//",
+    "SMTP_URL": f"smtp://127.0.0.1:{SMTP_PORT}",
+    "SMTP_TIMEOUT_S": "3",
+    "SMTP_DATA_TIMEOUT_S": "3",
+    "MAIL_RETRY_FIRST_S": "1",
+    "VAR_DIR": tempfile.mkdtemp(prefix="windmail-tests-"),
+    "WORKER_CONCURRENCY": "4",
+    "TASK_PACKAGES": "examples.sms",
+}
+os.environ.update(SETTINGS)

@@ -1,0 +1,54 @@
+"""Real parts for all integration tests: a broker, a relay, a worker, a server.
+
+The broker, the worker and the server of the session serve every test that does not break
+them; tests that do start their own (``own_...``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dev.broker import BrokerNode
+from dev.ports import free_port
+from tests.conftest import BROKER_PORT, SMTP_PORT
+from tests.smtp_server import SMTPServer
+from tests.system import Process, Server, worker
+
+
+@pytest.fixture(scope="session")
+def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of the processes' logs."""
+    return tmp_path_factory.mktemp("logs")
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrokerNode]:
+    """A private RabbitMQ node; without RabbitMQ the tests fail, they do not skip."""
+    node = BrokerNode(tmp_path_factory.mktemp("broker"), port=BROKER_PORT)
+    node.start()
+    yield node
+    node.stop()
+
+
+@pytest.fixture(scope="session")
+def relay() -> Iterator[SMTPServer]:
+    """The relay that SMTP_URL names; set its behaviour, and put it back."""
+    with SMTPServer(port=SMTP_PORT) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def celery_worker(broker: BrokerNode, relay: SMTPServer, logs: Path) -> Iterator[Process]:
+    """A worker that runs all tasks."""
+    with worker(logs / "worker.log", {}, "-n", "session@%h") as process:
+        yield process
+
+
+@pytest.fixture(scope="session")
+def server(broker: BrokerNode, logs: Path) -> Iterator[Server]:
+    """A web server."""
+    with Server(logs / "server.log", {}, free_port()) as process:
+        yield process
