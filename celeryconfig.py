@@ -62,8 +62,6 @@ worker_prefetch_multiplier = 1  # what a dying worker held counts towards x-deli
 worker_cancel_long_running_tasks_on_connection_loss = False
 task_time_limit = _options.task_time_limit_s
 task_soft_time_limit = _options.task_soft_time_limit_s
-worker_soft_shutdown_timeout = _options.worker_shutdown_s
-worker_enable_soft_shutdown_on_idle = False
 worker_concurrency = _options.worker_concurrency
 worker_state_db = str(_var / "revoked-%n")
 

@@ -13,9 +13,9 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, quote, urlsplit, urlunsplit
 
-from kombu.compression import encoders as compression_names
+from kombu.compression import encoders as compression_types
 from tornado.log import define_logging_options
 from tornado.options import Error as OptionError
 from tornado.options import OptionParser
@@ -53,17 +53,26 @@ def one_of(*names: str) -> Check:
     return check
 
 
+def _split(url: str) -> SplitResult | None:
+    """Return a URL's parts; None where its host or its port cannot be read."""
+    try:
+        parts = urlsplit(url)
+        return parts if parts.hostname and (parts.port or 1) else None
+    except ValueError:
+        return None
+
+
 def broker_urls(value: str) -> str | None:
     for url in value.split(";"):
-        parts = urlsplit(url)
-        if parts.scheme not in ("amqp", "amqps") or not parts.hostname:
+        parts = _split(url)
+        if parts is None or parts.scheme not in ("amqp", "amqps"):
             return "must be amqp://user:password@host:port/vhost (several: separated by ';')"
     return None
 
 
 def relay_url(value: str) -> str | None:
-    parts = urlsplit(value)
-    if parts.scheme not in RELAY_SCHEMES or not parts.hostname:
+    parts = _split(value)
+    if parts is None or parts.scheme not in RELAY_SCHEMES:
         return "must be smtp://user:password@host:port?tls=required or smtps://..."
     tls = [item.partition("=")[2] for item in parts.query.split("&") if item.startswith("tls=")]
     if any(mode not in TLS_MODES for mode in tls):
@@ -101,7 +110,17 @@ class Setting:
 
 _SECONDS = between(0.1, 3600)
 _DAYS = between(1, 30 * 86400)
-_COMPRESSIONS = tuple(sorted(name for name in compression_names() if "/" not in name))
+#: kombu's short names by its content types; which ones it offers depends on what is installed.
+_COMPRESSION_NAMES = {
+    "application/x-brotli": "brotli",
+    "application/x-bz2": "bzip2",
+    "application/x-gzip": "gzip",
+    "application/x-lzma": "lzma",
+    "application/zstd": "zstd",
+}
+_COMPRESSIONS = tuple(
+    name for type_, name in _COMPRESSION_NAMES.items() if type_ in compression_types()
+)
 
 SETTINGS: tuple[Setting, ...] = (
     Setting("web", "address", "127.0.0.1", "address to listen on; empty: all"),
@@ -187,10 +206,34 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("files", "var_dir", "var", "folder for state (schedule, revoked, history)", not_empty),
 )
 
+
+class _Parser(OptionParser):
+    """Tornado's parser; it names the flag whose value is no number."""
+
+    def parse_command_line(self, args: list[str] | None = None, final: bool = True) -> list[str]:
+        by_name = {setting.name: setting for setting in SETTINGS}
+        for arg in (sys.argv if args is None else args)[1:]:
+            flag, equals, text = arg.partition("=")
+            setting = by_name.get(flag.lstrip("-").replace("-", "_"))
+            problem = _not_convertible(setting, text) if setting and equals else None
+            if problem:
+                raise OptionError(f"{flag}: {problem}")
+        return super().parse_command_line(args, final)
+
+
 #: The effective settings. Its own parser, since Flower defines options of the same names
 #: on tornado's global one.
-options = OptionParser()
+options = _Parser()
 _env_problems: dict[str, str] = {}
+
+
+def _not_convertible(setting: Setting, text: str) -> str | None:
+    try:
+        setting.convert(text)
+    except ValueError:
+        kind = "a whole number" if isinstance(setting.default, int) else "a number"
+        return f"{text!r} is not {kind}"  # no secret is a number
+    return None
 
 
 def _define_all() -> None:
@@ -199,13 +242,13 @@ def _define_all() -> None:
             setting.name, default=setting.default, help=setting.help, group=setting.group
         )
         text = os.environ.get(setting.name.upper())
-        if text is not None:
-            try:
-                setattr(options, setting.name, setting.convert(text))
-            except ValueError:
-                kind = "a number" if not isinstance(setting.default, int) else "a whole number"
-                shown = "the value" if setting.secret else repr(text)
-                _env_problems[setting.name] = f"{shown} is not {kind}"
+        if text is None:
+            continue
+        problem = _not_convertible(setting, text)
+        if problem:
+            _env_problems[setting.name] = problem
+        else:
+            setattr(options, setting.name, setting.convert(text))
     define_logging_options(options)
 
 
@@ -243,8 +286,8 @@ def masked(setting: Setting) -> str:
 
 
 def _mask(text: str) -> str:
-    parts = urlsplit(text)
-    if not parts.netloc:
+    parts = _split(text)
+    if parts is None:
         return text.partition(":")[0] + ":***"
     user, at, host = parts.netloc.rpartition("@")
     name = user.partition(":")[0]

@@ -20,7 +20,15 @@ from msgspec import Meta
 
 import config
 import mailing
-from bridge import DeclareTopology, DurableTask, InvalidArgument, TaskAMQP, end_with_parent
+from bridge import (
+    DeclareTopology,
+    DurableTask,
+    InvalidArgument,
+    PrivateTask,
+    TaskAMQP,
+    bound_warm_shutdown,
+    end_with_parent,
+)
 from bridge.ids import created_at
 from mailing import (
     InvalidMessage,
@@ -51,21 +59,10 @@ app.autodiscover_tasks(lambda: [p for p in config.options.task_packages.split(",
 # -- mail
 
 
-class Verdict(dict[str, Any]):
-    """What the relay said of a mail, as ``sendmail`` returns it.
-
-    Shows no addresses in its ``repr``, which stands in the worker's log and in Flower.
-    """
-
-    def __repr__(self) -> str:
-        return f"<{self['code']}: {len(self['accepted'])} accepted, {len(self['refused'])} refused>"
-
-
-class MailTask(DurableTask):
-    """A task that sends a mail: its arguments stay out of headers, logs and Flower."""
+class MailTask(PrivateTask):
+    """A task that sends a mail."""
 
     abstract = True
-    private = True
     max_retries = None
 
     def check(self, arguments: Mapping[str, Any]) -> None:
@@ -115,7 +112,7 @@ def sendmail(
     reply_to: Addresses | None = None,
     headers: dict[str, str] | None = None,
     _settled: Sequence[Mapping[str, Any]] = (),
-) -> Verdict:
+) -> dict[str, Any]:
     """Send a mail and return the relay's verdict.
 
     Tried again, with growing delays, while the relay cannot be reached or answers 4xx, for
@@ -152,12 +149,12 @@ def sendmail(
             raise _try_again(self, values, settled, reason)
         settled += later
         outcome = msgspec.to_builtins(delivery)
-    return Verdict(
-        outcome,
-        message_id=mailing.message_id(mail, self.request.id),
-        accepted=[msgspec.to_builtins(r) for r in settled if r.code < 300],
-        refused=[msgspec.to_builtins(r) for r in settled if r.code >= 300],
-    )
+    return {
+        **outcome,
+        "message_id": mailing.message_id(mail, self.request.id),
+        "accepted": [msgspec.to_builtins(r) for r in settled if r.code < 300],
+        "refused": [msgspec.to_builtins(r) for r in settled if r.code >= 300],
+    }
 
 
 def _try_again(
@@ -245,3 +242,9 @@ def _start_pool_process(**_: Any) -> None:
 @signals.worker_process_shutdown.connect
 def _stop_pool_process(**_: Any) -> None:
     mailing.close_sessions()
+
+
+@signals.worker_shutting_down.connect
+def _bound_shutdown(how: str, **_: Any) -> None:
+    if how == "Warm":
+        bound_warm_shutdown(config.options.worker_shutdown_s)

@@ -9,11 +9,12 @@ from bridge.errors import (
     NotConnected,
     PublishRejected,
     PublishTimeout,
+    ResultsUnreadable,
     Unroutable,
 )
 from bridge.records import TaskState
-from bridge.sending import DurableTask, TaskAMQP
-from bridge.worker import DeclareTopology, end_with_parent
+from bridge.sending import DurableTask, PrivateTask, TaskAMQP
+from bridge.worker import DeclareTopology, bound_warm_shutdown, end_with_parent
 
 __all__ = [
     "Blocked",
@@ -24,11 +25,14 @@ __all__ = [
     "InvalidArgument",
     "InvalidOption",
     "NotConnected",
+    "PrivateTask",
     "PublishRejected",
     "PublishTimeout",
+    "ResultsUnreadable",
     "TaskAMQP",
     "TaskResult",
     "TaskState",
     "Unroutable",
+    "bound_warm_shutdown",
     "end_with_parent",
 ]

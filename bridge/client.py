@@ -198,7 +198,7 @@ class TaskResult:
         """Return the newest state.
 
         Raises:
-            NotConnected: the results cannot be read now.
+            ResultsUnreadable: the results cannot be read now.
         """
         return await self._bridge.results.state(self.id)
 
@@ -206,7 +206,7 @@ class TaskResult:
         """Return the final state, or the newest one after ``timeout`` seconds.
 
         Raises:
-            NotConnected: the results cannot be read now.
+            ResultsUnreadable: the results cannot be read now.
         """
         return await self._bridge.results.wait(self.id, timeout)
 
@@ -215,7 +215,7 @@ class TaskResult:
 
         Raises:
             TimeoutError: not ready within ``timeout`` seconds.
-            NotConnected: the results cannot be read now.
+            ResultsUnreadable: the results cannot be read now.
         """
         state = await self.wait(timeout)
         if not state.ready:

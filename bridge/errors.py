@@ -20,6 +20,10 @@ class Blocked(NotConnected):
     """The broker refuses publishes for now (memory or disk alarm); nothing was sent."""
 
 
+class ResultsUnreadable(NotConnected):
+    """The results' stream cannot be read now; this says nothing of the task."""
+
+
 class PublishRejected(BridgeError):
     """The broker refused the message (nack): its queue is full or has no quorum."""
 

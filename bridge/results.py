@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator
 
 from celery import Celery
 
-from bridge.errors import NotConnected
+from bridge.errors import ResultsUnreadable
 from bridge.follower import Follower
 from bridge.ids import created_at
 from bridge.records import Record, RecordCache, TaskState
@@ -43,7 +43,7 @@ class Results:
         """Return a task's newest state; ``PENDING`` for a task without any.
 
         Raises:
-            NotConnected: the stream cannot be read now.
+            ResultsUnreadable: the stream cannot be read now.
         """
         await self._load(task_id)
         record = self.follower.cache.last(task_id)
@@ -53,7 +53,7 @@ class Results:
         """Return the state once it is final, or the newest one when the time is up.
 
         Raises:
-            NotConnected: the stream cannot be read now.
+            ResultsUnreadable: the stream cannot be read now.
         """
         with self._subscriptions.open(task_id) as queue:
             newest = await self.state(task_id)
@@ -69,7 +69,7 @@ class Results:
         """Yield each state with an offset over ``after``, history first; ends when final.
 
         Raises:
-            NotConnected: the stream cannot be read now.
+            ResultsUnreadable: the stream cannot be read now.
         """
         with self._subscriptions.open(task_id) as queue:
             await self._load(task_id, whole=True)
@@ -120,7 +120,7 @@ class Results:
                 while task_id in self._wanted:
                     await self._share_lookup()
         except (ConnectionError, TimeoutError) as exc:
-            raise NotConnected("the results' stream cannot be read now", task_id=task_id) from exc
+            raise ResultsUnreadable(task_id=task_id) from exc
 
     async def _share_lookup(self) -> None:
         if self._lookup is None or self._lookup.done():

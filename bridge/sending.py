@@ -53,14 +53,9 @@ class TaskAMQP(AMQP):
 
 
 class DurableTask(Task):
-    """A task whose ids tell their time, and which may hide its arguments.
-
-    ``private = True`` keeps arguments out of message headers, logs and Flower; only their
-    number is shown.
-    """
+    """A task whose ids tell when it was called."""
 
     abstract = True
-    private = False
 
     def check(self, arguments: Mapping[str, Any]) -> None:
         """Refuse arguments that fit the signature, but make no task; called before sending.
@@ -86,3 +81,14 @@ class DurableTask(Task):
             accepted_at = {"accepted_at": int(time.time())}
             options["headers"] = {**accepted_at, **(options.get("headers") or {})}
         return super().apply_async(args, kwargs, task_id=task_id, **options)
+
+
+class PrivateTask(DurableTask):
+    """A task whose arguments and result stay out of message headers, logs and Flower.
+
+    Of the arguments only the number is shown, of the result its first character.
+    """
+
+    abstract = True
+    private = True
+    resultrepr_maxsize = 1

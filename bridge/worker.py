@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import signal
 import sys
+import threading
 from typing import Any
 
 from celery import bootsteps
@@ -30,3 +32,15 @@ def end_with_parent(signum: signal.Signals = signal.SIGKILL) -> None:
     if sys.platform == "linux":
         pr_set_pdeathsig = 1
         ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signum)
+
+
+def bound_warm_shutdown(timeout_s: float) -> None:
+    """Turn a warm shutdown that has begun into a cold one after so many seconds.
+
+    Warm: running tasks end and are acknowledged. Cold: they are stopped, and the broker
+    delivers them again. Celery's own bound (``worker_soft_shutdown_timeout``) sleeps in a
+    signal handler, and what ends meanwhile is not acknowledged: it would run twice.
+    """
+    timer = threading.Timer(timeout_s, os.kill, (os.getpid(), signal.SIGQUIT))
+    timer.daemon = True
+    timer.start()

@@ -33,7 +33,7 @@ def answers(url: str, timeout_s: float = HANDSHAKE_TIMEOUT_S) -> bool:
     except AMQPError as exc:
         raise Refused(f"the broker refuses the login: {exc}") from exc
     except OSError as exc:
-        raise Refused(f"no AMQP handshake: {exc!r}") from exc
+        raise Refused(f"no AMQP handshake: {str(exc) or type(exc).__name__}") from exc
     return True
 
 

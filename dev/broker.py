@@ -12,13 +12,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 from kombu.utils.url import parse_url
 
 from dev import amqp, children, packages, ports
 
 HOST = "127.0.0.1"
+AMQP_PORT = 5672
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 15.0
 # The same for every folder: each node has its own epmd, so names do not collide, and a folder
@@ -54,10 +55,10 @@ class BrokerNode:
         """Choose ports (`None`: free ones); `url` gives user, password, vhost and port."""
         self.state = state.resolve()
         parts = parse_url(url or "amqp://guest:guest@127.0.0.1//")
-        self.port: int = port or (parts["port"] if url else None) or ports.free_port()
+        self.port: int = port or (parts["port"] or AMQP_PORT if url else ports.free_port())
         self.user: str = parts["userid"] or "guest"
         self.password: str = parts["password"] or "guest"
-        self.vhost: str = unquote(parts["virtual_host"] or "/") or "/"
+        self.vhost: str = parts["virtual_host"] or "/"
         self.management_port = (management_port or ports.free_port()) if management else None
         self.log = self.state / "log" / "rabbitmq.log"
         self.epmd_port = ports.free_port()

@@ -25,7 +25,7 @@ from dev import children
 from dev.children import die_with_parent
 
 #: From SIGTERM to SIGKILL. The broker stops after that, and all of it within 15 s.
-STOP_S = 8
+STOP_S = 7
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 

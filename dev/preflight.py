@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
@@ -13,7 +14,7 @@ from kombu.utils.url import maybe_sanitize_url
 
 import config
 from dev import amqp, packages, ports, relay
-from dev.broker import HOST, BrokerNode
+from dev.broker import AMQP_PORT, HOST, BrokerNode
 from dev.ports import Need
 
 MANAGEMENT_PORT = 15672
@@ -43,6 +44,7 @@ def lock(var: Path) -> IO[str]:
     except BlockingIOError as exc:
         file.seek(0)
         pid = file.read().strip() or "unknown"
+        file.close()
         raise NotReady(
             f"Windmail runs here already (pid {pid}).\n"
             "  Stop it (Ctrl-C there), or set VAR_DIR and other ports for a second one"
@@ -123,19 +125,22 @@ def _answers(url: str) -> bool:
     try:
         return amqp.answers(url)
     except amqp.Refused as exc:
-        port = urlsplit(url).port or 5672
-        holder = ports.owner(port)
         raise NotReady(
-            f"BROKER_URL is {maybe_sanitize_url(url)}, but {exc}.\n"
-            f"  Port {port} is held{' by ' + holder if holder else ''}.\n"
-            "  Put the right user, password and vhost into BROKER_URL, or choose another port\n"
-            f"  for a private broker:  {_other_broker(port)}"
+            f"BROKER_URL is {maybe_sanitize_url(url)}, but {exc}.\n  {'\n  '.join(_ways_out(url))}"
         ) from exc
 
 
-def _other_broker(port: int) -> str:
-    free = ports.next_free(HOST, port + 1)
-    return f"BROKER_URL=amqp://guest:guest@{HOST}:{free}// make run"
+def _ways_out(url: str) -> Iterator[str]:
+    parts = urlsplit(url)
+    port = parts.port or AMQP_PORT
+    here = relay.is_loopback(parts.hostname or HOST)
+    holder = ports.owner(port) if here else None
+    if holder:
+        yield f"Port {port} is held by {holder}."
+    yield "Put the right address, user, password and vhost into BROKER_URL"
+    if here:
+        other = f"amqp://guest:guest@{HOST}:{ports.next_free(HOST, port + 1)}//"
+        yield f"or choose another port, for a private broker:  BROKER_URL={other} make run"
 
 
 def check_ports(commands: set[str]) -> None:

@@ -29,8 +29,8 @@ READY_S = 60.0
 AFTER = {"flower": "worker"}
 #: What a process may take to finish its work, so that it is done before STOP_S is over.
 FINISH_S = STOP_S - 2.5
-#: RabbitMQ with its management plugin takes 6 s to stop.
-BROKER_STOP_S = 6.5
+#: RabbitMQ with its management plugin takes 6 to 7 s to stop (1 s without it).
+BROKER_STOP_S = 7.5
 
 
 def commands(procfile: str, *, with_mailbox: bool) -> dict[str, str]:

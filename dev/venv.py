@@ -9,6 +9,7 @@ filled by the calling Python's pip from outside, which PEP 668 allows.
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -37,7 +38,7 @@ def pip_problem(output: str | None) -> str | None:
             "  sudo apt-get install python3-pip"
         )
     version = output.split()[1]
-    if tuple(int(part) for part in version.split(".")[:2]) >= OLDEST_PIP:
+    if tuple(int(part) for part in re.findall(r"\d+", version)[:2]) >= OLDEST_PIP:
         return None
     return "pip {} is too old, {}.{} is needed:\n  {} -m pip install --upgrade pip".format(
         version, *OLDEST_PIP, Path(sys.executable).name

@@ -120,7 +120,7 @@ class BaseHandler(RequestHandler):
         """Wait for a task's end for so long, while client and server are there to hear it.
 
         Raises:
-            NotConnected: the results cannot be read now.
+            ResultsUnreadable: the results cannot be read now.
         """
         try:
             return await self.interruptible(result.wait(seconds))
@@ -174,10 +174,11 @@ class BaseHandler(RequestHandler):
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
         """Log what was not foreseen with its traceback, the rest in a line."""
-        if from_exception(value).status_code == 500:
+        problem = from_exception(value)
+        if problem.status_code == 500:
             logger.error("%s %s", self.request.method, self.request.path, exc_info=(typ, value, tb))
-        else:
-            logger.info("%s %s: %s", self.request.method, self.request.path, value)
+        else:  # not the exception itself: Tornado's quote the query, which may hold a mail
+            logger.info("%s %s: %s", self.request.method, self.request.path, problem.detail)
 
     def _allowed_methods(self) -> list[str]:
         unimplemented = RequestHandler._unimplemented_method

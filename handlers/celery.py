@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from celery import Task
 
-from bridge import TaskState
+from bridge import BridgeError, ResultsUnreadable, TaskResult, TaskState
 from handlers import tasks
 from handlers.base import BaseHandler
 from handlers.problems import Problem, invalid
@@ -36,7 +36,18 @@ class Call(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True
         return {name: getattr(self, name) for name in names}
 
 
-class CeleryHandler(BaseHandler):
+class CallingHandler(BaseHandler):
+    """A handler that calls a task."""
+
+    async def outcome(self, result: TaskResult, seconds: float) -> TaskState:
+        """Wait for the end of a task that is queued; so it is still when nobody can see it."""
+        try:
+            return await self.wait_for(result, seconds)
+        except ResultsUnreadable:
+            return TaskState(task_id=result.id)
+
+
+class CeleryHandler(CallingHandler):
     """``/celery``: the tasks; with a mail in its query, the old system's way to send it."""
 
     async def get(self) -> None:
@@ -53,15 +64,16 @@ class CeleryHandler(BaseHandler):
         }
         arguments = {name: value for name, value in mail.items() if value is not None}
         tasks.check_arguments(sendmail, (), arguments)
+        wait_s = self.seconds_to_wait()
         result = await self.bridge.apply_async(sendmail, (), arguments)
-        state = await self.wait_for(result, OLD_WAIT_S)
+        state = await self.outcome(result, OLD_WAIT_S if wait_s is None else wait_s)
         if state.state != "SUCCESS":
             raise _not_sent(state)
         self.set_header("Content-Type", "text/plain; charset=utf-8")
         self.write("ok")
 
 
-class TaskHandler(BaseHandler):
+class TaskHandler(CallingHandler):
     """``/celery/<task>``: one task."""
 
     async def get(self, name: str) -> None:
@@ -79,11 +91,19 @@ class TaskHandler(BaseHandler):
         self.set_header("Location", f"/celery/{result.id}")
         state = TaskState(task_id=result.id)
         if wait_s is not None:
-            state = await self.wait_for(result, wait_s)
-            if not state.ready and self.is_set("revoke"):
-                await result.revoke(terminate=self.is_set("terminate"))
+            state = await self.outcome(result, wait_s)
         document = {**describe(state), "result_ignored": bool(task.ignore_result)}
+        if wait_s is not None and not state.ready and self.is_set("revoke"):
+            document["revoking"] = await self._revoke(result)
         self.write_json(document, 200 if state.ready else 202)
+
+    async def _revoke(self, result: TaskResult) -> bool:
+        """Revoke a task; False where that fails: the task is queued, so the answer stays 202."""
+        try:
+            await result.revoke(terminate=self.is_set("terminate"))
+        except BridgeError:
+            return False
+        return True
 
     def _task(self, name: str) -> Task:
         task = tasks.find(self.app, name)

@@ -16,6 +16,7 @@ from bridge import (
     NotConnected,
     PublishRejected,
     PublishTimeout,
+    ResultsUnreadable,
     Unroutable,
 )
 
@@ -69,6 +70,9 @@ def from_exception(exc: BaseException) -> Problem:
             return invalid(exc.option, exc.detail)
         case Blocked():
             return _unavailable(f"The broker takes no tasks now: {exc.detail}.", sent=False)
+        case ResultsUnreadable():
+            headers = {"Retry-After": str(RETRY_AFTER_S)}
+            return Problem(503, exc.detail, headers=headers, id=exc.task_id)
         case NotConnected():
             return _unavailable(f"The broker cannot be reached: {exc.detail}.", sent=False)
         case PublishRejected():

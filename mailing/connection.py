@@ -70,7 +70,7 @@ def _own_name(sock: socket.socket) -> str:
 
 def _greet(smtp: smtplib.SMTP) -> None:
     code, raw = smtp.ehlo()
-    if not 200 <= code <= 299:
+    if 500 <= code <= 599:
         code, raw = smtp.helo()
     if not 200 <= code <= 299:
         raise _refusal(code, raw)

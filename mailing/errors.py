@@ -57,8 +57,8 @@ class DeliveryError(MailError):
         super().__init__(self.code, self.text, self.enhanced)
 
     def __str__(self) -> str:
-        reply = " ".join(str(part) for part in self.args if part)
-        return reply or super().__str__()
+        parts = (self.code, self.enhanced, self.text)
+        return " ".join(str(part) for part in parts if part) or super().__str__()
 
 
 class PermanentFailure(DeliveryError):

@@ -31,10 +31,9 @@ def unstructured(name: str, text: str) -> str:
     """Encode and fold text so that readers see exactly this text (``Subject``, ``X-...``)."""
     pieces = _PIECE.findall(f" {text}")
     plain = text.isascii() and text == text.strip(" ") and "=?" not in text
-    if plain and all(len(piece) <= LINE_LENGTH for piece in pieces):
+    if plain and _fits(name, pieces):
         return fold(name, pieces)
-    first = min(_FOLD_AT - len(name) - len(": "), _WORD_LENGTH)
-    return fold(name, (f" {word}" for word in encoded_words(text, first)))
+    return fold(name, (f" {word}" for word in encoded_words(text, _first_word_length(name))))
 
 
 def structured(name: str, text: str) -> str:
@@ -46,17 +45,27 @@ def structured(name: str, text: str) -> str:
     if not text.strip(" ") or not text.isascii():
         raise InvalidMessage(f"headers.{name}", "must be ASCII text, and not empty")
     pieces = _PIECE.findall(f" {text.strip(' ')}")
-    if any(len(piece) > LINE_LENGTH for piece in pieces):
-        raise InvalidMessage(f"headers.{name}", f"has a word longer than {LINE_LENGTH - 1}")
+    if not _fits(name, pieces):
+        raise InvalidMessage(f"headers.{name}", "has a word that is too long for a line")
     return fold(name, pieces)
+
+
+def _fits(name: str, pieces: list[str]) -> bool:
+    lengths = [len(piece) for piece in pieces] or [0]
+    return len(name) + len(":") + lengths[0] <= LINE_LENGTH >= max(lengths)
+
+
+def _first_word_length(name: str) -> int:
+    """Return the room for an encoded word beside the header's name."""
+    return min(_FOLD_AT - len(name) - len(": "), _WORD_LENGTH)
 
 
 def mailbox_list(name: str, mailboxes: Iterable[Mailbox]) -> str:
     """Encode and fold the value of an address header (RFC 5322 section 3.4)."""
-    return fold(name, _mailbox_pieces(list(mailboxes)))
+    return fold(name, _mailbox_pieces(_first_word_length(name), list(mailboxes)))
 
 
-def _mailbox_pieces(mailboxes: list[Mailbox]) -> Iterator[str]:
+def _mailbox_pieces(first: int, mailboxes: list[Mailbox]) -> Iterator[str]:
     for index, (display_name, address) in enumerate(mailboxes):
         comma = "," if index + 1 < len(mailboxes) else ""
         if not display_name:
@@ -65,7 +74,9 @@ def _mailbox_pieces(mailboxes: list[Mailbox]) -> Iterator[str]:
         if display_name.isascii() and "=?" not in display_name:
             yield f" {quoted(display_name)}"
         else:
-            yield from (f" {word}" for word in encoded_words(display_name))
+            yield from (
+                f" {word}" for word in encoded_words(display_name, _WORD_LENGTH if index else first)
+            )
         yield f" <{address}>{comma}"
 
 
@@ -115,11 +126,15 @@ def _word(kind: str, octets: bytes | bytearray) -> str:
 
 
 def fold(name: str, pieces: Iterable[str]) -> str:
-    """Join pieces, each beginning with a space, into lines; return what follows ``name:``."""
+    """Join pieces, each beginning with a space, into lines; return what follows ``name:``.
+
+    The first piece stays beside the name, since some readers take a line break there for a space,
+    unless it is an encoded word, before which a space means nothing.
+    """
     lines: list[str] = []
     line, room = "", _FOLD_AT - len(name) - len(":")
     for piece in pieces:
-        if len(line) + len(piece) > room:
+        if len(line) + len(piece) > room and (line or piece.startswith(" =?")):
             lines.append(line)
             line, room = piece, _FOLD_AT
         else:

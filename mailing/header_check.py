@@ -89,8 +89,4 @@ def _characters(charset: str, octets: bytes) -> str:
         codec = codecs.lookup(charset.partition("*")[0].strip())
         return octets.decode(codec.name, "replace")
     except (LookupError, ValueError):
-        return octets.decode("latin-1").translate(_NO_C1)
-
-
-# Octets of a charset that nobody knows: 0x80 to 0x9f mean nothing there.
-_NO_C1 = dict.fromkeys(range(0x80, 0xA0), "?")
+        return octets.decode("latin-1")

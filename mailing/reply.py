@@ -18,7 +18,7 @@ SERVICE_CLOSING = 421
 _CREDENTIALS = frozenset({530, 534, 535, 538})
 
 _ENHANCED = re.compile(r"([245])\.\d{1,3}\.\d{1,3}(?=\s|$)")
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+|\s{2,}")
+_UNPRINTABLE = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
 class Reply(NamedTuple):

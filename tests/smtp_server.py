@@ -8,6 +8,8 @@ It runs in a thread of its own, on a free port of the loopback interface::
         (mail,) = server.wait_for(1)
 """
 
+# ruff: noqa: N802 -- aiosmtpd names its hooks after SMTP's commands
+
 from __future__ import annotations
 
 import asyncio
@@ -19,9 +21,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
-from aiosmtpd.smtp import SMTP, AuthResult, Envelope
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 
 #: A certificate for localhost and 127.0.0.1, its key, and the authority that signed it; made
 #: for these tests, trusted by nobody, valid from 2020 to 2119.
@@ -38,13 +40,13 @@ class Behaviour:
     refuse_5xx: bool = False
     #: Refuse RCPT of these addresses, each with its code.
     refuse_some: Mapping[str, int] = field(default_factory=dict)
-    #: Refuse these commands ("MAIL", "RCPT", "DATA", "." for the final dot), with this reply.
+    #: Refuse these commands ("MAIL", "RCPT", ..., "." for the final dot), with this reply.
     refuse_at: Mapping[str, str] = field(default_factory=dict)
     #: Close the connection at one of these commands, instead of a reply.
     drop_at: str = ""
     #: Take the mail, record it, and close the connection without a reply.
     drop_after_data: bool = False
-    #: Wait before the reply to each of MAIL, RCPT and DATA, and to the final dot, seconds.
+    #: Wait before the reply to each command, and to the final dot, seconds.
     slow: float = 0.0
     slow_final_dot: float = 0.0
     #: Refuse that many RCPT of each address with 451, then accept.
@@ -203,7 +205,7 @@ class SMTPServer:
     async def _drop(self) -> None:
         open_sessions = [one for one in self._sessions.values() if one.transport is not None]
         for session in open_sessions:
-            session.transport.abort()
+            session.wire.abort()
         await asyncio.gather(*(session.lost.wait() for session in open_sessions))
 
 
@@ -231,6 +233,14 @@ class _Session(SMTP):
         self.lost = asyncio.Event()
         self._received = 0
 
+    @property
+    def wire(self) -> asyncio.Transport:
+        return cast(asyncio.Transport, self.transport)
+
+    @property
+    def _peer(self) -> Session:
+        return cast(Session, self.session)
+
     def connection_lost(self, error: Exception | None) -> None:
         super().connection_lost(error)
         self.lost.set()
@@ -239,7 +249,8 @@ class _Session(SMTP):
     def _check_login(self, *arguments: Any) -> AuthResult:
         data = arguments[-1]
         user, password = data.login.decode(), data.password.decode()
-        return AuthResult(success=(user, password) == self.server.login, auth_data=user)
+        success = (user, password) == self.server.login
+        return AuthResult(success=success, handled=False, auth_data=user)
 
     async def _goes_on(self, verb: str) -> bool:
         """Record a command; tell whether it is to be carried out, or was answered otherwise."""
@@ -257,11 +268,11 @@ class _Session(SMTP):
     async def refuse(self, status: str) -> None:
         await self.push(status)
         if status.startswith("421"):
-            self.transport.close()
+            self.wire.close()
 
     async def drop(self) -> None:
         """Close the connection without a word; this ends the session's task."""
-        self.transport.abort()
+        self.wire.abort()
         await asyncio.Event().wait()
 
     async def smtp_EHLO(self, hostname: str) -> None:
@@ -282,7 +293,7 @@ class _Session(SMTP):
         limit = self.server.behaviour.session_limit
         if limit is not None and self._received >= limit:
             await self.refuse("421 4.7.0 too many mails in this session")
-        elif self.server.login and not self.session.authenticated:
+        elif self.server.login and not self._peer.authenticated:
             await self.refuse("530 5.7.0 Authentication required")
         else:
             await super().smtp_MAIL(arg)
@@ -310,12 +321,12 @@ class _Session(SMTP):
             return status
         self._received += 1
         mail = ReceivedMail(
-            sender=envelope.mail_from,
+            sender=(envelope.mail_from or "").removeprefix("<>"),  # aiosmtpd keeps these
             recipients=tuple(envelope.rcpt_tos),
-            content=bytes(envelope.original_content),
+            content=envelope.original_content or b"",
             session=self.number,
-            tls=self.transport.get_extra_info("ssl_object") is not None,
-            user=self.session.auth_data,
+            tls=self.wire.get_extra_info("ssl_object") is not None,
+            user=self._peer.auth_data,
         )
         self.server.note(self.number, ".", mail)
         if behaviour.drop_after_data:

@@ -14,7 +14,7 @@ from urllib.request import Request, urlopen
 from celery import shared_task
 from msgspec import Meta
 
-from bridge import DurableTask
+from bridge import PrivateTask
 
 GATEWAY_TIMEOUT_S = 10
 
@@ -22,15 +22,8 @@ Number = Annotated[str, Meta(pattern=r"^\+[0-9]{6,15}$")]
 Text = Annotated[str, Meta(min_length=1, max_length=1600)]
 
 
-class ShortMessageTask(DurableTask):
-    """Numbers and texts are private: they stay out of headers, logs and Flower."""
-
-    abstract = True
-    private = True
-
-
 @shared_task(
-    base=ShortMessageTask,
+    base=PrivateTask,  # numbers and texts stay out of headers, logs and Flower
     autoretry_for=(OSError,),  # the gateway is away, or answers with an error
     retry_backoff=5,
     retry_backoff_max=3600,

@@ -1,0 +1,28 @@
+import json
+import shlex
+
+from dev import banner
+
+
+def test_the_curl_line_is_one_shell_command_with_a_json_body() -> None:
+    words = shlex.split(banner.curl_line("http://127.0.0.1:8888"))
+
+    assert words[:4] == ["curl", "-X", "POST", "http://127.0.0.1:8888/celery/sendmail?wait=10"]
+    assert json.loads(words[words.index("-d") + 1]) == {
+        "args": ["Hello", "It works.", "you@example.com"]
+    }
+
+
+def test_an_ipv6_address_is_bracketed() -> None:
+    assert banner.http_url("::1", 80) == "http://[::1]:80"
+
+
+def test_the_block_shows_every_row_and_where_the_mail_lies() -> None:
+    text = banner.block([("Web", "http://here"), ("Flower", "there")], "http://here", "var/mailbox")
+
+    assert "  Web     http://here\n  Flower  there\n" in text
+    assert "var/mailbox/new/" in text
+
+
+def test_the_block_names_no_folder_without_a_mailbox() -> None:
+    assert "lies in" not in banner.block([("Web", "x")], "http://here", None)

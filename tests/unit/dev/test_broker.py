@@ -1,0 +1,42 @@
+"""A private node's ports, login and files; that it runs is shown by every integration test."""
+
+from pathlib import Path
+
+import pytest
+
+from dev import ports
+from dev.broker import BrokerNode
+
+
+def test_ports_are_free_ones_unless_given(tmp_path: Path) -> None:
+    node = BrokerNode(tmp_path)
+
+    assert ports.is_free("127.0.0.1", node.port)
+    assert node.management_port is None
+    assert node.url == f"amqp://guest:guest@127.0.0.1:{node.port}//"
+
+
+def test_a_url_gives_port_login_and_vhost(tmp_path: Path) -> None:
+    node = BrokerNode(tmp_path, url="amqp://me:p%40ss@localhost:5673/mail%2Fall")
+
+    assert (node.port, node.user, node.password, node.vhost) == (5673, "me", "p@ss", "mail/all")
+    assert node.url == "amqp://me:p%40ss@127.0.0.1:5673/mail%2Fall"
+
+
+@pytest.mark.parametrize("url", ["amqp://localhost", "amqp://localhost//", "amqp://localhost/"])
+def test_a_url_without_the_rest_means_the_defaults(tmp_path: Path, url: str) -> None:
+    node = BrokerNode(tmp_path, url=url)
+
+    assert (node.port, node.user, node.vhost) == (5672, "guest", "/")
+
+
+def test_the_environment_keeps_everything_in_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RABBITMQ_LOG_BASE", "/elsewhere")
+
+    env = BrokerNode(tmp_path).env()
+
+    assert env["HOME"] == str(tmp_path.resolve())
+    assert env["RABBITMQ_LOG_BASE"].startswith(str(tmp_path.resolve()))
+    assert "127,0,0,1" in env["RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS"]

@@ -1,0 +1,88 @@
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from dev import ports
+from dev.ports import Need
+
+TABLE = """\
+  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 0100007F:22B8 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 20841 1
+   1: 0100007F:22B8 0100007F:A5F2 01 00000000:00000000 00:00000000 00000000     0        0 20999 1
+   2: 0100007F:1633 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 21000 1
+"""
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    """A port on which this process listens."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        sock.listen()
+        yield sock.getsockname()[1]
+
+
+def need(port: int, variable: str = "PORT", process: str = "the web server") -> Need:
+    return Need(process=process, host="127.0.0.1", port=port, variable=variable)
+
+
+def test_a_port_with_a_listener_is_not_free(taken: int) -> None:
+    assert not ports.is_free("127.0.0.1", taken)
+
+
+def test_a_free_port_is_free() -> None:
+    assert ports.is_free("127.0.0.1", ports.free_port())
+
+
+def test_the_next_free_port_is_above_a_taken_one(taken: int) -> None:
+    assert ports.next_free("127.0.0.1", taken) > taken
+
+
+def test_only_listeners_count_as_owners() -> None:
+    assert ports.listening_inodes(TABLE, 8888) == {"20841"}
+
+
+def test_nobody_listens_on_a_port_that_is_not_in_the_table() -> None:
+    assert ports.listening_inodes(TABLE, 1025) == set()
+
+
+def test_the_message_names_port_process_and_holder() -> None:
+    text = ports.problem(need(8888), "nginx (pid 7)")
+
+    assert text == "port 8888, which the web server needs, is in use by nginx (pid 7)"
+
+
+def test_the_message_does_without_a_holder() -> None:
+    assert ports.problem(need(8888), None).endswith("is in use")
+
+
+def test_the_remedy_names_every_variable(taken: int) -> None:
+    text = ports.remedy([need(taken), need(taken, "SMTP_URL", "the mailbox")])
+
+    assert "PORT=" in text
+    assert "SMTP_URL=smtp://127.0.0.1:" in text
+    assert text.endswith(" make run")
+
+
+def test_no_lines_where_all_is_free() -> None:
+    assert ports.problems([need(ports.free_port())]) == []
+
+
+def test_a_taken_port_gives_a_problem_and_a_remedy(taken: int) -> None:
+    lines = ports.problems([need(taken)])
+
+    assert str(taken) in lines[0]
+    assert "make run" in lines[1]
+
+
+def test_two_processes_that_want_one_port_are_named() -> None:
+    port = ports.free_port()
+
+    lines = ports.problems([need(port), need(port, "FLOWER_PORT", "Flower")])
+
+    assert lines == [f"the web server and Flower both want port {port}: change PORT or FLOWER_PORT"]
+
+
+def test_port_zero_is_never_taken() -> None:
+    assert ports.problems([need(0)]) == []

@@ -1,0 +1,109 @@
+import os
+import stat
+import sys
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+import config
+from dev import preflight, readiness, run
+from dev.manager import STOP_S
+
+PROCFILE = "# a comment\nweb: exec python server.py\nmailbox: exec python -m dev.mailbox\n"
+NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
+
+
+def test_the_procfile_gives_names_and_commands() -> None:
+    assert run.commands(PROCFILE, with_mailbox=True) == {
+        "web": "exec python server.py",
+        "mailbox": "exec python -m dev.mailbox",
+    }
+
+
+def test_no_mailbox_where_a_real_relay_is_set() -> None:
+    assert list(run.commands(PROCFILE, with_mailbox=False)) == ["web"]
+
+
+def test_every_process_of_ours_is_exec_ed_and_can_be_asked_whether_it_is_ready() -> None:
+    processes = run.commands(Path("Procfile").read_text(), with_mailbox=True)
+
+    assert next(iter(processes)) == "web"
+    assert set(processes) == {"web", "worker", "beat", "flower", "mailbox"}
+    assert all(command.startswith("exec ") for command in processes.values())
+
+
+def test_processes_get_the_password_by_environment_and_finish_before_they_are_killed() -> None:
+    env = run.environment("user:secret")
+
+    assert env["FLOWER_AUTH"] == "user:secret"
+    assert env["PATH"].split(os.pathsep)[0] == str(Path(sys.executable).parent)
+    assert float(env["WORKER_SHUTDOWN_S"]) < STOP_S
+    assert float(env["DRAIN_S"]) < STOP_S
+    assert env["PORT"] == str(config.options.port)
+
+
+def test_the_password_is_made_once_for_the_owner_alone(tmp_path: Path) -> None:
+    first = preflight.flower_auth(tmp_path)
+
+    file = tmp_path / "flower-password"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert first == f"{preflight.FLOWER_USER}:{file.read_text().strip()}"
+    assert preflight.flower_auth(tmp_path) == first
+
+
+def test_a_second_run_in_the_same_folder_is_told_about_the_first(tmp_path: Path) -> None:
+    with (
+        preflight.lock(tmp_path),
+        pytest.raises(preflight.NotReady, match=f"already .pid {os.getpid()}"),
+    ):
+        preflight.lock(tmp_path)
+
+
+def test_the_folder_is_free_again_after_a_run(tmp_path: Path) -> None:
+    preflight.lock(tmp_path).close()
+
+    preflight.lock(tmp_path).close()
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({"heartbeat": {"at": (NOW + timedelta(seconds=1)).isoformat()}}, True),
+        ({"heartbeat": {"at": (NOW - timedelta(seconds=1)).isoformat()}}, False),
+        ({"heartbeat": {"at": "2024-05-01T12:00:01"}}, True),
+        ({"heartbeat": {"at": None}}, False),
+        ({"heartbeat": None}, False),
+        ({}, False),
+        (None, False),
+    ],
+)
+def test_only_a_heartbeat_after_the_start_counts(body: object, expected: bool) -> None:
+    assert readiness.heartbeat_is_new(body, NOW) is expected
+
+
+def test_waiting_names_what_never_became_ready() -> None:
+    probes = {"good": lambda: True, "bad": lambda: False}
+
+    assert readiness.wait_for(probes, {}, lambda: False, 0.05) == ["bad"]
+
+
+def test_a_probe_that_waits_for_another_is_not_asked_before() -> None:
+    asked = list[str]()
+
+    def asked_of(name: str) -> bool:
+        asked.append(name)
+        return True
+
+    probes = {name: partial(asked_of, name) for name in ("flower", "worker")}
+
+    assert readiness.wait_for(probes, {"flower": "worker"}, lambda: False, 5) == []
+    assert asked == ["worker", "flower"]
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"), [("", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("::1", "::1")]
+)
+def test_where_a_server_is_reached(address: str, expected: str) -> None:
+    assert readiness.reachable(address) == expected

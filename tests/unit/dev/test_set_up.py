@@ -1,0 +1,58 @@
+"""What a newcomer is told when the machine lacks something."""
+
+import pytest
+
+from dev import packages, venv
+
+
+def test_an_old_python_is_told_what_is_needed() -> None:
+    text = venv.python_problem((3, 10)) or ""
+
+    assert "3.11 or newer, this is 3.10" in text
+    assert "make PYTHON=" in text
+
+
+@pytest.mark.parametrize("version", [(3, 11), (3, 14), (4, 0)])
+def test_a_new_python_will_do(version: tuple[int, ...]) -> None:
+    assert venv.python_problem(version) is None
+
+
+@pytest.mark.parametrize("output", ["pip 22.3 from x", "pip 23.0.1 from x", "pip 25.1b1 from x"])
+def test_a_new_pip_will_do(output: str) -> None:
+    assert venv.pip_problem(output) is None
+
+
+def test_an_old_pip_is_named() -> None:
+    assert "pip 22.0.2 is too old" in (venv.pip_problem("pip 22.0.2 from x") or "")
+
+
+def test_no_pip_names_the_package() -> None:
+    assert "apt-get install python3-pip" in (venv.pip_problem(None) or "")
+
+
+@pytest.mark.parametrize(
+    ("is_root", "has_apt", "expected"),
+    [
+        (True, True, None),
+        (False, True, "installing needs root"),
+        (True, False, "this system has no apt-get"),
+    ],
+)
+def test_what_keeps_us_from_installing(is_root: bool, has_apt: bool, expected: str | None) -> None:
+    assert packages.obstacle(is_root=is_root, has_apt=has_apt) == expected
+
+
+def test_the_advice_names_package_container_and_setting() -> None:
+    text = packages.advice(["rabbitmq"], "installing needs root")
+
+    assert "installing needs root" in text
+    assert "sudo apt-get install rabbitmq-server" in text
+    assert "docker compose up -d --wait" in text
+    assert "BROKER_URL" in text
+
+
+def test_a_program_that_is_there_is_not_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    finders = {"openssl": (lambda: None, "openssl", ""), "chromium": (lambda: "x", "chromium", "")}
+    monkeypatch.setattr(packages, "FINDERS", finders)
+
+    assert packages.missing(["openssl", "chromium"]) == ["openssl"]

@@ -1,0 +1,202 @@
+"""The parts import each other one way, and what one file is to do, no other file does.
+
+Read with ``ast``, so nothing runs. The product only: ``dev/``, ``examples/``, ``tests/`` and
+``bench/`` are users of it.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDERS = ("bridge", "mailing", "ledger", "handlers")
+PRODUCT = sorted(
+    [*ROOT.glob("*.py"), *(file for folder in FOLDERS for file in ROOT.glob(f"{folder}/**/*.py"))]
+)
+
+#: What each part may import of the others. ``celeryconfig`` belongs to ``config``: it says the
+#: settings in Celery's words, with the queues that the bridge lists. ``processes`` is
+#: ``server.py``'s helper for forking.
+MAY_IMPORT: dict[str, set[str]] = {
+    "config": set(),
+    "celeryconfig": {"config", "bridge.topology"},
+    "flowerconfig": {"config"},
+    "bridge": set(),
+    "mailing": set(),
+    "ledger": set(),
+    "task": {"config", "bridge", "mailing", "ledger"},
+    "handlers": {"config", "bridge", "ledger", "task"},
+    "application": {"handlers"},
+    "processes": {"bridge"},
+    "server": {"config", "bridge", "task", "handlers", "application", "processes"},
+}
+#: Libraries that belong to other parts.
+MAY_NOT_USE = {
+    "config": {"celery", "pika"},
+    "bridge": {"tornado", "smtplib", "email"},
+    "mailing": {"tornado", "celery", "kombu", "pika", "amqp"},
+    "ledger": {"tornado", "celery", "kombu", "pika", "amqp", "smtplib"},
+    "task": {"tornado", "pika", "smtplib"},
+    "handlers": {"pika", "kombu", "amqp", "smtplib"},
+    "application": {"celery", "pika", "kombu"},
+    "server": {"celery", "pika", "kombu"},
+}
+#: Lines; most files are far below.
+LONGEST_FILE = 250
+LONGEST = {"config.py": 300}
+
+
+def part_of(file: Path) -> str:
+    return file.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    """Yield every imported module by its full name, also from inside functions."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            module = "." * node.level + (node.module or "")
+            yield module
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+def environment_reads(tree: ast.AST) -> list[int]:
+    """Return the lines that name ``os.environ``, ``os.getenv`` or the like."""
+    names = {"environ", "environb", "getenv", "getenvb"}
+    return [
+        node.lineno
+        for node in ast.walk(tree)
+        if (isinstance(node, ast.Attribute) and node.attr in names)
+        or (isinstance(node, ast.ImportFrom) and names & {alias.name for alias in node.names})
+    ]
+
+
+def loop_and_signal_calls(tree: ast.AST) -> list[int]:
+    """Return the lines that set a signal handler or run an event loop."""
+    functions = {
+        ("signal", "signal"),
+        ("signal", "sigaction"),
+        ("asyncio", "run"),
+        ("asyncio", "Runner"),
+    }
+    methods = {"add_signal_handler", "run_until_complete", "run_forever", "run_sync"}
+    return [
+        node.lineno
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+        and (node.attr in methods or (ast.unparse(node.value), node.attr) in functions)
+    ]
+
+
+def tree_of(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(), filename=str(file))
+
+
+def own_parts(modules: Iterator[str]) -> set[str]:
+    """Return those that are parts of Windmail: ``bridge.topology`` and ``bridge``, as named."""
+    return {module for module in modules if module.partition(".")[0] in MAY_IMPORT}
+
+
+def shown(files: list[Path]) -> list[str]:
+    return [str(file.relative_to(ROOT)) for file in files]
+
+
+def test_every_file_of_the_product_is_looked_at() -> None:
+    found = set(shown(PRODUCT))
+
+    assert found >= {"config.py", "server.py", "task.py", "bridge/client.py", "handlers/base.py"}
+    assert {part_of(file) for file in PRODUCT} <= set(MAY_IMPORT)
+
+
+@pytest.mark.parametrize("file", PRODUCT, ids=lambda file: str(file.relative_to(ROOT)))
+def test_a_file_imports_only_what_its_layer_may(file: Path) -> None:
+    part = part_of(file)
+    allowed = MAY_IMPORT[part] | {part}
+
+    upwards = {
+        module
+        for module in own_parts(imports(tree_of(file)))
+        if not any(module == name or module.startswith(name + ".") for name in allowed)
+    }
+    # `from bridge.topology import DEFAULT` names bridge.topology.DEFAULT too, which is within;
+    # `import bridge` alone is not.
+    assert not upwards, f"{part} may not import {', '.join(sorted(upwards))}"
+
+
+@pytest.mark.parametrize("file", PRODUCT, ids=lambda file: str(file.relative_to(ROOT)))
+def test_a_file_uses_no_library_of_another_part(file: Path) -> None:
+    used = {module.partition(".")[0] for module in imports(tree_of(file))}
+
+    assert not used & MAY_NOT_USE.get(part_of(file), set())
+
+
+def test_imports_are_absolute() -> None:
+    relative = [file for file in PRODUCT if any(m[0] == "." for m in imports(tree_of(file)))]
+
+    assert not shown(relative), "the layering test sees absolute imports only"
+
+
+def test_only_config_reads_the_environment() -> None:
+    readers = [file for file in PRODUCT if environment_reads(tree_of(file))]
+
+    assert shown(readers) == ["config.py"]
+
+
+def test_only_the_server_and_its_helper_handle_signals_and_run_the_loop() -> None:
+    callers = [file for file in PRODUCT if loop_and_signal_calls(tree_of(file))]
+
+    assert shown(callers) == ["processes.py", "server.py"]
+
+
+def test_exactly_one_file_imports_a_pika_adapter() -> None:
+    users = [
+        file
+        for file in PRODUCT
+        if any(module.startswith("pika.adapters") for module in imports(tree_of(file)))
+    ]
+
+    assert shown(users) == ["bridge/connection.py"]
+
+
+@pytest.mark.parametrize("file", PRODUCT, ids=lambda file: str(file.relative_to(ROOT)))
+def test_no_file_is_too_long(file: Path) -> None:
+    lines = len(file.read_text().splitlines())
+
+    assert lines <= LONGEST.get(str(file.relative_to(ROOT)), LONGEST_FILE)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import os\nos.environ['A']",
+        "import os\nos.getenv('A')",
+        "from os import environ as e",
+        "import os as system\nsystem.environ.get('A')",
+    ],
+)
+def test_a_read_of_the_environment_is_seen(source: str) -> None:
+    assert environment_reads(ast.parse(source))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import asyncio\nasyncio.run(main())",
+        "loop.add_signal_handler(15, stop)",
+        "def f():\n    import signal\n    signal.signal(signal.SIGTERM, g)",
+    ],
+)
+def test_a_loop_or_a_signal_handler_is_seen(source: str) -> None:
+    assert loop_and_signal_calls(ast.parse(source))
+
+
+@pytest.mark.parametrize(
+    "source", ["import task", "def f():\n    from task import add", "import handlers.base as b"]
+)
+def test_an_import_is_seen_wherever_it_stands(source: str) -> None:
+    assert own_parts(imports(ast.parse(source)))
