@@ -57,7 +57,7 @@ def _split(url: str) -> SplitResult | None:
     """Return a URL's parts; None where its host or its port cannot be read."""
     try:
         parts = urlsplit(url)
-        return parts if parts.hostname and (parts.port or 1) else None
+        return parts if parts.hostname and parts.port != 0 else None
     except ValueError:
         return None
 
@@ -100,33 +100,39 @@ class Setting:
     secret: bool = False
 
     def convert(self, text: str) -> Value:
-        """Turn an environment variable's text into this setting's type.
+        """Turn a variable's or a flag's text into this setting's type.
 
         Raises:
-            ValueError: the text is not a number where one is asked for.
+            ValueError: the text is not a number where one is asked for, and says so.
         """
-        return type(self.default)(text)
+        try:
+            return type(self.default)(text)
+        except ValueError:  # a text converts always, so this tells no secret
+            kind = "a whole number" if isinstance(self.default, int) else "a number"
+            raise ValueError(f"{text!r} is not {kind}") from None
 
 
 _SECONDS = between(0.1, 3600)
+_DAY = between(1, 86400)
 _DAYS = between(1, 30 * 86400)
-#: kombu's short names by its content types; which ones it offers depends on what is installed.
-_COMPRESSION_NAMES = {
-    "application/x-brotli": "brotli",
-    "application/x-bz2": "bzip2",
-    "application/x-gzip": "gzip",
-    "application/x-lzma": "lzma",
-    "application/zstd": "zstd",
+# kombu's short names, with their content types; it offers those whose library is there.
+_TYPES = {
+    "brotli": "x-brotli",
+    "bzip2": "x-bz2",
+    "gzip": "x-gzip",
+    "lzma": "x-lzma",
+    "zstd": "zstd",
 }
-_COMPRESSIONS = tuple(
-    name for type_, name in _COMPRESSION_NAMES.items() if type_ in compression_types()
-)
+_OFFERED = compression_types()
+_COMPRESSIONS = tuple(name for name, kind in _TYPES.items() if f"application/{kind}" in _OFFERED)
 
 SETTINGS: tuple[Setting, ...] = (
     Setting("web", "address", "127.0.0.1", "address to listen on; empty: all"),
     Setting("web", "port", 8888, "port to listen on", between(0, 65535)),
     Setting("web", "processes", 1, "server processes; 0: one per core", between(0, 64)),
-    Setting("web", "max_body_size", 10 * 2**20, "largest body, bytes", between(1024, 2**30)),
+    Setting(
+        "web", "max_body_size", 10 * 2**20, "largest request body, bytes", between(1024, 2**30)
+    ),
     Setting("web", "idle_timeout_s", 30.0, "wait for a request's header, seconds", _SECONDS),
     Setting("web", "body_timeout_s", 30.0, "time to send a request's body, seconds", _SECONDS),
     Setting("web", "max_wait_s", 60.0, "longest `Prefer: wait` honoured, seconds", _SECONDS),
@@ -140,25 +146,15 @@ SETTINGS: tuple[Setting, ...] = (
         broker_urls,
         secret=True,
     ),
-    Setting("broker", "publish_timeout_s", 4.0, "wait for a confirm, seconds", _SECONDS),
+    Setting("broker", "publish_timeout_s", 4.0, "wait for the broker's confirm, s", _SECONDS),
     Setting("broker", "result_stream", "windmail.results", "the results' stream", not_empty),
     Setting("broker", "result_retention_s", 86400, "results are kept, seconds", _DAYS),
-    Setting("broker", "result_replay_s", 3600, "stream read at start, seconds", between(0, 86400)),
+    Setting("broker", "result_replay_s", 3600, "past results read at start, s", between(0, 86400)),
     Setting(
-        "broker",
-        "result_cache_bytes",
-        64 * 2**20,
-        "results in a server process's memory, bytes",
-        between(2**16, 2**36),
+        "broker", "result_cache_bytes", 2**26, "results in memory, bytes", between(2**16, 2**36)
     ),
     Setting("tasks", "task_packages", "", "packages with a `tasks` module, comma-separated"),
-    Setting(
-        "tasks",
-        "task_serializer",
-        "json",
-        "of tasks and results: json or msgpack",
-        one_of("json", "msgpack"),
-    ),
+    Setting("tasks", "task_serializer", "json", "json or msgpack", one_of("json", "msgpack")),
     Setting(
         "tasks",
         "task_compression",
@@ -166,16 +162,10 @@ SETTINGS: tuple[Setting, ...] = (
         f"of task messages: {', '.join(_COMPRESSIONS)}; empty: none",
         one_of("", *_COMPRESSIONS),
     ),
-    Setting("tasks", "task_time_limit_s", 1500, "a task is killed after, s", between(1, 86400)),
-    Setting(
-        "tasks",
-        "task_soft_time_limit_s",
-        1440,
-        "SoftTimeLimitExceeded is raised in a task after, seconds",
-        between(1, 86400),
-    ),
+    Setting("tasks", "task_time_limit_s", 1500, "a task is killed after, seconds", _DAY),
+    Setting("tasks", "task_soft_time_limit_s", 1440, "SoftTimeLimitExceeded after, seconds", _DAY),
     Setting("tasks", "worker_concurrency", 8, "tasks at a time per worker", between(1, 1024)),
-    Setting("tasks", "worker_shutdown_s", 10.0, "a stopping worker's tasks get, s", _SECONDS),
+    Setting("tasks", "worker_shutdown_s", 10.0, "a stopping worker waits for tasks, s", _SECONDS),
     Setting("tasks", "beat_task", "task.heartbeat", "the periodic task", not_empty),
     Setting("tasks", "beat_interval_s", 30.0, "sent every, seconds", _DAYS),
     Setting(
@@ -215,9 +205,11 @@ class _Parser(OptionParser):
         for arg in (sys.argv if args is None else args)[1:]:
             flag, equals, text = arg.partition("=")
             setting = by_name.get(flag.lstrip("-").replace("-", "_"))
-            problem = _not_convertible(setting, text) if setting and equals else None
-            if problem:
-                raise OptionError(f"{flag}: {problem}")
+            try:
+                if setting and equals:
+                    setting.convert(text)
+            except ValueError as exc:
+                raise OptionError(f"{flag}: {exc}") from None
         return super().parse_command_line(args, final)
 
 
@@ -227,28 +219,17 @@ options = _Parser()
 _env_problems: dict[str, str] = {}
 
 
-def _not_convertible(setting: Setting, text: str) -> str | None:
-    try:
-        setting.convert(text)
-    except ValueError:
-        kind = "a whole number" if isinstance(setting.default, int) else "a number"
-        return f"{text!r} is not {kind}"  # no secret is a number
-    return None
-
-
 def _define_all() -> None:
     for setting in SETTINGS:
         options.define(
             setting.name, default=setting.default, help=setting.help, group=setting.group
         )
         text = os.environ.get(setting.name.upper())
-        if text is None:
-            continue
-        problem = _not_convertible(setting, text)
-        if problem:
-            _env_problems[setting.name] = problem
-        else:
-            setattr(options, setting.name, setting.convert(text))
+        if text is not None:
+            try:
+                setattr(options, setting.name, setting.convert(text))
+            except ValueError as exc:
+                _env_problems[setting.name] = str(exc)
     define_logging_options(options)
 
 

@@ -6,7 +6,6 @@ and has an epmd of its own, so that it disturbs no other node and nothing stays 
 
 from __future__ import annotations
 
-import os
 import subprocess
 import time
 from collections.abc import Iterator
@@ -16,20 +15,13 @@ from urllib.parse import quote
 
 from kombu.utils.url import parse_url
 
-from dev import amqp, children, packages, ports
+from dev import amqp, broker_files, children, packages, ports
+from dev.broker_files import HOST
 
-HOST = "127.0.0.1"
 AMQP_PORT = 5672
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 15.0
-# The same for every folder: each node has its own epmd, so names do not collide, and a folder
-# that is moved keeps its queues (they lie in a folder with the node's name).
-NODE_NAME = "windmail@localhost"
 CTL_TIMEOUT_S = 30.0
-LOG_TAIL_LINES = 15
-# The write-ahead log of quorum queues rolls over at 512 MiB by default; a developer's disk
-# and memory need not hold that.
-WAL_MAX_BYTES = 64 * 2**20
 
 
 class BrokerError(Exception):
@@ -60,7 +52,7 @@ class BrokerNode:
         self.password: str = parts["password"] or "guest"
         self.vhost: str = parts["virtual_host"] or "/"
         self.management_port = (management_port or ports.free_port()) if management else None
-        self.log = self.state / "log" / "rabbitmq.log"
+        self.log = self.state / "log" / broker_files.LOG_NAME
         self.epmd_port = ports.free_port()
         self.dist_port = ports.free_port()
         self._epmd: subprocess.Popen[bytes] | None = None
@@ -122,7 +114,12 @@ class BrokerNode:
         Raises:
             BrokerError: it failed; the text is its output.
         """
-        command = [str(self._scripts() / "rabbitmqctl"), "--node", NODE_NAME, *arguments]
+        command = [
+            str(self._scripts() / "rabbitmqctl"),
+            "--node",
+            broker_files.NODE_NAME,
+            *arguments,
+        ]
         done = subprocess.run(
             command, env=self.env(), capture_output=True, text=True, timeout=timeout_s, check=False
         )
@@ -137,36 +134,9 @@ class BrokerNode:
 
     def env(self) -> dict[str, str]:
         """Return the environment of the node and of rabbitmqctl."""
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("RABBITMQ_", "ERL_"))}
-        path = os.pathsep.join([kept.get("PATH", os.defpath), *packages.EXTRA_PATH])
-        files = {
-            "RABBITMQ_CONFIG_FILE": "rabbitmq.conf",
-            "RABBITMQ_ADVANCED_CONFIG_FILE": "advanced.config",
-            "RABBITMQ_CONF_ENV_FILE": "rabbitmq-env.conf",
-            "RABBITMQ_CONFIG_FILES": "conf.d",
-            "RABBITMQ_ENABLED_PLUGINS_FILE": "enabled_plugins",
-            "RABBITMQ_GENERATED_CONFIG_DIR": "generated",
-            "RABBITMQ_MNESIA_BASE": "data",
-            "RABBITMQ_LOG_BASE": "log",
-            "RABBITMQ_PID_FILE": "rabbitmq.pid",
-            "ERL_CRASH_DUMP": "log/erl_crash.dump",
-        }
-        return {
-            **kept,
-            **{name: str(self.state / file) for name, file in files.items()},
-            "PATH": path,
-            "HOME": str(self.state),  # Erlang's cookie lies there
-            "RABBITMQ_NODENAME": NODE_NAME,
-            "RABBITMQ_DIST_PORT": str(self.dist_port),
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": _ERLANG_ARGUMENTS,
-            "RABBITMQ_CTL_ERL_ARGS": _ON_LOOPBACK,
-            # The start script then becomes the Erlang machine instead of waiting for it: the
-            # pid is the node's, and signals go to it.
-            "RABBITMQ_ALLOW_INPUT": "true",
-            "ERL_EPMD_PORT": str(self.epmd_port),
-            "ERL_EPMD_ADDRESS": HOST,
-            "LANG": "C.UTF-8",
-        }
+        return broker_files.environment(
+            self.state, dist_port=self.dist_port, epmd_port=self.epmd_port
+        )
 
     def _login(self) -> tuple[str, str, str]:
         return self.user, self.password, self.vhost
@@ -179,35 +149,17 @@ class BrokerNode:
 
     def _prepare(self) -> None:
         try:
-            for folder in ("log", "data", "generated"):
-                (self.state / folder).mkdir(parents=True, exist_ok=True)
-            plugins = "rabbitmq_management" if self.management_port else ""
-            (self.state / "enabled_plugins").write_text(f"[{plugins}].\n")
-            config = self.state / "rabbitmq.conf"
-            config.touch(mode=0o600)  # it holds the password
-            config.write_text(self._config())
+            broker_files.write(
+                self.state,
+                login=self._login(),
+                port=self.port,
+                management_port=self.management_port,
+            )
         except PermissionError as exc:
             raise BrokerError(
                 f"cannot write {exc.filename}: another user started the broker here before.\n"
                 f"  Run as that user, or remove {self.state} (its queues are lost)"
             ) from exc
-
-    def _config(self) -> str:
-        user, password, vhost = self._login()
-        lines = [
-            f"listeners.tcp.1 = {HOST}:{self.port}",
-            f"default_user = {user}",
-            f"default_pass = {password}",
-            f"default_vhost = {vhost}",
-            f"log.file = {self.log.name}",
-            "log.console = false",
-            "disk_free_limit.absolute = 50MB",
-            f"raft.wal_max_size_bytes = {WAL_MAX_BYTES}",
-        ]
-        if self.management_port:
-            lines.append(f"management.tcp.ip = {HOST}")
-            lines.append(f"management.tcp.port = {self.management_port}")
-        return "\n".join(lines) + "\n"
 
     def _start_epmd(self) -> None:
         program = packages.which("epmd")
@@ -234,7 +186,7 @@ class BrokerNode:
         )
 
     def _failure(self, why: str) -> str:
-        tail = [line for log in (self.startup_log, self.log) for line in _tail(log)]
+        tail = [line for log in (self.startup_log, self.log) for line in broker_files.tail(log)]
         return "\n  ".join(
             [
                 f"RabbitMQ in {self.state}: {why}. Its last words:",
@@ -242,25 +194,6 @@ class BrokerNode:
                 f"If its state is damaged, remove {self.state} (its queues are lost) and try again",
             ]
         )
-
-
-_ON_LOOPBACK = "-kernel inet_dist_use_interface {127,0,0,1}"
-# Two schedulers are enough for a developer; a server's share would be one a core.
-_ERLANG_ARGUMENTS = " ".join(
-    [
-        "+S 2:2",
-        "-noinput +B i",  # left out by the start script because of RABBITMQ_ALLOW_INPUT
-        "-start_epmd false",  # ours is there already
-        _ON_LOOPBACK,
-    ]
-)
-
-
-def _tail(log: Path) -> list[str]:
-    try:
-        return log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
-    except OSError:
-        return []
 
 
 @contextmanager

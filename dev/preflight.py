@@ -14,7 +14,8 @@ from kombu.utils.url import maybe_sanitize_url
 
 import config
 from dev import amqp, packages, ports, relay
-from dev.broker import AMQP_PORT, HOST, BrokerNode
+from dev.broker import AMQP_PORT, BrokerNode
+from dev.broker_files import HOST
 from dev.ports import Need
 
 MANAGEMENT_PORT = 15672
@@ -125,9 +126,8 @@ def _answers(url: str) -> bool:
     try:
         return amqp.answers(url)
     except amqp.Refused as exc:
-        raise NotReady(
-            f"BROKER_URL is {maybe_sanitize_url(url)}, but {exc}.\n  {'\n  '.join(_ways_out(url))}"
-        ) from exc
+        lines = [f"BROKER_URL is {maybe_sanitize_url(url)}, but {exc}", *_ways_out(url)]
+        raise NotReady("\n  ".join(lines)) from exc
 
 
 def _ways_out(url: str) -> Iterator[str]:

@@ -199,18 +199,11 @@ def test_a_bad_secret_is_not_told(load: Load) -> None:
     ("name", "value", "shown"),
     [
         ("broker_url", "amqp://user:hunter2@host:5672//", "amqp://user:***@host:5672//"),
-        (
-            "broker_url",
-            "amqp://u:hunter2@a/x;amqps://v:hunter2@b/y",
-            "amqp://u:***@a/x;amqps://v:***@b/y",
-        ),
+        ("broker_url", "amqp://u:hunter2@a;amqps://v:hunter2@b", "amqp://u:***@a;amqps://v:***@b"),
         ("broker_url", "amqp://user:hunter@2@host//", "amqp://user:***@host//"),
+        ("broker_url", "amqp://user:hunter2@[host", "amqp:***"),
         ("broker_url", "amqp://localhost//", "amqp://localhost//"),
-        (
-            "smtp_url",
-            "smtp://me%40x.org:hunter2@host:587?tls=required",
-            "smtp://me%40x.org:***@host:587?tls=required",
-        ),
+        ("smtp_url", "smtp://me%40x.org:hunter2@h?tls=none", "smtp://me%40x.org:***@h?tls=none"),
         ("flower_auth", "user:hunter2", "user:***"),
         ("flower_auth", "", ""),
         ("mail_from", "me@example.com", "me@example.com"),
@@ -236,10 +229,10 @@ def test_config_py_exits_with_1_and_names_each_bad_value() -> None:
     done = run_config(PORT="x", TASK_SERIALIZER="pickle")
 
     assert done.returncode == 1
-    assert re.search(r"^  PORT: 'x' is not a whole number$", done.stderr, re.MULTILINE)
-    assert re.search(
-        r"^  TASK_SERIALIZER: 'pickle' is not one of json, msgpack$", done.stderr, re.M
-    )
+    assert done.stderr.splitlines()[-2:] == [
+        "  PORT: 'x' is not a whole number",
+        "  TASK_SERIALIZER: 'pickle' is not one of json, msgpack",
+    ]
     assert "Traceback" not in done.stderr
 
 
@@ -248,5 +241,5 @@ def test_config_py_exits_with_1_and_names_a_bad_flag(flag: str) -> None:
     done = run_config(flag)
 
     assert done.returncode == 1
-    assert flag.partition("=")[0] in done.stderr.replace("_", "-")
+    assert flag.lstrip("-").partition("=")[0] in done.stderr.replace("_", "-")
     assert "Traceback" not in done.stderr

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import time
 from uuid import UUID, uuid4
 
 import pytest
 
-from bridge import ids
 from bridge.ids import created_at, new_task_id
 
 
@@ -19,7 +19,7 @@ def test_an_id_is_a_uuid_of_version_7_and_of_the_rfc_variant() -> None:
 
 
 def test_ids_do_not_repeat_within_a_millisecond(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ids.time, "time_ns", lambda: 1_700_000_000_123_456_789)
+    monkeypatch.setattr(time, "time_ns", lambda: 1_700_000_000_123_456_789)
 
     made = [new_task_id() for _ in range(10_000)]
 
@@ -28,7 +28,7 @@ def test_ids_do_not_repeat_within_a_millisecond(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_all_74_random_bits_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ids.os, "urandom", lambda size: b"\xff" * size)
+    monkeypatch.setattr(os, "urandom", lambda size: b"\xff" * size)
 
     made = UUID(new_task_id())
 
@@ -37,7 +37,7 @@ def test_all_74_random_bits_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_ids_sort_by_the_time_at_which_they_were_made(monkeypatch: pytest.MonkeyPatch) -> None:
     moments = iter(range(1_700_000_000_000, 1_700_000_000_100))
-    monkeypatch.setattr(ids.time, "time_ns", lambda: next(moments) * 1_000_000)
+    monkeypatch.setattr(time, "time_ns", lambda: next(moments) * 1_000_000)
 
     made = [new_task_id() for _ in range(100)]
 

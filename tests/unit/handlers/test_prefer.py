@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tornado.httputil import HTTPHeaders, HTTPServerRequest
+from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine
 from tornado.web import Application
 
 import config
@@ -26,13 +26,12 @@ class NoServices:
 
 
 def handler(*prefer: str, query: str = "") -> BaseHandler:
-    headers = HTTPHeaders()
+    headers = HTTPHeaders({"Host": "localhost"})
     for value in prefer:
         headers.add("Prefer", value)
     request = HTTPServerRequest(
-        "GET",
-        f"/celery/x?{query}",
         headers=headers,
+        start_line=RequestStartLine("GET", f"/celery/x?{query}", "HTTP/1.1"),
         connection=NoConnection(),  # type: ignore[arg-type]
     )
     return BaseHandler(Application(), request, services=NoServices())  # type: ignore[arg-type]

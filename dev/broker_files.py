@@ -1,0 +1,101 @@
+"""The folder of a private RabbitMQ node: its configuration, and the environment that names it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from dev import packages
+
+HOST = "127.0.0.1"
+# The same for every folder: each node has its own epmd, so names do not collide, and a folder
+# that is moved keeps its queues (they lie in a folder with the node's name).
+NODE_NAME = "windmail@localhost"
+LOG_NAME = "rabbitmq.log"
+LOG_TAIL_LINES = 15
+# The write-ahead log of quorum queues rolls over at 512 MiB by default; a developer's disk
+# and memory need not hold that.
+WAL_MAX_BYTES = 64 * 2**20
+
+_ON_LOOPBACK = "-kernel inet_dist_use_interface {127,0,0,1}"
+_ERLANG_ARGUMENTS = " ".join(
+    [
+        "+S 2:2",  # two schedulers are enough for a developer; the default is one a core
+        "-noinput +B i",  # left out by the start script because of RABBITMQ_ALLOW_INPUT
+        "-start_epmd false",  # ours is there already
+        _ON_LOOPBACK,
+    ]
+)
+_FILES = {
+    "RABBITMQ_CONFIG_FILE": "rabbitmq.conf",
+    "RABBITMQ_ADVANCED_CONFIG_FILE": "advanced.config",
+    "RABBITMQ_CONF_ENV_FILE": "rabbitmq-env.conf",
+    "RABBITMQ_CONFIG_FILES": "conf.d",
+    "RABBITMQ_ENABLED_PLUGINS_FILE": "enabled_plugins",
+    "RABBITMQ_GENERATED_CONFIG_DIR": "generated",
+    "RABBITMQ_MNESIA_BASE": "data",
+    "RABBITMQ_LOG_BASE": "log",
+    "RABBITMQ_PID_FILE": "rabbitmq.pid",
+    "ERL_CRASH_DUMP": "log/erl_crash.dump",
+}
+
+
+def environment(state: Path, *, dist_port: int, epmd_port: int) -> dict[str, str]:
+    """Return the environment of the node and of rabbitmqctl; all paths lie in the folder."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("RABBITMQ_", "ERL_"))}
+    return {
+        **kept,
+        **{name: str(state / file) for name, file in _FILES.items()},
+        "PATH": os.pathsep.join([kept.get("PATH", os.defpath), *packages.EXTRA_PATH]),
+        "HOME": str(state),  # Erlang's cookie lies there
+        "RABBITMQ_NODENAME": NODE_NAME,
+        "RABBITMQ_DIST_PORT": str(dist_port),
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": _ERLANG_ARGUMENTS,
+        "RABBITMQ_CTL_ERL_ARGS": _ON_LOOPBACK,
+        # The start script then becomes the Erlang machine instead of waiting for it: the pid
+        # is the node's, and signals go to it.
+        "RABBITMQ_ALLOW_INPUT": "true",
+        "ERL_EPMD_PORT": str(epmd_port),
+        "ERL_EPMD_ADDRESS": HOST,
+        "LANG": "C.UTF-8",
+    }
+
+
+def write(
+    state: Path, *, login: tuple[str, str, str], port: int, management_port: int | None
+) -> None:
+    """Make the folder and write the configuration; `login` is user, password and vhost."""
+    for folder in ("log", "data", "generated"):
+        (state / folder).mkdir(parents=True, exist_ok=True)
+    plugins = "rabbitmq_management" if management_port else ""
+    (state / "enabled_plugins").write_text(f"[{plugins}].\n")
+    file = state / "rabbitmq.conf"
+    file.touch(mode=0o600)  # it holds the password
+    file.write_text(configuration(login=login, port=port, management_port=management_port))
+
+
+def configuration(*, login: tuple[str, str, str], port: int, management_port: int | None) -> str:
+    """Return rabbitmq.conf; the login counts at the node's first start only."""
+    user, password, vhost = login
+    lines = [
+        f"listeners.tcp.1 = {HOST}:{port}",
+        f"default_user = {user}",
+        f"default_pass = {password}",
+        f"default_vhost = {vhost}",
+        f"log.file = {LOG_NAME}",
+        "log.console = false",
+        "disk_free_limit.absolute = 50MB",
+        f"raft.wal_max_size_bytes = {WAL_MAX_BYTES}",
+    ]
+    if management_port:
+        lines.append(f"management.tcp.ip = {HOST}")
+        lines.append(f"management.tcp.port = {management_port}")
+    return "\n".join(lines) + "\n"
+
+
+def tail(log: Path) -> list[str]:
+    """Return the last lines of a log, none where there is no log."""
+    try:
+        return log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
+    except OSError:
+        return []
