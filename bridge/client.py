@@ -49,6 +49,7 @@ class Bridge:
     ) -> None:
         self.app = app
         self._publish_timeout_s = publish_timeout_s
+        self._declaring = asyncio.Lock()
         self._publisher = Publisher()
         self.results = Results(
             app, app.backend.stream.name, cache_bytes=cache_bytes, replay_s=replay_s
@@ -184,7 +185,9 @@ class Bridge:
             with self.app.connection_for_write() as connection:
                 declare(self.app, connection)
 
-        await asyncio.to_thread(connect_and_declare)
+        # RabbitMQ ends a connection that declares a stream while another one does so.
+        async with self._declaring:
+            await asyncio.to_thread(connect_and_declare)
 
 
 class TaskResult:
