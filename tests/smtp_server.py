@@ -57,11 +57,12 @@ class Behaviour:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReceivedMail:
-    """One mail as it came: envelope, octets (dots unstuffed), and the session's number."""
+    """One mail as it came: envelope, octets (dots unstuffed), options of MAIL, session's number."""
 
     sender: str
     recipients: tuple[str, ...]
     content: bytes
+    options: tuple[str, ...]
     session: int
     tls: bool
     user: str | None
@@ -324,6 +325,7 @@ class _Session(SMTP):
             sender=(envelope.mail_from or "").removeprefix("<>"),  # aiosmtpd keeps these
             recipients=tuple(envelope.rcpt_tos),
             content=envelope.original_content or b"",
+            options=tuple(envelope.mail_options),
             session=self.number,
             tls=self.wire.get_extra_info("ssl_object") is not None,
             user=self._peer.auth_data,

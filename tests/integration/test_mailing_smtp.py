@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import os
 import socket
+import subprocess
+import sys
 import threading
 import traceback
 from collections.abc import Iterator
@@ -26,6 +28,7 @@ from mailing import (
     compose,
     deliver,
     session,
+    sessions,
 )
 from tests.smtp_server import AUTHORITY, SMTPServer
 
@@ -61,7 +64,7 @@ def assert_private(error: BaseException) -> None:
     shown = shown.replace("".join(traceback.format_tb(error.__traceback__)), "")
     messages = [line for line in shown.splitlines() if not line.startswith("    ")]
     assert "example.com" not in "\n".join(messages)
-    assert "private" not in "\n".join(messages)
+    assert "private" not in "\n".join(messages).lower()
     assert type(error)(*msgspec.json.decode(msgspec.json.encode(error.args))).args == error.args
 
 
@@ -109,6 +112,19 @@ def test_an_empty_sender_and_8_bit_content_are_sent(server: SMTPServer) -> None:
 
     received = server.wait_for(1)[0]
     assert (received.sender, received.content) == ("", content)
+    assert received.options == (f"SIZE={len(content)}", "BODY=8BITMIME")
+
+
+def test_8_bit_content_is_refused_where_the_relay_can_not_take_it(
+    server: SMTPServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session.Session, "offers", lambda *_: False)
+
+    with pytest.raises(PermanentFailure, match="7-bit"):
+        send(relay_of(server), content="Über\r\n".encode())
+    send(relay_of(server))
+
+    assert server.wait_for(1)[0].options == ()
 
 
 @pytest.mark.parametrize("content", [b"a\n.\r\nMAIL FROM:<x>\r\n", b"a\r.\r\n", b"a\n"])
@@ -356,6 +372,39 @@ def test_a_session_is_used_again_and_closed_with_quit(server: SMTPServer) -> Non
     assert server.commands(1)[-2:] in [(".", "QUIT"), ("QUIT", "(end)")]
 
 
+@pytest.mark.parametrize("check_after_s", [0, 60])
+def test_a_kept_session_has_the_timeout_of_commands(
+    server: SMTPServer, monkeypatch: pytest.MonkeyPatch, check_after_s: float
+) -> None:
+    monkeypatch.setattr(session, "CHECK_AFTER_S", check_after_s)
+    relay = relay_of(server, timeout_s=7, data_timeout_s=8)
+    send(relay)
+    send(relay)
+    sock = sessions._kept.sessions[relay]._smtp.sock
+
+    assert sock is not None
+    assert sock.gettimeout() == 7
+    assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    assert sessions._kept.sessions[relay].is_usable()
+    assert sock.gettimeout() == 7
+
+
+def test_sessions_are_closed_when_the_process_ends(server: SMTPServer) -> None:
+    code = (
+        "from mailing import Relay, deliver\n"
+        f"deliver(Relay.from_url({server.url!r}), sender='', recipients=['a@b'], content=b'')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-X", "dev", "-W", "error", "-c", code],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        timeout=30,
+    )
+
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert "QUIT" in server.commands(1)
+
+
 def test_close_sessions_may_be_called_twice_and_with_nothing_open() -> None:
     close_sessions()
     close_sessions()
@@ -460,9 +509,10 @@ def test_a_forked_child_leaves_its_parents_session_alone(server: SMTPServer) -> 
     if pid == 0:
         status = 1
         try:
+            inherited = len(sessions._kept.sessions)
             send(relay_of(server))
             close_sessions()
-            status = 0
+            status = inherited
         finally:
             os._exit(status)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0

@@ -194,6 +194,9 @@ def test_line_breaks_are_refused_in_any_disguise(
         "=?cp037?q?=25?=",  # EBCDIC: LF
         "=?utf-8?q?a\u2028b?=",
         "=?x?b?Cg?=",
+        "=?utf-16-le?b?Cg?=",  # half a character, but a line break for readers without UTF-16
+        "=?utf-8?q?=E2=80?= =?utf-8?q?=A8?=",  # a character cut in two
+        "=?utf-7?q?+?= =?utf-7?q?+AAo-?=",  # a line break only while not joined
     ],
 )
 def test_further_disguises_are_refused(value: str) -> None:

@@ -203,6 +203,13 @@ def test_a_body_can_not_end_its_part() -> None:
     assert [body(part) for part in raw(content).get_payload()] == [attack, attack]
 
 
+def test_base64_holds_canonical_line_breaks() -> None:
+    message = raw(built(text="你好\n再见\r"))
+
+    assert message["Content-Transfer-Encoding"] == "base64"
+    assert message.get_payload(decode=True) == "你好\r\n再见\r\n".encode()
+
+
 def test_the_date_is_the_time_of_acceptance_in_utc() -> None:
     mail = compose("s", "t", "a@b", from_=FROM)
     elsewhere = NOW.astimezone(timezone(timedelta(hours=5)))
