@@ -228,10 +228,9 @@ def heartbeat(self: DurableTask) -> None:
 
 
 @signals.beat_init.connect
-def _first_run(**_: Any) -> None:
-    """Run the periodic task at once: a new schedule's first run is an interval away."""
-    entry = app.conf.beat_schedule["periodic"]
-    app.send_task(entry["task"], **entry["options"])
+def _show_that_beat_runs(**_: Any) -> None:
+    """Send a heartbeat at once: a new schedule's first run is an interval away."""
+    heartbeat.apply_async(expires=config.options.beat_interval_s)
 
 
 @signals.worker_process_init.connect

@@ -29,11 +29,18 @@ class TaskAMQP(AMQP):
     def as_task_v2(
         self, task_id: str, name: str, args: Any = None, kwargs: Any = None, *rest: Any, **more: Any
     ) -> Any:
-        """Build a task's message; a private task's arguments are only counted in its header."""
+        """Build a task's message; a private task's arguments are only counted in its header.
+
+        For an id that does not tell when it was made (canvas and ``send_task`` make those)
+        the header ``accepted_at`` does, in Unix seconds; a retry passes it on.
+        """
         if getattr(self.app.tasks.get(name), "private", False):
             more["argsrepr"] = f"({len(args or ())} hidden)"
             more["kwargsrepr"] = f"({len(kwargs or {})} hidden)"
-        return super().as_task_v2(task_id, name, args, kwargs, *rest, **more)
+        message = super().as_task_v2(task_id, name, args, kwargs, *rest, **more)
+        if created_at(task_id) is None:
+            message.headers["accepted_at"] = int(time.time())
+        return message
 
     def _create_task_sender(self) -> Callable[..., Any]:
         send = super()._create_task_sender()
@@ -71,16 +78,8 @@ class DurableTask(Task):
         task_id: str | None = None,
         **options: Any,
     ) -> Any:
-        """Send the task, as Celery's own ``apply_async`` does.
-
-        An id that does not tell when it was made (canvas makes those) gets the header
-        ``accepted_at``, in Unix seconds.
-        """
-        task_id = task_id or new_task_id()
-        if created_at(task_id) is None:
-            accepted_at = {"accepted_at": int(time.time())}
-            options["headers"] = {**accepted_at, **(options.get("headers") or {})}
-        return super().apply_async(args, kwargs, task_id=task_id, **options)
+        """Send the task, as Celery's own ``apply_async`` does, under an id that tells its time."""
+        return super().apply_async(args, kwargs, task_id=task_id or new_task_id(), **options)
 
 
 class PrivateTask(DurableTask):

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from amqp.exceptions import AMQPError
+from amqp.exceptions import AccessRefused, AMQPError, NotAllowed
 from kombu import Connection
 
 HANDSHAKE_TIMEOUT_S = 3.0
@@ -49,7 +49,7 @@ def wait(url: str, timeout_s: float, gone: Callable[[], bool] = lambda: False) -
             if answers(url):
                 return True
         except Refused as exc:
-            if isinstance(exc.__cause__, AMQPError):
-                raise
+            if isinstance(exc.__cause__, AccessRefused | NotAllowed):
+                raise  # waiting does not help: wrong password or vhost
         time.sleep(0.1)
     return False

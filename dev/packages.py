@@ -46,6 +46,12 @@ def chromium() -> Path | None:
     return next((path for path in map(which, names) if path), None)
 
 
+def _browser() -> Path | None:
+    """Like `chromium`, but one that Playwright has fetched will do (it finds that by itself)."""
+    folder = Path(os.environ.get("PLAYWRIGHT_BROWSERS_PATH", "~/.cache/ms-playwright"))
+    return chromium() or next(folder.expanduser().glob("chromium-*"), None)
+
+
 def _openssl() -> Path | None:
     return which("openssl")
 
@@ -59,7 +65,7 @@ FINDERS: dict[str, tuple[Callable[[], Path | None], str, str]] = {
         "or on macOS:                        brew install rabbitmq\n"
         "or set BROKER_URL to a RabbitMQ that runs elsewhere",
     ),
-    "chromium": (chromium, "chromium", "or install Chromium or Chrome by hand"),
+    "chromium": (_browser, "chromium", "or install Chromium or Chrome by hand"),
     "openssl": (_openssl, "openssl", "or install OpenSSL's command by hand"),
 }
 
@@ -100,6 +106,23 @@ def _has_package_lists() -> bool:
     return any(Path("/var/lib/apt/lists").glob("*Packages*"))
 
 
+def _install_debs(names: Iterable[str]) -> None:
+    """Install each one by itself, so that one that does not exist stops no other."""
+    updated = not _has_package_lists() and _apt_get("update")
+    for name in names:
+        command = ("install", "--no-install-recommends", name)
+        if not _apt_get(*command) and not updated:  # old lists name files that are gone
+            updated = _apt_get("update")
+            _apt_get(*command)
+
+
+def _install_with_playwright() -> None:
+    """Let Playwright fetch its Chromium: Ubuntu's is a snap, which containers cannot run."""
+    command = [sys.executable, "-m", "playwright", "install", "--with-deps", "chromium"]
+    print("+ " + " ".join(command[1:]), flush=True)
+    subprocess.run(command, check=False)
+
+
 def install(wanted: Iterable[str]) -> None:
     """Install those of the wanted programs that are missing.
 
@@ -112,11 +135,9 @@ def install(wanted: Iterable[str]) -> None:
     why = obstacle(is_root=os.geteuid() == 0, has_apt=shutil.which("apt-get") is not None)
     if why:
         raise PackageError(advice(names, why))
-    debs = ["install", "--no-install-recommends", *(FINDERS[name][1] for name in names)]
-    fresh = _has_package_lists() or _apt_get("update")
-    if not (fresh and _apt_get(*debs)):  # old lists name files that are gone
-        _apt_get("update")
-        _apt_get(*debs)
+    _install_debs([FINDERS[name][1] for name in names])
+    if "chromium" in missing(names):
+        _install_with_playwright()
     names = missing(names)
     if names:
         raise PackageError(advice(names, "apt-get did not install it (see above)"))

@@ -1,0 +1,161 @@
+"""Requests that cannot be carried out: each is answered with a problem (RFC 9457)."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from tests import spy
+from tests.system import Answer, Server
+
+ID = uuid4()
+
+
+def assert_problem(answer: Answer, status: int) -> Any:
+    """A problem is what RFC 9457 says, and tells nothing of our inside."""
+    assert answer.status == status
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert "Server" not in answer.headers
+    problem = answer.json()
+    assert problem["type"] == "about:blank"
+    assert problem["status"] == status
+    assert problem["title"]
+    assert problem["detail"]
+    assert "Traceback" not in answer.body.decode()
+    return problem
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/"),
+        ("POST", "/nothing"),
+        ("DELETE", "/celery/add/extra"),
+        ("GET", "/celery/nothing"),
+        ("POST", "/celery/nothing"),
+        ("POST", "/celery/celery.backend_cleanup"),
+        ("GET", f"/celery/{ID}/nothing"),
+    ],
+)
+def test_what_is_not_there_is_404(server: Server, method: str, path: str) -> None:
+    assert_problem(server.request(method, path), 404)
+
+
+def test_an_unknown_task_is_told_the_known_ones(server: Server) -> None:
+    problem = assert_problem(server.post("/celery/nothing"), 404)
+
+    assert "'nothing'" in problem["detail"]
+    assert "sendmail" in problem["detail"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"{", b"not json", b"[1, 2]", b'"text"', b"1", b"null", b"{'args': []}", b'{"args": [1,]}']
+    + [b"\xff\xfe", b'{"kwargs": {"x": "\xff"}}', b"[" * 100_000],
+    ids=lambda body: repr(body[:20]),
+)
+def test_a_body_that_is_no_json_object_is_400(server: Server, body: bytes) -> None:
+    problem = assert_problem(server.request("POST", "/celery/add", body), 400)
+
+    assert problem["detail"].startswith("The body is not a JSON object")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("POST", "/celery", {"GET"}),
+        ("DELETE", "/celery/add", {"GET", "POST"}),
+        ("PUT", "/celery/add", {"GET", "POST"}),
+        ("POST", f"/celery/{ID}", {"GET", "DELETE"}),
+        ("DELETE", f"/celery/{ID}/events", {"GET"}),
+        ("POST", "/healthz", {"GET"}),
+        ("PATCH", "/readyz", {"GET"}),
+        ("OPTIONS", "/celery/add", {"GET", "POST"}),
+    ],
+)
+def test_a_wrong_method_is_told_the_right_ones(
+    server: Server, method: str, path: str, allowed: set[str]
+) -> None:
+    answer = server.request(method, path)
+
+    assert_problem(answer, 405)
+    assert set(answer.headers["Allow"].split(", ")) == allowed
+
+
+def test_head_is_answered_without_a_body(server: Server) -> None:
+    answer = server.request("HEAD", "/celery/add")
+
+    assert answer.status == 405
+    assert set(answer.headers["Allow"].split(", ")) == {"GET", "POST"}
+    assert answer.body == b""
+
+
+@pytest.mark.parametrize(
+    ("task", "call", "named"),
+    [
+        ("add", {}, "x"),
+        ("add", {"args": [1]}, "y"),
+        ("add", {"args": [1, 2, 3]}, "args"),
+        ("add", {"args": [1, 2], "kwargs": {"x": 1}}, "x"),
+        ("add", {"args": [1, 2], "kwargs": {"z": 1}}, "z"),
+        ("add", {"args": [1, "2"]}, "y"),
+        ("sleep", {"args": [3601]}, "seconds"),
+        ("sleep", {"args": [-1]}, "seconds"),
+        ("count", {"args": [1.5]}, "n"),
+        ("add", {"args": [1, 2], "countdown": -1}, "countdown"),
+        ("add", {"args": [1, 2], "countdown": 2**28}, "countdown"),
+        ("add", {"args": [1, 2], "eta": "tomorrow"}, "eta"),
+        ("add", {"args": [1, 2], "eta": "2030-01-01T00:00:00"}, "eta"),
+        ("add", {"args": [1, 2], "eta": "2001-01-01T00:00:00Z"}, "eta"),
+        ("add", {"args": [1, 2], "eta": "2031-01-01T00:00:00Z", "countdown": 1}, "eta"),
+        ("add", {"args": [1, 2], "expires": 0}, "expires"),
+        ("add", {"args": [1, 2], "expires": "2001-01-01T00:00:00Z"}, "expires"),
+        ("add", {"args": [1, 2], "expires": "never"}, "expires"),
+        ("add", {"args": [1, 2], "queue": "nowhere"}, "queue"),
+        ("add", {"args": [1, 2], "priority": 3}, "body"),
+        ("add", {"args": "12"}, "body"),
+        ("add", {"kwargs": [1, 2]}, "body"),
+        ("add", {"args": [1, 2], "countdown": "1"}, "body"),
+        ("sendmail", {"args": ["s", "t", "nobody"]}, "to"),
+        ("sendmail", {"args": ["s\nBcc: x@y.z", "t", "ann@example.com"]}, "subject"),
+        ("sendmail", {"args": ["s", "t", "ann@example.com"], "kwargs": {"_settled": []}},
+         "_settled"),
+        ("sendmail", {"args": ["s", "t", "ann@example.com"], "kwargs": {"headers": {"Bcc": "x"}}},
+         "headers"),
+    ],
+    ids=lambda value: json.dumps(value)[:60],
+)  # fmt: skip
+def test_a_call_that_cannot_run_is_422_and_names_what_is_wrong(
+    server: Server, task: str, call: dict[str, Any], named: str
+) -> None:
+    with spy.published() as count:
+        problem = assert_problem(server.post(f"/celery/{task}", call), 422)
+        assert count() == 0
+
+    (error,) = problem["errors"]
+    assert error["argument"].partition(".")[0] == named
+    assert problem["detail"] == f"{error['argument']}: {error['detail']}"
+
+
+def test_a_wait_that_is_no_number_is_422_before_anything_is_queued(server: Server) -> None:
+    with spy.published() as count:
+        problem = assert_problem(server.post("/celery/add?wait=soon", {"args": [1, 2]}), 422)
+        assert count() == 0
+
+    assert problem["errors"][0]["argument"] == "wait"
+
+
+def test_a_good_call_is_published_once(server: Server) -> None:
+    with spy.published() as count:
+        server.post("/celery/add", {"args": [1, 2]})
+
+        assert count() == 1
+
+
+def test_a_last_event_id_that_is_not_ours_is_422(server: Server) -> None:
+    answer = server.get(f"/celery/{ID}/events", **{"Last-Event-ID": "junk"})
+
+    assert assert_problem(answer, 422)["errors"][0]["argument"] == "Last-Event-ID"

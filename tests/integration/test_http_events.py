@@ -1,0 +1,131 @@
+"""``/celery/<id>/events``: a task's state changes as server-sent events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from dev.broker import BrokerNode
+from dev.ports import free_port
+from tests.event_stream import EventStream
+from tests.system import Process, Server
+
+
+@pytest.fixture(scope="module")
+def other(broker: BrokerNode, logs: Path) -> Iterator[Server]:
+    """A second server, which sends heartbeats often."""
+    settings = {"SSE_HEARTBEAT_S": "0.1"}
+    with Server(logs / "other-server.log", settings, free_port()) as process:
+        yield process
+
+
+def call(server: Server, task: str, *args: object) -> str:
+    return str(server.post(f"/celery/{task}", {"args": args}).json()["id"])
+
+
+def test_each_state_change_is_an_event_and_the_stream_ends_with_the_task(
+    server: Server, celery_worker: Process
+) -> None:
+    with EventStream(server.port, call(server, "count", 3, 0.2)) as stream:
+        events = list(stream)
+
+    assert stream.status == 200
+    assert stream.headers["Content-Type"] == "text/event-stream"
+    assert stream.headers["Cache-Control"] == "no-store"
+    states = [event.data["state"] for event in events]
+    assert states == ["STARTED", "PROGRESS", "PROGRESS", "PROGRESS", "SUCCESS"]
+    assert [e.data["progress"]["done"] for e in events[1:4]] == [1, 2, 3]
+    assert events[-1].data["result"] == 3
+    offsets = [int(event.id) for event in events]
+    assert offsets == sorted(set(offsets))
+
+
+def test_events_come_as_they_happen(server: Server, celery_worker: Process) -> None:
+    task_id = call(server, "count", 3, 0.5)
+
+    with EventStream(server.port, task_id) as stream:
+        stream.until("PROGRESS")
+        now = server.get(f"/celery/{task_id}").json()
+
+    assert not now["ready"]
+
+
+def test_who_comes_late_gets_the_history_first(server: Server, celery_worker: Process) -> None:
+    task_id = call(server, "count", 2, 0)
+    server.get(f"/celery/{task_id}?wait=10")
+
+    with EventStream(server.port, task_id) as stream:
+        late = list(stream)
+    with EventStream(server.port, task_id) as stream:
+        again = list(stream)
+
+    assert [e.data["state"] for e in late] == ["STARTED", "PROGRESS", "PROGRESS", "SUCCESS"]
+    assert again == late
+
+
+def test_a_stream_is_resumed_at_another_server_without_gap_or_repetition(
+    server: Server, other: Server, celery_worker: Process
+) -> None:
+    task_id = call(server, "count", 6, 0.2)
+    with EventStream(server.port, task_id) as stream:
+        first = stream.until("PROGRESS")
+
+    with EventStream(other.port, task_id, Last_Event_ID=first[-1].id) as stream:
+        rest = list(stream)
+
+    with EventStream(server.port, task_id) as stream:
+        assert first + rest == list(stream)
+    assert len(first) == 2
+
+
+def test_the_middle_of_a_history_is_resumed(server: Server, celery_worker: Process) -> None:
+    task_id = call(server, "count", 3, 0)
+    with EventStream(server.port, task_id) as stream:
+        history = list(stream)
+
+    with EventStream(server.port, task_id, Last_Event_ID=history[1].id) as stream:
+        rest = list(stream)
+
+    assert rest == history[2:]
+
+
+def test_who_has_seen_the_end_is_told_to_stop(
+    server: Server, other: Server, celery_worker: Process
+) -> None:
+    task_id = call(server, "add", 1, 2)
+    with EventStream(server.port, task_id) as stream:
+        end = list(stream)[-1]
+
+    for port in (server.port, other.port):
+        with EventStream(port, task_id, Last_Event_ID=end.id) as stream:
+            assert stream.status == 204
+
+
+def test_a_silent_stream_is_kept_alive_by_comments(
+    server: Server, other: Server, celery_worker: Process
+) -> None:
+    with EventStream(other.port, call(server, "sleep", 1)) as stream:
+        states = [event.data["state"] for event in stream]
+
+    assert states == ["STARTED", "SUCCESS"]
+    assert 3 <= stream.comments <= 15
+
+
+def test_a_task_that_nobody_knows_yet_is_waited_for(other: Server) -> None:
+    with EventStream(other.port, str(uuid4())) as stream:
+        lines = iter(stream._answer.readline, b"")
+        assert [next(lines) for _ in range(4)] == [b":\n", b"\n"] * 2
+
+
+def test_an_event_without_change_is_the_document_of_the_state(
+    server: Server, celery_worker: Process
+) -> None:
+    task_id = call(server, "add", 1, 2)
+
+    with EventStream(server.port, task_id) as stream:
+        last = list(stream)[-1]
+
+    assert last.data == server.get(f"/celery/{task_id}").json()

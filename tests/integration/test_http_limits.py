@@ -1,0 +1,138 @@
+"""Sizes and times: what is too long or too slow is refused, and costs nobody else."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dev.broker import BrokerNode
+from dev.ports import free_port
+from tests import spy
+from tests.event_stream import raw
+from tests.system import Process, Server
+
+LIMIT = 4096
+SETTINGS = {
+    "MAX_BODY_SIZE": str(LIMIT),
+    "IDLE_TIMEOUT_S": "1",
+    "BODY_TIMEOUT_S": "1",
+    "MAX_WAIT_S": "1",
+}
+
+
+@pytest.fixture(scope="module")
+def strict(broker: BrokerNode, logs: Path) -> Iterator[Server]:
+    """A server with small limits."""
+    with Server(logs / "strict-server.log", SETTINGS, free_port()) as process:
+        yield process
+
+
+def problem_of(answer: bytes) -> Any:
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert b"content-type: application/problem+json" in head.lower()
+    return json.loads(body)
+
+
+def call_of(size_bytes: int) -> bytes:
+    call = b'{"args": ["%s"]}'
+    return call.replace(b"%s", b"x" * (size_bytes - len(call) + 2))
+
+
+def test_a_body_of_just_the_limit_is_read(strict: Server) -> None:
+    assert len(call_of(LIMIT)) == LIMIT
+
+    assert strict.request("POST", "/celery/hello", call_of(LIMIT)).status == 202
+
+
+def test_a_body_over_the_limit_is_413_before_it_is_sent(strict: Server) -> None:
+    answer = raw(
+        strict.port,
+        b"POST /celery/hello HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (LIMIT + 1),
+    )
+
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    problem = problem_of(answer)
+    assert (problem["status"], problem["limit_bytes"]) == (413, LIMIT)
+
+
+def test_a_chunked_body_over_the_limit_is_413_and_nothing_is_published(
+    strict: Server,
+) -> None:
+    body = call_of(2 * LIMIT)
+    chunks = b"".join(
+        b"%x\r\n%s\r\n" % (len(part), part)
+        for part in (body[i : i + 1000] for i in range(0, len(body), 1000))
+    )
+
+    head = b"POST /celery/hello HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+    with spy.published() as count:
+        answer = raw(strict.port, head + chunks + b"0\r\n\r\n")
+        assert count() == 0
+
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert answer.count(b"HTTP/1.1") == 1
+    assert problem_of(answer)["limit_bytes"] == LIMIT
+
+
+def test_a_chunked_body_within_the_limit_is_read(strict: Server, celery_worker: Process) -> None:
+    answer = raw(
+        strict.port,
+        b"POST /celery/add?wait=1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n"
+        b'8\r\n{"args":\r\n8\r\n [4, 5]}\r\n0\r\n\r\n',
+    )
+
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["result"] == 9
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"",
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: ",
+        b"POST /celery/hello HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{",
+        b"POST /celery/hello HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{",
+    ],
+    ids=["no request", "half a header", "half a body", "half a chunk"],
+)
+def test_a_client_that_stops_sending_is_cut_off(strict: Server, request_: bytes) -> None:
+    begin = time.monotonic()
+
+    answer = raw(strict.port, request_)
+
+    assert 0.9 < time.monotonic() - begin < 5
+    assert answer == b""
+
+
+def test_an_idle_connection_is_closed_after_its_answer(strict: Server) -> None:
+    begin = time.monotonic()
+
+    answer = raw(strict.port, b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+
+    assert 0.9 < time.monotonic() - begin < 5
+    assert answer.startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_header_that_is_too_long_is_refused(strict: Server) -> None:
+    answer = raw(
+        strict.port, b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Long: " + b"x" * 2**17 + b"\r\n\r\n"
+    )
+
+    assert b" 200 " not in answer[:20]
+
+
+def test_a_wait_is_cut_to_the_longest_one(strict: Server, celery_worker: Process) -> None:
+    begin = time.monotonic()
+
+    answer = strict.post("/celery/sleep", {"args": [2]}, Prefer="wait=3600")
+
+    assert answer.status == 202
+    assert answer.headers["Preference-Applied"] == "wait=1"
+    assert 0.9 < time.monotonic() - begin < 3

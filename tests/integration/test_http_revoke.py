@@ -1,0 +1,90 @@
+"""Revoking tasks: scheduled, running, over, and not finished in time."""
+
+from __future__ import annotations
+
+import time
+
+from tests.system import Process, Server, wait_until
+
+
+def state_of(server: Server, where: str) -> str:
+    return str(server.get(where).json()["state"])
+
+
+def test_a_scheduled_task_is_revoked_and_never_runs(server: Server, celery_worker: Process) -> None:
+    call = {"args": ["revoked-before-it-came"], "countdown": 2}
+    where = server.post("/celery/hello", call).headers["Location"]
+
+    answer = server.request("DELETE", where)
+
+    assert answer.status == 202
+    assert answer.json()["revoking"] is True
+    assert answer.json()["terminate"] is False
+    final = server.get(where + "?wait=10").json()
+    assert (final["state"], final["error"]["message"]) == ("REVOKED", "revoked")
+    assert "Hello, revoked-before-it-came" not in celery_worker.text()
+
+
+def test_a_running_task_goes_on_when_it_is_only_revoked(
+    server: Server, celery_worker: Process
+) -> None:
+    where = server.post("/celery/sleep", {"args": [1.5]}).headers["Location"]
+    wait_until(lambda: state_of(server, where) == "STARTED", "start")
+
+    assert server.request("DELETE", where).status == 202
+
+    assert server.get(where + "?wait=10").json()["state"] == "SUCCESS"
+
+
+def test_a_running_task_is_terminated_if_asked(server: Server, celery_worker: Process) -> None:
+    where = server.post("/celery/sleep", {"args": [600]}).headers["Location"]
+    wait_until(lambda: state_of(server, where) == "STARTED", "start")
+
+    answer = server.request("DELETE", where + "?terminate=1")
+
+    assert (answer.status, answer.json()["terminate"]) == (202, True)
+    final = server.get(where + "?wait=10").json()
+    assert (final["state"], final["error"]["message"]) == ("REVOKED", "terminated")
+
+
+def test_a_task_that_is_over_is_not_revoked(server: Server, celery_worker: Process) -> None:
+    where = server.post("/celery/add?wait=10", {"args": [1, 2]}).headers["Location"]
+
+    answer = server.request("DELETE", where)
+
+    assert answer.status == 200
+    assert answer.json()["revoking"] is False
+    assert (answer.json()["state"], answer.json()["result"]) == ("SUCCESS", 3)
+
+
+def test_a_call_may_be_revoked_when_it_is_not_ready_in_time(
+    server: Server, celery_worker: Process
+) -> None:
+    begin = time.monotonic()
+    call = {"args": [1, 2], "countdown": 2}
+    answer = server.post("/celery/add?revoke=1", call, Prefer="wait=0.3")
+
+    assert answer.status == 202
+    assert answer.json()["revoking"] is True
+    final = server.get(answer.headers["Location"] + "?wait=10").json()
+    assert (final["state"], final["result"]) == ("REVOKED", None)
+    assert time.monotonic() - begin < 8
+
+
+def test_a_running_call_may_be_terminated_when_it_is_not_ready_in_time(
+    server: Server, celery_worker: Process
+) -> None:
+    answer = server.post("/celery/sleep?revoke=1&terminate=1&wait=1", {"args": [600]})
+
+    assert answer.json()["state"] == "STARTED"
+    final = server.get(answer.headers["Location"] + "?wait=10").json()
+    assert (final["state"], final["error"]["message"]) == ("REVOKED", "terminated")
+
+
+def test_a_call_that_is_ready_in_time_is_not_revoked(
+    server: Server, celery_worker: Process
+) -> None:
+    answer = server.post("/celery/add?revoke=1&wait=10", {"args": [1, 2]})
+
+    assert (answer.status, answer.json()["result"]) == (200, 3)
+    assert "revoking" not in answer.json()

@@ -1,0 +1,264 @@
+"""``sendmail`` from the HTTP request to the relay, and what becomes of it on the way."""
+
+from __future__ import annotations
+
+import email
+import email.policy
+from collections.abc import Iterator
+from email.message import EmailMessage
+from typing import Any, cast
+
+import kombu
+import pytest
+
+from bridge.topology import DEFAULT
+from task import app
+from tests.event_stream import EventStream
+from tests.smtp_server import ReceivedMail, SMTPServer
+from tests.system import Answer, Process, Server, wait_until
+
+ANN, BOB, CID, DAN = (f"{name}@example.com" for name in ("ann", "bob", "cid", "dan"))
+MAIL = {"subject": "A sealed subject", "text": "A sealed text.", "to": ANN}
+
+pytestmark = pytest.mark.usefixtures("celery_worker")
+
+
+@pytest.fixture(autouse=True)
+def _well_behaved(relay: SMTPServer) -> Iterator[None]:
+    yield
+    relay.behave()
+
+
+def send(server: Server, wait: str = "20", **mail: Any) -> Answer:
+    return server.post(f"/celery/sendmail?wait={wait}", {"kwargs": {**MAIL, **mail}})
+
+
+def parsed(mail: ReceivedMail) -> EmailMessage:
+    message = email.message_from_bytes(mail.content, policy=email.policy.default)
+    return cast(EmailMessage, message)
+
+
+def addresses(recipients: list[dict[str, Any]]) -> list[str]:
+    return [recipient["address"] for recipient in recipients]
+
+
+def dead_letter(task_id: str) -> Any:
+    """Take the task's message out of the dead queue, if it is there yet."""
+    with app.connection_for_read() as connection, connection.channel() as channel:
+        queue = kombu.Queue(DEFAULT.dead_queue)(channel)
+        while (message := queue.get()) is not None:
+            message.ack()
+            if message.properties["correlation_id"] == task_id:
+                return message
+        return None
+
+
+# -- sent
+
+
+def test_every_field_reaches_the_relay(server: Server, relay: SMTPServer) -> None:
+    before = len(relay.mails)
+
+    answer = send(
+        server,
+        subject="Grüße 你好",
+        text="in plain words",
+        html="<p>in <b>HTML</b></p>",
+        from_="Windmail <from@example.com>",
+        to=[f"Ann <{ANN}>", BOB],
+        cc=CID,
+        bcc=[DAN],
+        reply_to="reply@example.com",
+        headers={"X-Campaign": "spring", "List-Unsubscribe": "<https://example.com/u>"},
+    )
+
+    assert (answer.status, answer.json()["state"]) == (200, "SUCCESS")
+    (mail,) = relay.mails[before:]
+    assert mail.sender == "from@example.com"
+    assert mail.recipients == (ANN, BOB, CID, DAN)
+    message = parsed(mail)
+    assert message["Subject"] == "Grüße 你好"
+    assert message["From"] == "Windmail <from@example.com>"
+    assert message["To"] == f"Ann <{ANN}>, {BOB}"
+    assert message["Cc"] == CID
+    assert message["Reply-To"] == "reply@example.com"
+    assert message["X-Campaign"] == "spring"
+    assert message["List-Unsubscribe"] == "<https://example.com/u>"
+    assert DAN.encode() not in mail.content
+    text, html = message.iter_parts()
+    assert text.get_content().strip() == "in plain words"
+    assert html.get_content().strip() == "<p>in <b>HTML</b></p>"
+
+
+def test_the_result_is_the_relays_verdict(server: Server, relay: SMTPServer) -> None:
+    before = len(relay.mails)
+
+    verdict = send(server, to=[ANN, BOB]).json()["result"]
+
+    (mail,) = relay.mails[before:]
+    assert verdict["code"] == 250
+    assert "queued as" in verdict["text"]
+    assert verdict["message_id"] == parsed(mail)["Message-ID"]
+    assert addresses(verdict["accepted"]) == [ANN, BOB]
+    assert verdict["refused"] == []
+
+
+def test_the_python_way_gives_the_same_verdict(server: Server, relay: SMTPServer) -> None:
+    result = app.tasks["task.sendmail"].delay("subject", "text", ANN)
+
+    verdict = result.get(timeout=20)
+
+    assert verdict["code"] == 250
+    assert server.get(f"/celery/{result.id}").json()["result"] == verdict
+
+
+# -- refused for good
+
+
+def test_a_5xx_fails_at_once_and_leaves_the_mail_in_the_dead_queue(
+    server: Server, relay: SMTPServer
+) -> None:
+    relay.behave(refuse_5xx=True)
+    before = len(relay.mails)
+
+    shown = send(server).json()
+
+    assert (shown["state"], shown["retries"]) == ("FAILURE", 0)
+    assert shown["error"]["type"] == "PermanentFailure"
+    assert shown["error"]["message"].startswith("550 5.1.1 ")
+    assert len(relay.mails) == before
+    message = wait_until(lambda: dead_letter(shown["id"]), "the dead letter")
+    assert message.headers["task"] == "task.sendmail"
+    assert message.payload[1] == MAIL  # all that is needed to send it again by hand
+
+
+def test_who_is_refused_for_good_does_not_hold_up_the_others(
+    server: Server, relay: SMTPServer
+) -> None:
+    relay.behave(refuse_some={BOB: 550})
+    before = len(relay.mails)
+
+    shown = send(server, to=[ANN, BOB]).json()
+
+    assert (shown["state"], shown["retries"]) == ("SUCCESS", 0)
+    assert addresses(shown["result"]["accepted"]) == [ANN]
+    (refused,) = shown["result"]["refused"]
+    assert (refused["address"], refused["code"], refused["enhanced"]) == (BOB, 550, "5.1.1")
+    assert [mail.recipients for mail in relay.mails[before:]] == [(ANN,)]
+
+
+# -- tried again
+
+
+def test_a_4xx_is_tried_again_and_the_state_shows_the_reason_meanwhile(
+    server: Server, relay: SMTPServer
+) -> None:
+    relay.behave(greylist=1)
+    before = len(relay.mails)
+
+    task_id = send(server, wait="0").json()["id"]
+    with EventStream(server.port, task_id) as stream:
+        events = [event.data for event in stream]
+
+    states = [event["state"] for event in events]
+    assert states == ["STARTED", "RETRY", "STARTED", "SUCCESS"]
+    assert events[1]["error"]["type"] == "TransientFailure"
+    assert events[1]["error"]["message"].startswith("451 ")
+    assert events[1]["ready"] is False
+    assert events[3]["retries"] == 1
+    assert addresses(events[3]["result"]["accepted"]) == [ANN]
+    assert len(relay.mails) == before + 1
+
+
+def test_only_those_who_were_refused_are_tried_again_with_the_same_bytes(
+    server: Server, relay: SMTPServer
+) -> None:
+    relay.behave(refuse_some={BOB: 451, CID: 550})
+    before = len(relay.mails)
+
+    task_id = send(server, wait="0", to=[ANN, BOB, CID]).json()["id"]
+    wait_until(lambda: server.get(f"/celery/{task_id}").json()["state"] == "RETRY", "the retry")
+    relay.behave()
+    verdict = server.get(f"/celery/{task_id}?wait=20").json()["result"]
+
+    first, second = relay.mails[before:]
+    assert (first.recipients, second.recipients) == ((ANN,), (BOB,))
+    assert first.content == second.content
+    assert sorted(addresses(verdict["accepted"])) == [ANN, BOB]
+    assert addresses(verdict["refused"]) == [CID]
+    assert verdict["message_id"] == parsed(first)["Message-ID"]
+
+
+def test_a_mail_whose_fate_is_unknown_is_sent_again_byte_for_byte(
+    server: Server, relay: SMTPServer
+) -> None:
+    relay.behave(drop_after_data=True)
+    before = len(relay.mails)
+
+    task_id = send(server, wait="0").json()["id"]
+    retry = wait_until(
+        lambda: (now := server.get(f"/celery/{task_id}").json())["state"] == "RETRY" and now,
+        "the retry",
+    )
+    relay.behave()
+    final = server.get(f"/celery/{task_id}?wait=20").json()
+
+    assert retry["error"]["type"] == "Uncertain"
+    assert final["state"] == "SUCCESS"
+    first, second = relay.mails[before:]
+    assert first.content == second.content
+    assert parsed(first)["Message-ID"] == parsed(second)["Message-ID"]
+    assert parsed(first)["Date"] == parsed(second)["Date"]
+
+
+@pytest.mark.parametrize("when", ["MAIL", "DATA"])
+def test_a_connection_lost_before_the_mail_is_tried_again(
+    server: Server, relay: SMTPServer, when: str
+) -> None:
+    relay.behave(drop_at=when)
+    before = len(relay.mails)
+
+    task_id = send(server, wait="0").json()["id"]
+    wait_until(lambda: server.get(f"/celery/{task_id}").json()["state"] == "RETRY", "the retry")
+    relay.behave()
+
+    assert server.get(f"/celery/{task_id}?wait=20").json()["state"] == "SUCCESS"
+    assert len(relay.mails) == before + 1
+
+
+# -- private
+
+
+def test_neither_log_nor_events_hold_a_mails_subject_text_or_addresses(
+    server: Server, relay: SMTPServer, celery_worker: Process
+) -> None:
+    begin, server_begin = len(celery_worker.text()), len(server.text())
+    relay.behave(refuse_some={BOB: 451})
+    with app.connection_for_read() as connection, connection.channel() as channel:
+        events = kombu.Queue("", kombu.Exchange("celeryev", "topic"), "#", exclusive=True)(channel)
+        events.declare()
+        sent = send(server, wait="0", to=[ANN, BOB], html="<p>A sealed text.</p>").json()["id"]
+        wait_until(lambda: server.get(f"/celery/{sent}").json()["state"] == "RETRY", "the retry")
+        relay.behave(refuse_5xx=True)
+        send(server)
+        relay.behave()
+        assert server.get(f"/celery/{sent}?wait=20").json()["state"] == "SUCCESS"
+        seen = ""
+
+        def all_seen() -> bool:
+            nonlocal seen
+            for message in iter(events.get, None):
+                body = message.body
+                seen += body.decode() if isinstance(body, bytes) else body
+            return "task-succeeded" in seen
+
+        wait_until(all_seen, "the last event")
+
+    for kind in ("task-sent", "task-received", "task-retried", "task-succeeded", "task-failed"):
+        assert kind in seen
+    assert sent in seen
+    log = celery_worker.text()[begin:] + server.text()[server_begin:]
+    assert sent in log
+    for private in ("sealed", ANN, BOB, "ann@", "bob@"):
+        assert private not in seen
+        assert private not in log

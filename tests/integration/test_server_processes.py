@@ -1,0 +1,193 @@
+"""``python server.py``: several processes, stopping, restarting, and wrong settings."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+import config
+from dev.broker import BrokerNode
+from dev.ports import free_port
+from tests.event_stream import EventStream
+from tests.processes import children, is_alive
+from tests.system import ROOT, Process, Server, wait_until
+
+
+@pytest.fixture
+def pair(broker: BrokerNode, logs: Path) -> Iterator[Server]:
+    """A server of two processes."""
+    with Server(logs / "pair.log", {}, free_port(), "--processes=2") as process:
+        wait_until(lambda: process.text().count("results: connected") >= 2, "both processes")
+        yield process
+
+
+@pytest.fixture
+def single(broker: BrokerNode, logs: Path) -> Iterator[Server]:
+    """A server that a test may stop."""
+    # Reads nothing at its start, so what it knows of old tasks it has looked up.
+    with Server(logs / "single.log", {"RESULT_REPLAY_S": "0"}, free_port()) as process:
+        yield process
+
+
+def run(*options: str, **env: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "server.py", *options]
+    return subprocess.run(
+        command, cwd=ROOT, env={**os.environ, **env}, capture_output=True, text=True, timeout=30
+    )
+
+
+# -- several processes
+
+
+def test_each_process_answers_for_a_task_that_the_other_one_took(
+    pair: Server, celery_worker: Process
+) -> None:
+    first, second = children(pair.pid)
+    for taking, answering in ((first, second), (second, first)):
+        os.kill(answering, signal.SIGSTOP)  # so the other one takes the call
+        where = pair.post("/celery/sleep", {"args": [0.5]}).headers["Location"]
+        os.kill(answering, signal.SIGCONT)
+        os.kill(taking, signal.SIGSTOP)
+        answer = pair.get(where, Prefer="wait=10").json()
+        os.kill(taking, signal.SIGCONT)
+
+        assert (answer["state"], answer["result"]) == ("SUCCESS", 0.5)
+
+
+def test_a_process_that_died_is_replaced(pair: Server) -> None:
+    before = children(pair.pid)
+    victim = min(before)
+    connected = pair.text().count("results: connected")
+
+    os.kill(victim, signal.SIGKILL)
+
+    wait_until(lambda: len(children(pair.pid) - {victim}) == 2, "a new process")
+    wait_until(lambda: pair.text().count("results: connected") > connected, "its connection")
+    assert f"process {victim} ended (-9)" in pair.text()
+    (survivor,) = before - {victim}
+    os.kill(survivor, signal.SIGSTOP)
+    assert pair.get("/readyz").status == 200  # by the new one
+    os.kill(survivor, signal.SIGCONT)
+
+
+def test_sigterm_to_the_parent_stops_all(pair: Server) -> None:
+    pids = children(pair.pid)
+
+    assert len(pids) == 2
+    assert pair.stop(timeout_s=10) == 0
+    assert not [pid for pid in pids if is_alive(pid)]
+
+
+def test_children_end_when_their_parent_is_killed(pair: Server) -> None:
+    pids = children(pair.pid)
+
+    pair.kill()
+
+    assert len(pids) == 2
+    wait_until(lambda: not [pid for pid in pids if is_alive(pid)], "the end of the children", 10)
+
+
+# -- stopping
+
+
+def test_a_stopping_server_answers_who_waits(
+    single: Server, server: Server, celery_worker: Process
+) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        call = {"args": [600]}
+        waiting = pool.submit(single.post, "/celery/sleep", call, Prefer="wait=60")
+        started = re.compile(r"Task task\.sleep\[([0-9a-f-]{36})\] received")
+        begin = len(celery_worker.text())
+        wait_until(lambda: started.search(celery_worker.text()[begin:]), "the task's start")
+        task_id = started.findall(celery_worker.text()[begin:])[-1]
+        stop_at = time.monotonic()
+
+        code = single.stop(timeout_s=10)
+        answer = waiting.result(10)
+
+    server.request("DELETE", f"/celery/{task_id}?terminate=1")
+    assert code == 0
+    assert time.monotonic() - stop_at < 5
+    assert answer.status == 202
+    assert answer.json()["id"] == task_id
+    assert answer.json()["ready"] is False
+    assert "unfinished" not in single.text()
+
+
+def test_a_stopping_server_ends_event_streams(single: Server) -> None:
+    with EventStream(single.port, str(uuid4())) as stream:
+        stop_at = time.monotonic()
+        single.signal(signal.SIGTERM)
+
+        assert list(stream) == []
+
+        assert single.stop(timeout_s=10) == 0
+        assert time.monotonic() - stop_at < 5
+
+
+def test_results_are_readable_after_a_restart(single: Server, celery_worker: Process) -> None:
+    call = {"args": [20, 3]}
+    before = single.post("/celery/add?wait=10", call).json()
+    single.stop()
+
+    single.start()
+
+    after = single.get(f"/celery/{before['id']}").json()
+    assert after["result"] == 23
+    assert after == {name: value for name, value in before.items() if name != "result_ignored"}
+    with EventStream(single.port, before["id"]) as stream:
+        assert [event.data["state"] for event in stream] == ["STARTED", "SUCCESS"]
+
+
+# -- starting
+
+
+def test_a_port_in_use_is_told(server: Server) -> None:
+    done = run(f"--port={server.port}")
+
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"cannot listen on 127.0.0.1:{server.port}: Address already in use; see --port\n"
+    )
+
+
+def test_help_lists_every_option() -> None:
+    done = run("--help")
+
+    assert done.returncode == 0
+    text = " ".join((done.stdout + done.stderr).split())
+    for setting in config.SETTINGS:
+        assert f"--{setting.name.replace('_', '-')}=" in text
+        assert " ".join(setting.help.split()) in text
+
+
+@pytest.mark.parametrize(
+    ("options", "env", "named"),
+    [
+        (["--port=99999"], {}, "PORT"),
+        (["--port=http"], {}, "port"),
+        (["--colour=red"], {}, "colour"),
+        ([], {"PORT": "http"}, "PORT"),
+        ([], {"SMTP_URL": "http://relay"}, "SMTP_URL"),
+        ([], {"BROKER_URL": "redis://:hush@localhost"}, "BROKER_URL"),
+        ([], {"TASK_SERIALIZER": "pickle"}, "TASK_SERIALIZER"),
+    ],
+    ids=str,
+)
+def test_a_wrong_setting_is_named(options: list[str], env: dict[str, str], named: str) -> None:
+    done = run(*options, **env)
+
+    assert done.returncode == 2
+    assert named in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "hush" not in done.stderr

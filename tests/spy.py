@@ -1,0 +1,20 @@
+"""Counting the task messages that reach the broker, beside the queues that they go to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import kombu
+
+from task import app
+
+
+@contextmanager
+def published() -> Iterator[Callable[[], int]]:
+    """Give a function that tells how many task messages came since the block began."""
+    with app.connection_for_read() as connection, connection.channel() as channel:
+        exchange = kombu.Exchange(app.conf.task_default_exchange, type="topic")
+        queue = kombu.Queue("", exchange, routing_key="#", exclusive=True)(channel)
+        queue.declare()
+        yield lambda: int(queue.queue_declare(passive=True).message_count)

@@ -1,0 +1,123 @@
+"""Doubles for a link and its channel: they record what they are told, and answer on request."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pika
+from pika.spec import Basic
+
+from bridge.message import Message
+
+
+@dataclass(frozen=True)
+class Published:
+    """One call of ``basic_publish``."""
+
+    exchange: str
+    routing_key: str
+    body: bytes
+    properties: pika.BasicProperties
+    mandatory: bool
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What pika hands to a confirm callback."""
+
+    method: Any
+
+
+class FakeChannel:
+    """A channel in confirm mode; ``ack``, ``nack`` and ``give_back`` are the broker's part."""
+
+    def __init__(self) -> None:
+        self.published: list[Published] = []
+        self._published_one = asyncio.Event()
+        self._on_confirm: Callable[[Frame], None]
+        self._on_return: Callable[[Any, Any, Any, bytes], None]
+
+    # -- what the publisher calls
+
+    def add_on_return_callback(self, callback: Callable[[Any, Any, Any, bytes], None]) -> None:
+        self._on_return = callback
+
+    def confirm_delivery(
+        self, on_confirm: Callable[[Frame], None], callback: Callable[[Any], None]
+    ) -> None:
+        self._on_confirm = on_confirm
+        callback(None)
+
+    def basic_publish(
+        self,
+        exchange: str,
+        routing_key: str,
+        body: bytes,
+        properties: pika.BasicProperties,
+        mandatory: bool,
+    ) -> None:
+        self.published.append(Published(exchange, routing_key, body, properties, mandatory))
+        self._published_one.set()
+
+    # -- what a test does
+
+    async def has(self, count: int) -> None:
+        """Wait until so many messages were published."""
+        async with asyncio.timeout(5):
+            while len(self.published) < count:
+                self._published_one.clear()
+                await self._published_one.wait()
+
+    def ack(self, tag: int, *, multiple: bool = False) -> None:
+        self._on_confirm(Frame(Basic.Ack(delivery_tag=tag, multiple=multiple)))
+
+    def nack(self, tag: int, *, multiple: bool = False) -> None:
+        self._on_confirm(Frame(Basic.Nack(delivery_tag=tag, multiple=multiple)))
+
+    def give_back(self, tag: int) -> None:
+        """Return a message, as the broker does before it confirms one that no queue took."""
+        message = self.published[tag - 1]
+        method = Basic.Return(
+            reply_code=312,
+            reply_text="NO_ROUTE",
+            exchange=message.exchange,
+            routing_key=message.routing_key,
+        )
+        self._on_return(self, method, message.properties, message.body)
+
+
+class FakeLink:
+    """A link that opens, blocks and gets lost when a test says so."""
+
+    def __init__(self) -> None:
+        self.is_blocked = False
+        self.problem: str | None = "not started"
+        self._opened = asyncio.Event()
+
+    @property
+    def is_open(self) -> bool:
+        return self._opened.is_set()
+
+    async def wait_open(self) -> None:
+        await self._opened.wait()
+
+    def open(self) -> None:
+        self._opened.set()
+
+    def lose(self) -> None:
+        self._opened.clear()
+        self.problem = "lost"
+
+
+def message(task_id: str, *, routing_key: str = "celery", mandatory: bool = True) -> Message:
+    """Return a message as a task's call makes it."""
+    return Message(
+        exchange="windmail",
+        routing_key=routing_key,
+        body=b"[]",
+        properties=pika.BasicProperties(correlation_id=task_id),
+        mandatory=mandatory,
+    )

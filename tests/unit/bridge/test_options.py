@@ -1,0 +1,134 @@
+"""A call's options: delays in whole seconds, and a clear refusal of what cannot be kept."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from celery import Celery
+
+from bridge import InvalidOption
+from bridge.options import normalise
+from bridge.topology import DEFAULT, LONGEST_DELAY_S
+
+
+@pytest.fixture(scope="module")
+def app() -> Celery:
+    app = Celery("options", set_as_current=False)
+    app.conf.task_queues = DEFAULT.kombu_queues()
+    app.conf.task_create_missing_queues = False
+    return app
+
+
+def in_seconds(seconds: float) -> datetime:
+    return datetime.now(UTC) + timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize(
+    ("given", "whole"),
+    [(0.001, 1), (0.5, 1), (1, 1), (1.5, 2), (59.01, 60), (LONGEST_DELAY_S, 2**28 - 1)],
+)
+def test_a_countdown_is_rounded_up_to_whole_seconds(app: Celery, given: float, whole: int) -> None:
+    countdown = normalise(app, {"countdown": given})["countdown"]
+
+    assert countdown == whole
+    assert type(countdown) is int
+
+
+@pytest.mark.parametrize("nothing", [{"countdown": 0}, {"countdown": None}, {"eta": None}, {}])
+def test_no_delay_is_no_option(app: Celery, nothing: dict[str, Any]) -> None:
+    assert normalise(app, nothing) == {}
+
+
+@pytest.mark.parametrize("countdown", [-1, -0.001, 2**28, 2**28 - 0.5, float("inf"), float("nan")])
+def test_a_countdown_that_cannot_be_kept_is_refused(app: Celery, countdown: float) -> None:
+    with pytest.raises(InvalidOption) as caught:
+        normalise(app, {"countdown": countdown})
+
+    assert caught.value.option == "countdown"
+
+
+@pytest.mark.parametrize("as_text", [True, False])
+@pytest.mark.parametrize("zone", [UTC, timezone(timedelta(hours=-8))])
+def test_an_eta_becomes_a_countdown(app: Celery, as_text: bool, zone: timezone) -> None:
+    moment = in_seconds(99.5).astimezone(zone)
+
+    options = normalise(app, {"eta": moment.isoformat() if as_text else moment})
+
+    assert options == {"countdown": 100}
+
+
+def test_an_eta_may_end_in_z(app: Celery) -> None:
+    eta = in_seconds(99.5).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+    assert normalise(app, {"eta": eta}) == {"countdown": 100}
+
+
+@pytest.mark.parametrize("option", ["eta", "expires"])
+@pytest.mark.parametrize(
+    ("moment", "why"),
+    [
+        ("2099-01-01T12:00:00", "time zone"),
+        (datetime(2099, 1, 1, 12), "time zone"),
+        ("tomorrow", "ISO 8601"),
+        ("", "ISO 8601"),
+        ([], "ISO 8601"),
+        ("2001-01-01T12:00:00Z", "past"),
+        ("2999-01-01T12:00:00Z", "too far"),
+    ],
+)
+def test_a_moment_that_cannot_be_used_is_refused(
+    app: Celery, option: str, moment: Any, why: str
+) -> None:
+    with pytest.raises(InvalidOption, match=why) as caught:
+        normalise(app, {option: moment})
+
+    assert caught.value.option == option
+
+
+def test_an_eta_and_a_countdown_exclude_each_other(app: Celery) -> None:
+    with pytest.raises(InvalidOption, match="either"):
+        normalise(app, {"eta": in_seconds(60), "countdown": 60})
+
+
+@pytest.mark.parametrize("expires", [0.5, 60, in_seconds(900), in_seconds(900).isoformat()])
+def test_expires_is_left_as_it_was_given(app: Celery, expires: Any) -> None:
+    assert normalise(app, {"expires": expires}) == {"expires": expires}
+
+
+@pytest.mark.parametrize("expires", [0, -1, 2**28])
+def test_an_expiry_in_the_past_or_too_far_ahead_is_refused(app: Celery, expires: float) -> None:
+    with pytest.raises(InvalidOption) as caught:
+        normalise(app, {"expires": expires})
+
+    assert caught.value.option == "expires"
+
+
+def test_a_known_queue_is_taken(app: Celery) -> None:
+    assert normalise(app, {"queue": "mail"}) == {"queue": "mail"}
+
+
+def test_an_unknown_queue_is_refused_and_the_known_ones_are_named(app: Celery) -> None:
+    with pytest.raises(InvalidOption, match="celery, mail") as caught:
+        normalise(app, {"queue": "mial"})
+
+    assert caught.value.option == "queue"
+
+
+def test_time_limits_are_rounded_up(app: Celery) -> None:
+    limits = normalise(app, {"time_limit": 1.5, "soft_time_limit": 1})
+
+    assert limits == {"time_limit": 2, "soft_time_limit": 1}
+
+
+def test_other_options_pass(app: Celery) -> None:
+    assert normalise(app, {"headers": {"a": 1}, "priority": None}) == {"headers": {"a": 1}}
+
+
+def test_what_the_caller_gave_is_not_changed(app: Celery) -> None:
+    given = {"countdown": 0.5, "expires": 60}
+
+    normalise(app, given)
+
+    assert given == {"countdown": 0.5, "expires": 60}
