@@ -15,6 +15,7 @@ from handlers.services import Services
 
 logger = logging.getLogger("windmail.access")
 
+PROBES = ("/healthz", "/readyz")
 TASK_ID = r"([0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})"
 
 
@@ -40,5 +41,7 @@ def log_request(handler: RequestHandler) -> None:
     """Log a request's outcome in a line, without its query: that may hold a mail."""
     request, status = handler.request, handler.get_status()
     level = logging.ERROR if status >= 500 else logging.INFO
+    if request.path in PROBES:
+        level = logging.DEBUG  # asked every second or so; the links log what is wrong
     milliseconds = 1000 * request.request_time()
     logger.log(level, "%d %s %s %.1f ms", status, request.method, request.path, milliseconds)

@@ -21,6 +21,8 @@ PREFETCH = 1000
 ACKNOWLEDGE_EVERY = PREFETCH // 4
 #: How long the broker may take to send the first message of a stream that has some.
 FIRST_MESSAGE_S = 0.3
+#: The clocks of the broker, which dates the stream's chunks, and of a worker may differ so much.
+CLOCK_SKEW_S = 10.0
 #: A look back into the stream must not keep its askers waiting for longer.
 LOOK_BACK_S = 20.0
 
@@ -59,10 +61,14 @@ class Follower:
 
     async def setup(self, channel: Any) -> None:
         """Attach to the stream on a fresh channel."""
-        self._end_offset = await self._find_end()
+        end = await self._find_end()
+        self._end_offset = -1 if end is None else end.offset
         offset: Any = self._last_offset + 1
         if self._last_offset < 0:
-            offset = datetime.fromtimestamp(self.attached_since, UTC)
+            since = self.attached_since
+            if end is not None:  # so that the end itself comes, however old it is
+                since = min(since, end.at - CLOCK_SKEW_S)
+            offset = datetime.fromtimestamp(max(0.0, since), UTC)
         await self._consume(channel, offset, self._read)
         self._check_caught_up()
 
@@ -104,7 +110,9 @@ class Follower:
         if record.offset <= self._last_offset:
             return  # a timestamp attaches at the start of a chunk
         self._last_offset = record.offset
-        if record.at >= self.attached_since and self.cache.add(record):
+        # What comes now is wanted, whatever its writer's clock says.
+        wanted = record.offset > self._end_offset or record.at >= self.attached_since
+        if wanted and self.cache.add(record):
             self._on_record(record)
         self._check_caught_up()
 
@@ -112,12 +120,12 @@ class Follower:
         if self._last_offset >= self._end_offset:
             self.caught_up.set()
 
-    async def _find_end(self) -> int:
-        """Return an offset in the stream's last chunk; -1 for an empty stream."""
-        found: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    async def _find_end(self) -> Record | None:
+        """Return a record in the stream's last chunk; None for an empty stream."""
+        found: asyncio.Future[Record] = asyncio.get_running_loop().create_future()
 
         def read(record: Record) -> None:
-            resolve(found, record.offset)
+            resolve(found, record)
 
         channel = await self.link.open_channel()
         try:
@@ -125,7 +133,7 @@ class Follower:
             async with asyncio.timeout(FIRST_MESSAGE_S):
                 return await found
         except TimeoutError:
-            return -1
+            return None
         finally:
             if channel.is_open:
                 channel.close()

@@ -43,7 +43,11 @@ class Process:
         self.popen: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        self.start()
+        try:
+            self.start()
+        except BaseException:  # nothing that a test started may outlive it
+            self.kill()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -46,6 +47,16 @@ def run(*options: str, **env: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    """Keep a process from running, as long as the block lasts."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
 # -- several processes
 
 
@@ -54,12 +65,10 @@ def test_each_process_answers_for_a_task_that_the_other_one_took(
 ) -> None:
     first, second = children(pair.pid)
     for taking, answering in ((first, second), (second, first)):
-        os.kill(answering, signal.SIGSTOP)  # so the other one takes the call
-        where = pair.post("/celery/sleep", {"args": [0.5]}).headers["Location"]
-        os.kill(answering, signal.SIGCONT)
-        os.kill(taking, signal.SIGSTOP)
-        answer = pair.get(where, Prefer="wait=10").json()
-        os.kill(taking, signal.SIGCONT)
+        with stopped(answering):  # so the other one takes the call
+            where = pair.post("/celery/sleep", {"args": [0.5]}).headers["Location"]
+        with stopped(taking):
+            answer = pair.get(where, Prefer="wait=10").json()
 
         assert (answer["state"], answer["result"]) == ("SUCCESS", 0.5)
 
@@ -75,9 +84,8 @@ def test_a_process_that_died_is_replaced(pair: Server) -> None:
     wait_until(lambda: pair.text().count("results: connected") > connected, "its connection")
     assert f"process {victim} ended (-9)" in pair.text()
     (survivor,) = before - {victim}
-    os.kill(survivor, signal.SIGSTOP)
-    assert pair.get("/readyz").status == 200  # by the new one
-    os.kill(survivor, signal.SIGCONT)
+    with stopped(survivor):
+        wait_until(lambda: pair.get("/readyz").status == 200, "the new one's readiness")
 
 
 def test_sigterm_to_the_parent_stops_all(pair: Server) -> None:
@@ -165,10 +173,12 @@ def test_help_lists_every_option() -> None:
     done = run("--help")
 
     assert done.returncode == 0
-    text = " ".join((done.stdout + done.stderr).split())
+    text = done.stdout + done.stderr
+    joined = "".join(text.split())  # the help texts are wrapped
     for setting in config.SETTINGS:
-        assert f"--{setting.name.replace('_', '-')}=" in text
-        assert " ".join(setting.help.split()) in text
+        assert f"  --{setting.name.replace('_', '-')} " in text
+        assert "".join(setting.help.split()) in joined
+        assert f"(default{setting.default})" in joined or setting.default == ""
 
 
 @pytest.mark.parametrize(
