@@ -20,14 +20,14 @@ from tornado.log import define_logging_options
 from tornado.options import Error as OptionError
 from tornado.options import OptionParser
 
+from mailing import InvalidMessage, Relay, compose
+
 Value = str | int | float
 Check = Callable[[Any], str | None]  # tornado's options are typed at run time only
 
 #: RabbitMQ closes the channel of a consumer that holds a message longer than this
 #: (``consumer_timeout``, https://www.rabbitmq.com/docs/consumers#acknowledgement-timeout).
 CONSUMER_TIMEOUT_S = 1800
-RELAY_SCHEMES = ("smtp", "smtps")
-TLS_MODES = ("none", "opportunistic", "required")
 
 
 class ConfigError(Exception):
@@ -71,12 +71,18 @@ def broker_urls(value: str) -> str | None:
 
 
 def relay_url(value: str) -> str | None:
-    parts = _split(value)
-    if parts is None or parts.scheme not in RELAY_SCHEMES:
-        return "must be smtp://user:password@host:port?tls=required or smtps://..."
-    tls = [item.partition("=")[2] for item in parts.query.split("&") if item.startswith("tls=")]
-    if any(mode not in TLS_MODES for mode in tls):
-        return f"tls must be one of {', '.join(TLS_MODES)}"
+    try:
+        Relay.from_url(value)
+    except ValueError as exc:
+        return str(exc)
+    return None
+
+
+def sender(value: str) -> str | None:
+    try:
+        compose("", "", value, from_=value)
+    except InvalidMessage as exc:
+        return exc.detail
     return None
 
 
@@ -126,74 +132,79 @@ _TYPES = {
 _OFFERED = compression_types()
 _COMPRESSIONS = tuple(name for name, kind in _TYPES.items() if f"application/{kind}" in _OFFERED)
 
-SETTINGS: tuple[Setting, ...] = (
-    Setting("web", "address", "127.0.0.1", "address to listen on; empty: all"),
-    Setting("web", "port", 8888, "port to listen on", between(0, 65535)),
-    Setting("web", "processes", 1, "server processes; 0: one per core", between(0, 64)),
-    Setting(
-        "web", "max_body_size", 10 * 2**20, "largest request body, bytes", between(1024, 2**30)
+_TABLE: dict[str, tuple[tuple[str, Value, str, Check | None], ...]] = {
+    "web": (
+        ("address", "127.0.0.1", "address to listen on; empty: all", None),
+        ("port", 8888, "port to listen on", between(0, 65535)),
+        ("processes", 1, "server processes; 0: one per core", between(0, 64)),
+        ("max_body_size", 10 * 2**20, "largest request body, bytes", between(1024, 2**30)),
+        ("idle_timeout_s", 30.0, "wait for a request's header, seconds", _SECONDS),
+        ("body_timeout_s", 30.0, "time to send a request's body, seconds", _SECONDS),
+        ("max_wait_s", 60.0, "longest `Prefer: wait` honoured, seconds", _SECONDS),
+        ("sse_heartbeat_s", 15.0, "silent event streams: comment every, s", _SECONDS),
+        ("drain_s", 10.0, "time to finish requests at shutdown, seconds", _SECONDS),
     ),
-    Setting("web", "idle_timeout_s", 30.0, "wait for a request's header, seconds", _SECONDS),
-    Setting("web", "body_timeout_s", 30.0, "time to send a request's body, seconds", _SECONDS),
-    Setting("web", "max_wait_s", 60.0, "longest `Prefer: wait` honoured, seconds", _SECONDS),
-    Setting("web", "sse_heartbeat_s", 15.0, "silent event streams: comment every, s", _SECONDS),
-    Setting("web", "drain_s", 10.0, "time to finish requests at shutdown, seconds", _SECONDS),
-    Setting(
-        "broker",
-        "broker_url",
-        "amqp://guest:guest@127.0.0.1:5672//",
-        "RabbitMQ, amqp:// or amqps://; several separated by ';'",
-        broker_urls,
-        secret=True,
+    "broker": (
+        (
+            "broker_url",
+            "amqp://guest:guest@127.0.0.1:5672//",
+            "RabbitMQ, amqp:// or amqps://; several separated by ';'",
+            broker_urls,
+        ),
+        ("publish_timeout_s", 4.0, "wait for the broker's confirm, s", _SECONDS),
+        ("result_stream", "windmail.results", "the results' stream", not_empty),
+        ("result_retention_s", 86400, "results are kept, seconds", _DAYS),
+        ("result_replay_s", 3600, "past results read at start, s", between(0, 86400)),
+        ("result_cache_bytes", 2**26, "results in memory, bytes", between(2**16, 2**36)),
     ),
-    Setting("broker", "publish_timeout_s", 4.0, "wait for the broker's confirm, s", _SECONDS),
-    Setting("broker", "result_stream", "windmail.results", "the results' stream", not_empty),
-    Setting("broker", "result_retention_s", 86400, "results are kept, seconds", _DAYS),
-    Setting("broker", "result_replay_s", 3600, "past results read at start, s", between(0, 86400)),
-    Setting(
-        "broker", "result_cache_bytes", 2**26, "results in memory, bytes", between(2**16, 2**36)
+    "tasks": (
+        ("task_packages", "", "packages with a `tasks` module, comma-separated", None),
+        ("task_serializer", "json", "json or msgpack", one_of("json", "msgpack")),
+        (
+            "task_compression",
+            "",
+            f"of task messages: {', '.join(_COMPRESSIONS)}; empty: none",
+            one_of("", *_COMPRESSIONS),
+        ),
+        ("task_time_limit_s", 1500, "a task is killed after, seconds", _DAY),
+        ("task_soft_time_limit_s", 1440, "SoftTimeLimitExceeded after, seconds", _DAY),
+        ("worker_concurrency", 8, "tasks at a time per worker", between(1, 1024)),
+        ("worker_shutdown_s", 10.0, "a stopping worker waits for tasks, s", _SECONDS),
+        ("beat_task", "task.heartbeat", "the periodic task", not_empty),
+        ("beat_interval_s", 30.0, "sent every, seconds", _DAYS),
     ),
-    Setting("tasks", "task_packages", "", "packages with a `tasks` module, comma-separated"),
-    Setting("tasks", "task_serializer", "json", "json or msgpack", one_of("json", "msgpack")),
-    Setting(
-        "tasks",
-        "task_compression",
-        "",
-        f"of task messages: {', '.join(_COMPRESSIONS)}; empty: none",
-        one_of("", *_COMPRESSIONS),
+    "mail": (
+        (
+            "smtp_url",
+            "smtp://127.0.0.1:1025",
+            "relay: smtp://user:password@host:587?tls=required, smtps://host:465",
+            relay_url,
+        ),
+        ("mail_from", "windmail@localhost", "sender of mails without one", sender),
+        ("smtp_timeout_s", 30.0, "for each SMTP command, seconds", _SECONDS),
+        ("smtp_data_timeout_s", 600.0, "reply to the final dot, seconds", _SECONDS),
+        ("smtp_idle_s", 30.0, "unused sessions close after, seconds", _SECONDS),
+        ("mail_retry_first_s", 5.0, "first retry after about, seconds", _SECONDS),
+        ("mail_retry_longest_s", 14400.0, "delays grow up to, seconds", _DAYS),
+        ("mail_retry_for_s", 172800.0, "a mail is given up after, seconds", _DAYS),
     ),
-    Setting("tasks", "task_time_limit_s", 1500, "a task is killed after, seconds", _DAY),
-    Setting("tasks", "task_soft_time_limit_s", 1440, "SoftTimeLimitExceeded after, seconds", _DAY),
-    Setting("tasks", "worker_concurrency", 8, "tasks at a time per worker", between(1, 1024)),
-    Setting("tasks", "worker_shutdown_s", 10.0, "a stopping worker waits for tasks, s", _SECONDS),
-    Setting("tasks", "beat_task", "task.heartbeat", "the periodic task", not_empty),
-    Setting("tasks", "beat_interval_s", 30.0, "sent every, seconds", _DAYS),
-    Setting(
-        "mail",
-        "smtp_url",
-        "smtp://127.0.0.1:1025",
-        "relay: smtp://user:password@host:587?tls=required, smtps://host:465",
-        relay_url,
-        secret=True,
+    "flower": (
+        ("flower_address", "127.0.0.1", "address of Flower", not_empty),
+        ("flower_port", 5555, "port of Flower", between(1, 65535)),
+        (
+            "flower_auth",
+            "",
+            "user:password for Flower; empty: no login, and its API is off",
+            user_and_password,
+        ),
     ),
-    Setting("mail", "mail_from", "windmail@localhost", "sender of mails without one", not_empty),
-    Setting("mail", "smtp_timeout_s", 30.0, "for each SMTP command, seconds", _SECONDS),
-    Setting("mail", "smtp_data_timeout_s", 600.0, "reply to the final dot, seconds", _SECONDS),
-    Setting("mail", "smtp_idle_s", 30.0, "unused sessions close after, seconds", _SECONDS),
-    Setting("mail", "mail_retry_first_s", 5.0, "first retry after about, seconds", _SECONDS),
-    Setting("mail", "mail_retry_longest_s", 14400.0, "delays grow up to, seconds", _DAYS),
-    Setting("mail", "mail_retry_for_s", 172800.0, "a mail is given up after, seconds", _DAYS),
-    Setting("flower", "flower_address", "127.0.0.1", "address of Flower", not_empty),
-    Setting("flower", "flower_port", 5555, "port of Flower", between(1, 65535)),
-    Setting(
-        "flower",
-        "flower_auth",
-        "",
-        "user:password for Flower; empty: no login, and its API is off",
-        user_and_password,
-        secret=True,
-    ),
-    Setting("files", "var_dir", "var", "folder for state (schedule, revoked, history)", not_empty),
+    "files": (("var_dir", "var", "folder for state (schedule, revoked, history)", not_empty),),
+}
+_SECRET = frozenset({"broker_url", "smtp_url", "flower_auth"})
+SETTINGS: tuple[Setting, ...] = tuple(
+    Setting(group, name, default, text, check, secret=name in _SECRET)
+    for group, rows in _TABLE.items()
+    for name, default, text, check in rows
 )
 
 

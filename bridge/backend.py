@@ -13,6 +13,7 @@ from queue import Empty
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from celery import states
 from celery.backends.rpc import RPCBackend
 
 from bridge.records import Record
@@ -44,6 +45,8 @@ class StreamBackend(RPCBackend):
         parts = urlsplit(url or "stream://")
         arguments = {name: int(value) for name, value in parse_qsl(parts.query)}
         self.stream = ResultStream(name=parts.netloc or ResultStream().name, **arguments)
+        #: The task that this process (or thread) began last, and when.
+        self._started: tuple[str, str | None] = ("", None)
         super().__init__(app, url=url, **options)
 
     def as_uri(self, include_password: bool = False) -> str:
@@ -90,6 +93,9 @@ class StreamBackend(RPCBackend):
     ) -> dict[str, Any]:
         meta: dict[str, Any] = super()._to_result(task_id, state, result, traceback, request)
         meta["date"] = self.app.now().isoformat()  # date_done is set for final states only
+        if state == states.STARTED:
+            self._started = (task_id, meta["date"])
+        meta["started"] = self._started[1] if self._started[0] == task_id else None
         meta["worker"] = getattr(request, "hostname", None)
         meta["retries"] = getattr(request, "retries", None) or 0
         return meta

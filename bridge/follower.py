@@ -46,7 +46,7 @@ class Follower:
     ) -> None:
         self.cache = cache
         #: Records older than this (Unix seconds) were not asked for.
-        self.attached_since = time.time() - replay_s
+        self.attached_since: float = int(time.time() - replay_s)  # as the records' own times
         #: Set once all that the stream held when we attached has been read.
         self.caught_up = asyncio.Event()
         self._stream_name = stream_name
@@ -63,6 +63,8 @@ class Follower:
         """Attach to the stream on a fresh channel."""
         end = await self._find_end()
         self._end_offset = -1 if end is None else end.offset
+        if end is None:
+            self._last_offset = -1  # a new stream counts from 0 again
         offset: Any = self._last_offset + 1
         if self._last_offset < 0:
             since = self.attached_since
@@ -160,5 +162,10 @@ class Follower:
             callback=lambda frame: resolve(ready, frame),
         )
         channel.add_on_close_callback(lambda _ch, why: fail(ready, ConnectionError(str(why))))
-        channel.add_on_cancel_callback(lambda _frame: channel.close())  # the stream is gone
+
+        def on_cancel(_frame: Any) -> None:  # the stream is gone
+            self._last_offset = -1
+            channel.close()
+
+        channel.add_on_cancel_callback(on_cancel)
         await ready

@@ -41,6 +41,12 @@ def normalise(app: Celery, options: dict[str, Any]) -> dict[str, Any]:
     for limit in ("time_limit", "soft_time_limit"):
         if limit in checked:
             checked[limit] = math.ceil(checked[limit])  # pika writes no floats into headers
+    if "time_limit" in checked:
+        # Celery starts the hard limit's clock at the soft limit's end, and so would not keep
+        # a hard limit below the soft one of the settings.
+        soft = checked.get("soft_time_limit") or app.conf.task_soft_time_limit
+        if soft is None or soft > checked["time_limit"]:
+            checked["soft_time_limit"] = checked["time_limit"]
     return checked
 
 

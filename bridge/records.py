@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 from celery import states
 from kombu.serialization import loads
+
+from bridge.ids import created_at
 
 #: State changes kept per task: a task that reports progress for hours must not fill memory.
 HISTORY_LENGTH = 1000
@@ -63,7 +65,8 @@ class TaskState(msgspec.Struct, frozen=True, kw_only=True):
     """A task's state at one moment.
 
     ``result``: the return value; the progress meta of ``PROGRESS``; the reason of
-    ``RETRY``, ``FAILURE`` and ``REVOKED`` (an exception). ``at``: ISO 8601.
+    ``RETRY``, ``FAILURE`` and ``REVOKED`` (an exception). ``at`` and ``started_at``, when the
+    worker began this try: ISO 8601.
     ``offset``: the record's place in the stream, None before the first record.
     """
 
@@ -72,10 +75,17 @@ class TaskState(msgspec.Struct, frozen=True, kw_only=True):
     result: Any = None
     traceback: str | None = None
     at: str | None = None
+    started_at: str | None = None
     worker: str | None = None
     retries: int = 0
     children: list[Any] = msgspec.field(default_factory=list)
     offset: int | None = None
+
+    @property
+    def called_at(self) -> str | None:
+        """When the task was called, as its id tells (ISO 8601)."""
+        moment = created_at(self.task_id)
+        return None if moment is None else datetime.fromtimestamp(moment, UTC).isoformat()
 
     @property
     def ready(self) -> bool:
@@ -93,12 +103,16 @@ class RecordCache:
     """The newest records by task, bounded in bytes; whole tasks are evicted, oldest use first.
 
     ``evicted_until``: records older than that (Unix seconds) may have been evicted.
+    ``on_evict`` is told the id of each task that is.
     """
 
-    def __init__(self, limit_bytes: int) -> None:
+    def __init__(
+        self, limit_bytes: int, on_evict: Callable[[str], object] = lambda task_id: None
+    ) -> None:
         self.evicted_until = 0.0
         self.size_bytes = 0
         self._limit_bytes = limit_bytes
+        self._on_evict = on_evict
         self._tasks: OrderedDict[str, _History] = OrderedDict()
 
     def __len__(self) -> int:
@@ -144,6 +158,7 @@ class RecordCache:
 
     def _evict(self) -> None:
         while self.size_bytes > self._limit_bytes and len(self._tasks) > 1:
-            _, evicted = self._tasks.popitem(last=False)
+            task_id, evicted = self._tasks.popitem(last=False)
             self.size_bytes -= evicted.size_bytes
             self.evicted_until = max(self.evicted_until, evicted.records[-1].at + 1)
+            self._on_evict(task_id)

@@ -16,7 +16,7 @@ from bridge.subscriptions import Subscriptions
 
 #: A clock of another machine may be behind by as much.
 CLOCK_SKEW_S = 10.0
-#: Ids whose past was looked up and found, or found to be empty.
+#: Ids whose past was looked up, and is in the cache or was empty.
 LOOKED_UP_IDS = 100_000
 #: How long a question waits for a reader that is not attached, or still catching up.
 ATTACH_TIMEOUT_S = 4.0
@@ -33,10 +33,14 @@ class Results:
         self._app = app
         self._subscriptions = Subscriptions()
         self.follower = Follower(
-            stream_name, RecordCache(cache_bytes), self._subscriptions.deliver, replay_s=replay_s
+            stream_name,
+            RecordCache(cache_bytes, self._on_evict),
+            self._subscriptions.deliver,
+            replay_s=replay_s,
         )
-        self._looked_up: OrderedDict[str, float] = OrderedDict()
+        self._looked_up: OrderedDict[str, None] = OrderedDict()
         self._wanted: dict[str, float] = {}
+        self._evicted: set[str] = set()  # since the last lookup began
         self._lookup: asyncio.Task[None] | None = None
 
     async def state(self, task_id: str) -> TaskState:
@@ -99,6 +103,7 @@ class Results:
             result=meta["result"],
             traceback=meta.get("traceback"),
             at=meta.get("date"),
+            started_at=meta.get("started"),
             worker=meta.get("worker"),
             retries=meta.get("retries") or 0,
             children=meta.get("children") or [],
@@ -115,11 +120,12 @@ class Results:
             async with asyncio.timeout(ATTACH_TIMEOUT_S):
                 await follower.caught_up.wait()
             made_at = (created_at(task_id) or CLOCK_SKEW_S) - CLOCK_SKEW_S
-            if max(made_at, self._looked_up.get(task_id, 0.0)) < follower.complete_since:
+            # What a lookup found may be evicted again by what others looked up with it.
+            while made_at < follower.complete_since and task_id not in self._looked_up:
                 self._wanted[task_id] = made_at
-                while task_id in self._wanted:
-                    await self._share_lookup()
+                await self._share_lookup()
         except (ConnectionError, TimeoutError) as exc:
+            self._wanted.pop(task_id, None)
             raise ResultsUnreadable(task_id=task_id) from exc
 
     async def _share_lookup(self) -> None:
@@ -129,9 +135,13 @@ class Results:
 
     async def _look_up(self) -> None:
         wanted, self._wanted = self._wanted, {}
-        upto = self.follower.complete_since
+        self._evicted.clear()
         await self.follower.look_back(set(wanted), min(wanted.values()))
-        for task_id in wanted:
-            self._looked_up[task_id] = upto
+        self._looked_up.update(dict.fromkeys(wanted.keys() - self._evicted))
         while len(self._looked_up) > LOOKED_UP_IDS:
             self._looked_up.popitem(last=False)
+
+    def _on_evict(self, task_id: str) -> None:
+        self._looked_up.pop(task_id, None)
+        if self._lookup is not None and not self._lookup.done():
+            self._evicted.add(task_id)

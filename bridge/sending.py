@@ -63,6 +63,7 @@ class DurableTask(Task):
     """A task whose ids tell when it was called."""
 
     abstract = True
+    Request = "bridge.worker:DurableRequest"
 
     def check(self, arguments: Mapping[str, Any]) -> None:
         """Refuse arguments that fit the signature, but make no task; called before sending.

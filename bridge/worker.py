@@ -9,7 +9,9 @@ import sys
 import threading
 from typing import Any
 
+from billiard.exceptions import TimeLimitExceeded
 from celery import bootsteps
+from celery.worker.request import Request
 
 from bridge import topology
 
@@ -21,6 +23,28 @@ class DeclareTopology(bootsteps.StartStopStep):
 
     def start(self, consumer: Any) -> None:
         topology.declare(consumer.app, consumer.connection)
+
+
+class DurableRequest(Request):
+    """A task that was killed at its time limit goes to the dead queue.
+
+    Celery puts it back (for ``task_acks_on_timeout = False``), to be run and killed again
+    until the delivery limit, or acknowledges it, and the dead queue never sees it.
+    """
+
+    _timed_out = False
+
+    def on_failure(self, exc_info: Any, *args: Any, **kwargs: Any) -> Any:
+        exc = exc_info.exception
+        self._timed_out = isinstance(getattr(exc, "exc", exc), TimeLimitExceeded)
+        return super().on_failure(exc_info, *args, **kwargs)
+
+    def on_timeout(self, soft: bool, timeout: float) -> None:
+        self._timed_out = not soft
+        super().on_timeout(soft, timeout)
+
+    def reject(self, requeue: bool = False) -> None:
+        super().reject(requeue=requeue and not self._timed_out)
 
 
 def end_with_parent(signum: signal.Signals = signal.SIGKILL) -> None:

@@ -16,6 +16,8 @@ def describe(state: TaskState) -> dict[str, Any]:
         "state": state.state,
         "ready": state.ready,
         "result": None,
+        "called_at": state.called_at,
+        "started_at": state.started_at,
         "at": state.at,
         "worker": state.worker,
         "retries": state.retries,

@@ -6,7 +6,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from billiard.exceptions import TimeLimitExceeded
+from billiard.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded
 from celery.exceptions import TaskRevokedError
 from kombu.exceptions import EncodeError
 
@@ -136,7 +136,7 @@ async def test_an_expired_task_is_not_run_and_ends_as_revoked() -> None:
 
 
 @pytest.mark.gen_test(timeout=30)
-async def test_a_revoked_task_is_not_run() -> None:
+async def test_a_task_can_be_revoked_before_it_runs() -> None:
     async with Bridge(task.app) as bridge:
         result = await bridge.apply_async(task.add, (1, 2), countdown=2)
 
@@ -162,10 +162,10 @@ async def test_a_running_task_can_be_terminated() -> None:
 @pytest.mark.gen_test(timeout=30)
 async def test_a_fractional_time_limit_is_rounded_up_and_kept() -> None:
     async with Bridge(task.app) as bridge:
-        result = await bridge.apply_async(task.sleep, (60,), time_limit=1.5)
+        result = await bridge.apply_async(task.sleep, (60,), time_limit=0.5)
 
-        with pytest.raises(TimeLimitExceeded):
-            await result.get(timeout=15)
+        with pytest.raises((TimeLimitExceeded, SoftTimeLimitExceeded)):
+            await result.get(timeout=10)
 
 
 @pytest.mark.gen_test(timeout=30)
@@ -201,10 +201,8 @@ async def test_an_unroutable_call_is_an_error_and_the_next_one_works() -> None:
 @pytest.mark.gen_test(timeout=30)
 async def test_of_concurrent_calls_the_unroutable_one_fails_alone() -> None:
     async with Bridge(task.app) as bridge:
-        calls = [
-            bridge.apply_async(task.add, (n, n), **({"routing_key": "no"} if n == 5 else {}))
-            for n in range(10)
-        ]
+        keys = ["celery"] * 5 + ["nowhere"] + ["celery"] * 4
+        calls = [bridge.apply_async(task.add, (n, n), routing_key=keys[n]) for n in range(10)]
 
         outcomes = await asyncio.gather(*calls, return_exceptions=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from uuid import uuid4
 
@@ -11,10 +12,9 @@ import pytest
 import task
 from bridge import Bridge
 from bridge.ids import new_task_id
+from tests.system import Process, wait_until
 
 pytestmark = pytest.mark.usefixtures("celery_worker")
-
-TaskId = Callable[[], str]
 
 
 def late_bridge(cache_bytes: int = 2**20) -> Bridge:
@@ -22,11 +22,18 @@ def late_bridge(cache_bytes: int = 2**20) -> Bridge:
     return Bridge(task.app, replay_s=0, cache_bytes=cache_bytes)
 
 
-async def finished_task(task_id: str) -> None:
-    """Run ``add(4, 4)``, wait for its end, and forget all about it."""
-    async with Bridge(task.app) as bridge:
-        result = await bridge.apply_async(task.add, (4, 4), task_id=task_id)
-        await result.get(timeout=10)
+@pytest.fixture(scope="module")
+def old_ids(celery_worker: Process) -> list[str]:
+    """Return the ids of tasks, each 4 + 4, that ended before any ``late_bridge`` begins.
+
+    Records tell their time in whole seconds, so the next second must have begun.
+    """
+    ids = [*(new_task_id() for _ in range(20)), str(uuid4())]
+    results = [task.add.apply_async((4, 4), task_id=task_id) for task_id in ids]
+    assert [result.get(timeout=10) for result in results] == [8] * 21
+    ended = int(time.time())
+    wait_until(lambda: int(time.time()) > ended, "the next second")
+    return ids
 
 
 @pytest.mark.gen_test(timeout=30)
@@ -34,29 +41,25 @@ async def test_every_bridge_sees_every_result() -> None:
     async with Bridge(task.app) as one, Bridge(task.app) as other:
         result = await one.apply_async(task.add, (4, 4))
 
-        values = await asyncio.gather(
-            result.get(timeout=10),
-            other.result(result.id).get(timeout=10),
-            other.result(result.id).get(timeout=10),
-        )
-
-        assert values == [8, 8, 8]
+        assert await other.result(result.id).get(timeout=10) == 8
+        assert await other.result(result.id).get(timeout=0) == 8
+        assert await result.get(timeout=10) == 8
 
 
 @pytest.mark.gen_test(timeout=30)
 async def test_a_result_outlives_its_bridge() -> None:
-    task_id = new_task_id()
-    await finished_task(task_id)
+    async with Bridge(task.app) as bridge:
+        result = await bridge.apply_async(task.add, (4, 4))
+        await result.wait(10)
 
     async with Bridge(task.app) as bridge:
-        assert await bridge.result(task_id).get(timeout=0) == 8
+        assert await bridge.result(result.id).get(timeout=0) == 8
 
 
-@pytest.mark.parametrize("new_id", [new_task_id, lambda: str(uuid4())], ids=["uuid7", "uuid4"])
+@pytest.mark.parametrize("which", [0, -1], ids=["uuid7", "uuid4"])
 @pytest.mark.gen_test(timeout=30)
-async def test_a_result_from_before_the_replay_is_looked_up(new_id: TaskId) -> None:
-    task_id = new_id()
-    await finished_task(task_id)
+async def test_a_result_from_before_the_replay_is_looked_up(old_ids: list[str], which: int) -> None:
+    task_id = old_ids[which]
 
     async with late_bridge() as bridge:
         assert bridge.results.follower.cache.last(task_id) is None
@@ -64,12 +67,9 @@ async def test_a_result_from_before_the_replay_is_looked_up(new_id: TaskId) -> N
 
 
 @pytest.mark.gen_test(timeout=30)
-async def test_the_whole_history_of_an_old_task_is_looked_up() -> None:
-    task_id = new_task_id()
-    await finished_task(task_id)
-
+async def test_the_whole_history_of_an_old_task_is_looked_up(old_ids: list[str]) -> None:
     async with late_bridge() as bridge:
-        events = [event.state async for event in bridge.result(task_id).events()]
+        events = [event.state async for event in bridge.result(old_ids[1]).events()]
 
     assert events == ["STARTED", "SUCCESS"]
 
@@ -99,20 +99,16 @@ class Counted:
 
 
 @pytest.mark.gen_test(timeout=30)
-async def test_lookups_that_come_together_share_reads(monkeypatch: pytest.MonkeyPatch) -> None:
-    task_ids = [new_task_id() for _ in range(20)]
-    async with Bridge(task.app) as bridge:
-        for task_id in task_ids:
-            await bridge.apply_async(task.add, (4, 4), task_id=task_id)
-        await asyncio.gather(*(bridge.result(one).wait(10) for one in task_ids))
-
+async def test_lookups_that_come_together_share_reads(
+    old_ids: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with late_bridge() as bridge:
         reads = Counted(bridge.results.follower.look_back)
         monkeypatch.setattr(bridge.results.follower, "look_back", reads)
-        results = [bridge.result(task_id) for task_id in task_ids]
+        results = [bridge.result(task_id) for task_id in old_ids]
         values = await asyncio.gather(*(result.get(timeout=0) for result in results))
 
-        assert values == [8] * 20
+        assert values == [8] * 21
         assert reads.count <= 2
 
 

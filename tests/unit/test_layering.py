@@ -19,10 +19,11 @@ PRODUCT = sorted(
 )
 
 #: What each part may import of the others. ``celeryconfig`` belongs to ``config``: it says the
-#: settings in Celery's words, with the queues that the bridge lists. ``processes`` is
+#: settings in Celery's words, with the queues that the bridge lists. ``config`` asks ``mailing``
+#: what a usable relay and sender are; ``mailing`` knows no settings. ``processes`` is
 #: ``server.py``'s helper for forking.
 MAY_IMPORT: dict[str, set[str]] = {
-    "config": set(),
+    "config": {"mailing"},
     "celeryconfig": {"config", "bridge.topology"},
     "flowerconfig": {"config"},
     "bridge": set(),
@@ -47,7 +48,7 @@ MAY_NOT_USE = {
 }
 #: Lines; most files are far below.
 LONGEST_FILE = 250
-LONGEST = {"config.py": 300}
+LONGEST = {"config.py": 320}  # one module on purpose; a third of it is the table of settings
 
 
 def part_of(file: Path) -> str:

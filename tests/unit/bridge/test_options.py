@@ -122,6 +122,13 @@ def test_time_limits_are_rounded_up(app: Celery) -> None:
     assert limits == {"time_limit": 2, "soft_time_limit": 1}
 
 
+def test_the_soft_limit_is_never_over_the_hard_one_which_celery_would_not_keep(
+    app: Celery,
+) -> None:
+    assert normalise(app, {"time_limit": 1.5}) == {"time_limit": 2, "soft_time_limit": 2}
+    assert normalise(app, {"time_limit": 5, "soft_time_limit": 9})["soft_time_limit"] == 5
+
+
 def test_other_options_pass(app: Celery) -> None:
     assert normalise(app, {"headers": {"a": 1}, "priority": None}) == {"headers": {"a": 1}}
 

@@ -111,6 +111,16 @@ def test_the_cache_says_until_when_records_may_be_missing() -> None:
     assert 20 < cache.evicted_until <= 30
 
 
+def test_the_owner_is_told_of_each_evicted_task() -> None:
+    evicted: list[str] = []
+    cache = RecordCache(2 * RECORD_BYTES, evicted.append)
+
+    for offset, task_id in enumerate("abcd"):
+        cache.add(record(task_id, offset))
+
+    assert evicted == ["a", "b"]
+
+
 def test_a_record_over_the_limit_is_kept_until_the_next_one() -> None:
     cache = RecordCache(RECORD_BYTES)
 

@@ -26,6 +26,8 @@ def test_every_document_has_the_same_core() -> None:
         "state": "STARTED",
         "ready": False,
         "result": None,
+        "called_at": "2025-06-22T21:51:29.280000+00:00",
+        "started_at": None,
         "at": "2030-01-01T00:00:00Z",
         "worker": "w@h",
         "retries": 2,

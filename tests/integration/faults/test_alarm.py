@@ -1,0 +1,59 @@
+"""The broker has a memory alarm: it takes no publishes, and everything else goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from dev.broker import BrokerNode
+from tests.load import call, runs
+from tests.system import Process, Server, wait_until
+
+
+@contextmanager
+def alarm(broker: BrokerNode) -> Iterator[None]:
+    broker.ctl("set_vm_memory_high_watermark", "0.00001")
+    try:
+        yield
+    finally:
+        broker.ctl("set_vm_memory_high_watermark", "0.4")
+
+
+def test_calls_are_refused_during_an_alarm_and_accepted_after_it(
+    own_broker: BrokerNode, own_worker: Process, own_server: Server
+) -> None:
+    before = own_server.post("/celery/add?wait=20", {"args": [1, 2]}).json()["id"]
+    long = own_server.post("/celery/sleep", {"args": [2]}).json()["id"]
+
+    with alarm(own_broker):
+        # The broker tells of its alarm when a connection publishes: the first call may hang.
+        first = call(own_server, 6_000_000)
+        later = [call(own_server, 6_000_001 + i) for i in range(5)]
+        result = own_server.get(f"/celery/{before}")
+        listed = own_server.get("/celery")
+        ready = own_server.get("/readyz")
+        revoked = own_server.request("DELETE", f"/celery/{long}")
+
+    for refused in (first, *later):
+        assert refused.status == 503
+        assert refused.elapsed_s < 5
+        assert refused.retry_after == "5"
+    assert all(refused.elapsed_s < 1 for refused in later)
+    assert all(refused.document["queued"] is False for refused in later)
+    assert "memory" in later[0].document["detail"]
+    assert (result.status, result.json()["result"]) == (200, 3)
+    assert listed.status == 200
+    assert ready.status == 503
+    assert "memory" in ready.json()["problems"]["publisher"]
+    assert revoked.status in (200, 503)  # 200: the task was over
+    wait_until(lambda: own_server.get("/readyz").status == 200, "the end of the alarm")
+    accepted = own_server.post("/celery/add?wait=20", {"args": [6_100_000, 0]})
+    assert (accepted.status, accepted.json()["result"]) == (200, 6_100_000)
+    # What was accepted before the alarm ends, what was refused never runs.
+    assert own_server.get(f"/celery/{long}?wait=40").json()["state"] == "SUCCESS"
+    if first.document["queued"] is None:
+        final = own_server.get(f"/celery/{first.document['id']}?wait=20").json()
+        assert final["result"] == 6_000_000
+    ran = runs(own_worker)
+    assert 6_100_000 in ran
+    assert not [refused.number for refused in later if ran[refused.number]]

@@ -1,0 +1,94 @@
+"""What takes a worker, or a broker, of its own: time limits, redelivery, long sleeps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bridge.ids import new_task_id
+from dev.broker import BrokerNode
+from tests.outside import Tap, python, virtual_host
+from tests.system import wait_until, worker
+
+
+@pytest.fixture
+def env(broker: BrokerNode) -> Iterator[dict[str, str]]:
+    """An empty broker for processes that get this environment."""
+    with virtual_host(broker) as url:
+        yield {"BROKER_URL": url}
+
+
+def states(env: dict[str, str], task_id: str) -> list[str]:
+    """Return all states of a task up to the last one that the stream has by now."""
+    code = """
+import asyncio
+from bridge import Bridge
+
+async def main():
+    async with Bridge(task.app) as bridge:
+        await bridge.result(%r).wait(10)
+        cache = bridge.results.follower.cache
+        out([bridge.results.decode(record).state for record in cache.history(%r)])
+
+asyncio.run(main())
+"""
+    found: list[str] = python(code % (task_id, task_id), env)
+    return found
+
+
+def test_a_sleep_over_the_limit_goes_on_under_the_same_id(
+    env: dict[str, str], tmp_path: Path
+) -> None:
+    short = {**env, "TASK_SOFT_TIME_LIMIT_S": "2", "TASK_TIME_LIMIT_S": "3"}
+    with worker(tmp_path / "log", short) as process:
+        slept, task_id = python(
+            "result = task.sleep.delay(2.5)\nout([result.get(timeout=20), result.id])", env
+        )
+
+        assert slept == 2.5
+        assert process.text().count(f"Task task.sleep[{task_id}] received") == 3
+        assert f"Task task.sleep[{task_id}] succeeded" in process.text()
+
+
+def test_a_task_killed_at_its_limit_fails_once_and_lies_in_the_dead_queue(
+    env: dict[str, str], tmp_path: Path
+) -> None:
+    limits = {**env, "TASK_SOFT_TIME_LIMIT_S": "1", "TASK_TIME_LIMIT_S": "1"}
+    with worker(tmp_path / "log", limits), Tap(env["BROKER_URL"], "windmail.dead") as dead:
+        task_id = python("out(task.count.delay(1, 60).id)", env)
+
+        message = dead.task(task_id)
+
+        assert states(env, task_id)[:1] == ["STARTED"]
+        assert states(env, task_id)[-1] == "FAILURE"
+        assert states(env, task_id).count("STARTED") == 1
+        assert message.headers["x-first-death-reason"] == "rejected"
+
+
+def test_a_task_that_succeeded_and_is_delivered_again_does_not_run_again(
+    env: dict[str, str], tmp_path: Path
+) -> None:
+    task_id = new_task_id()
+    delivered_once = f"""
+from bridge import topology
+
+with task.app.connection_for_write() as connection:
+    topology.declare(task.app, connection)
+    task.add.apply_async((4, 4), task_id={task_id!r}, queue="celery")
+    message = connection.default_channel.basic_get("celery")
+    task.app.backend.store_result({task_id!r}, "of the first run", "SUCCESS")
+    connection.default_channel.basic_reject(message.delivery_tag, requeue=True)
+    out(None)
+"""
+    python(delivered_once, env)
+
+    with worker(tmp_path / "log", env) as process:
+        ignored = f"[{task_id}] Task already completed successfully."
+        wait_until(lambda: ignored in process.text(), ignored)
+
+        assert states(env, task_id) == ["SUCCESS"]
+        assert python(f"out(task.app.AsyncResult({task_id!r}).get(timeout=5))", env) == (
+            "of the first run"
+        )

@@ -1,0 +1,63 @@
+"""``python server.py`` with a probe that measures for how long its event loop stands still.
+
+The probe ticks on the server's own loop and notes each tick that came late. From the
+lateness it takes off the time for which the kernel had no processor for the thread
+(``run_delay`` of /proc/.../schedstat): on a machine that is busy with other things that says
+nothing of our code. What remains, computing or blocking, is the loop's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+TICK_S = 0.005
+NOTED_S = 0.02
+
+
+def _run_delay_s() -> float:
+    """Return for how long this thread has waited for a processor so far."""
+    stat = Path(f"/proc/self/task/{os.getpid()}/schedstat").read_text()
+    return int(stat.split()[1]) / 1e9
+
+
+async def _probe(late: list[dict[str, float]]) -> None:
+    before, waited = time.monotonic(), _run_delay_s()
+    while True:
+        await asyncio.sleep(TICK_S)
+        now, waited_now = time.monotonic(), _run_delay_s()
+        late_s = now - before - TICK_S
+        if late_s > NOTED_S:
+            stall_s = max(0.0, late_s - (waited_now - waited))
+            late.append({"at": now, "late_s": late_s, "stall_s": stall_s})
+        before, waited = now, waited_now
+
+
+def probed(
+    serve: Callable[[Any], Coroutine[Any, Any, None]], notes: Path
+) -> Callable[[Any], Coroutine[Any, Any, None]]:
+    async def serve_and_measure(sockets: Any) -> None:
+        late: list[dict[str, float]] = []
+        probe = asyncio.create_task(_probe(late))
+        await serve(sockets)
+        probe.cancel()
+        with suppress(asyncio.CancelledError):
+            await probe
+        notes.write_text(json.dumps(late))
+
+    return serve_and_measure
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    import server
+
+    server.serve = probed(server.serve, Path(os.environ["PROBE_NOTES"]))
+    sys.exit(server.main(sys.argv))
