@@ -65,6 +65,7 @@ async def serve(sockets: list[socket.socket]) -> None:
 async def _drain(server: HTTPServer, services: Services) -> None:
     """Stop listening and let open requests finish."""
     server.stop()
+    services.stopping.set()
     for wait in list(services.waits):
         wait.cancel()
     if not await services.open_requests.wait_none(config.options.drain_s):

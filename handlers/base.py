@@ -136,6 +136,8 @@ class BaseHandler(RequestHandler):
         """
         self._waiting = waiting = asyncio.create_task(wait)
         self._services.waits.add(waiting)
+        if self._services.stopping.is_set():  # a request on a connection that was kept open
+            waiting.cancel()
         try:
             return await waiting
         except asyncio.CancelledError:

@@ -49,11 +49,12 @@ class OpenRequests:
 class Services:
     """What every handler is given.
 
-    ``waits``: what open requests wait for; a server that stops cancels these, and the
-    requests are answered with what is known.
+    ``waits``: what open requests wait for; a server that stops (``stopping``) cancels these,
+    and the requests are answered with what is known.
     """
 
     app: Celery
     bridge: Bridge
     open_requests: OpenRequests = field(default_factory=OpenRequests)
     waits: WeakSet[asyncio.Task[Any]] = field(default_factory=WeakSet)
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)

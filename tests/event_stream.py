@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing, suppress
 from http.client import HTTPConnection
 from types import TracebackType
@@ -29,7 +29,7 @@ class EventStream:
         self._connection.request("GET", f"/celery/{task_id}/events", headers=names)
         self._answer = self._connection.getresponse()
         self.status = self._answer.status
-        self.headers: Mapping[str, str] = self._answer.headers
+        self.headers = self._answer.headers
         self.comments = 0
 
     def __enter__(self) -> Self:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from email.message import Message
 from pathlib import Path
 from typing import Any, Self
 from urllib.error import HTTPError, URLError
@@ -107,7 +108,7 @@ def worker(log: Path, env: Mapping[str, str], *options: str) -> Process:
 class Answer:
     """An HTTP answer."""
 
-    def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+    def __init__(self, status: int, headers: Message, body: bytes) -> None:
         self.status = status
         self.headers = headers
         self.body = body

@@ -86,6 +86,17 @@ async def test_an_evicted_result_is_looked_up_again() -> None:
         assert values == [n + 1 for n in range(10)]
 
 
+@pytest.mark.gen_test(timeout=30)
+async def test_lookups_that_push_each_other_out_of_the_cache_all_find_their_task(
+    old_ids: list[str],
+) -> None:
+    async with late_bridge(cache_bytes=3000) as bridge:
+        values = await asyncio.gather(*(bridge.result(one).get(timeout=1) for one in old_ids))
+
+        assert len(bridge.results.follower.cache) < 21
+        assert values == [8] * 21
+
+
 class Counted:
     """Counts the calls of an async function."""
 

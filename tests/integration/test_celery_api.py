@@ -7,11 +7,13 @@ import email.policy
 from uuid import uuid4
 
 import pytest
+from amqp.exceptions import ChannelError
 from celery import chain, chord, group
 from celery.exceptions import TimeoutError as CeleryTimeoutError
 
+import config
 import task
-from tests.outside import python
+from tests.outside import Tap, python
 from tests.smtp_server import SMTPServer
 from tests.system import Process, wait_until
 
@@ -133,6 +135,23 @@ def test_a_revoked_task_is_not_run(celery_worker: Process) -> None:
     discarded = f"Discarding revoked task: task.add[{result.id}]"
     wait_until(lambda: discarded in celery_worker.text(), discarded)
     assert result.state == "REVOKED"
+
+
+def test_an_expiry_is_left_to_the_worker_which_records_it() -> None:
+    with Tap(config.options.broker_url, "windmail") as tap:
+        task_id = task.add.apply_async((4, 4), expires=60).id
+
+        message = tap.task(task_id)
+
+    assert "expiration" not in message.properties
+    assert message.headers["expires"]
+
+
+def test_an_unroutable_call_is_an_error_and_the_next_one_works() -> None:
+    with pytest.raises(ChannelError, match="NO_ROUTE"):
+        task.add.apply_async((4, 4), routing_key="nowhere")
+
+    assert task.add.delay(4, 4).get(timeout=5) == 8
 
 
 def test_a_mail_in_any_script_arrives(relay: SMTPServer) -> None:

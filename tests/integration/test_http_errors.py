@@ -53,10 +53,10 @@ def test_an_unknown_task_is_told_the_known_ones(server: Server) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"{", b"not json", b"[1, 2]", b'"text"', b"1", b"null", b"{'args': []}", b'{"args": [1,]}']
-    + [b"\xff\xfe", b'{"kwargs": {"x": "\xff"}}', b"[" * 100_000],
+    [b"{", b"not json", b"[1, 2]", b'"text"', b"1", b"null", b"{'args': []}", b'{"args": [1,]}',
+     b"\xff\xfe", b'{"kwargs": {"x": "\xff"}}', b"[" * 100_000],
     ids=lambda body: repr(body[:20]),
-)
+)  # fmt: skip
 def test_a_body_that_is_no_json_object_is_400(server: Server, body: bytes) -> None:
     problem = assert_problem(server.request("POST", "/celery/add", body), 400)
 

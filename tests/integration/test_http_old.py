@@ -7,7 +7,6 @@ import email.policy
 import time
 from collections.abc import Iterator
 from email.message import EmailMessage
-from typing import cast
 from urllib.parse import urlencode
 
 import pytest
@@ -27,8 +26,7 @@ def _well_behaved(relay: SMTPServer) -> Iterator[None]:
 
 
 def parsed(mail: ReceivedMail) -> EmailMessage:
-    message = email.message_from_bytes(mail.content, policy=email.policy.default)
-    return cast(EmailMessage, message)
+    return email.message_from_bytes(mail.content, policy=email.policy.default)
 
 
 @pytest.mark.parametrize("query", [OLD, NEW])

@@ -44,7 +44,7 @@ def test_a_sleep_over_the_limit_goes_on_under_the_same_id(
     short = {**env, "TASK_SOFT_TIME_LIMIT_S": "2", "TASK_TIME_LIMIT_S": "3"}
     with worker(tmp_path / "log", short) as process:
         slept, task_id = python(
-            "result = task.sleep.delay(2.5)\nout([result.get(timeout=20), result.id])", env
+            "result = task.sleep.delay(2.5)\nout([result.get(timeout=20), result.id])", short
         )
 
         assert slept == 2.5
@@ -57,7 +57,7 @@ def test_a_task_killed_at_its_limit_fails_once_and_lies_in_the_dead_queue(
 ) -> None:
     limits = {**env, "TASK_SOFT_TIME_LIMIT_S": "1", "TASK_TIME_LIMIT_S": "1"}
     with worker(tmp_path / "log", limits), Tap(env["BROKER_URL"], "windmail.dead") as dead:
-        task_id = python("out(task.count.delay(1, 60).id)", env)
+        task_id = python("out(task.count.delay(1, 60).id)", limits)
 
         message = dead.task(task_id)
 

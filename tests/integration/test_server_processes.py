@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
 from uuid import uuid4
 
@@ -18,7 +20,7 @@ import pytest
 
 import config
 from dev.broker import BrokerNode
-from dev.ports import free_port
+from dev.ports import free_port, is_free
 from tests.event_stream import EventStream
 from tests.processes import children, is_alive
 from tests.system import ROOT, Process, Server, wait_until
@@ -143,10 +145,35 @@ def test_a_stopping_server_ends_event_streams(single: Server) -> None:
         assert time.monotonic() - stop_at < 5
 
 
+def test_a_request_that_comes_while_the_server_stops_is_answered_at_once(single: Server) -> None:
+    unfinished = b"POST /celery/add HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"
+    kept = HTTPConnection("127.0.0.1", single.port, timeout=20)
+    with closing(kept), closing(socket.create_connection(("127.0.0.1", single.port))) as slow:
+        slow.sendall(unfinished)  # the server waits for its body
+        kept.request("GET", "/healthz")
+        kept.getresponse().read()
+        single.signal(signal.SIGTERM)
+        wait_until(lambda: is_free("127.0.0.1", single.port), "the end of listening")
+        begin = time.monotonic()
+
+        kept.request("GET", f"/celery/{uuid4()}?wait=30")
+        answer = kept.getresponse()
+        answer.read()
+
+        assert answer.status == 200
+        assert time.monotonic() - begin < 2
+        slow.sendall(b'{"a": 1}\n')
+        assert b" 422 " in slow.recv(65536).partition(b"\r\n")[0]
+    assert single.stop(timeout_s=10) == 0
+
+
 def test_results_are_readable_after_a_restart(single: Server, celery_worker: Process) -> None:
     call = {"args": [20, 3]}
     before = single.post("/celery/add?wait=10", call).json()
     single.stop()
+    stopped_at = time.time()
+    # Then the stream's end is older than what the server asks for (whole seconds count).
+    wait_until(lambda: time.time() > stopped_at + 1.5, "the result grows old")
 
     single.start()
 

@@ -26,16 +26,16 @@ def states(server: Server, task_id: str) -> list[str]:
 
 
 def test_the_task_of_a_killed_worker_runs_again(own_worker: Process, own_server: Server) -> None:
-    task_id = begin_sleep(own_server, 3)
+    task_id = begin_sleep(own_server, 5)
     pool = children(own_worker.pid)
 
     own_worker.kill()
 
     assert pool
-    wait_until(lambda: not [pid for pid in pool if is_alive(pid)], "the end of its pool", 3)
+    wait_until(lambda: not [pid for pid in pool if is_alive(pid)], "the end of its pool", 2)
     assert own_server.get(f"/celery/{task_id}").json()["state"] == "STARTED"
     own_worker.start()
-    assert own_server.get(f"/celery/{task_id}?wait=20").json()["result"] == 3
+    assert own_server.get(f"/celery/{task_id}?wait=20").json()["result"] == 5
     assert states(own_server, task_id) == ["STARTED", "STARTED", "SUCCESS"]
 
 

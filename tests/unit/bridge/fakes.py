@@ -5,12 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import pika
 from pika.spec import Basic
 
+from bridge.connection import Link
 from bridge.message import Message
+from bridge.publisher import Publisher
+
+SHORT_S = 0.02
+LONG_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -121,3 +126,25 @@ def message(task_id: str, *, routing_key: str = "celery", mandatory: bool = True
         properties=pika.BasicProperties(correlation_id=task_id),
         mandatory=mandatory,
     )
+
+
+class Rig:
+    """A publisher on a fake link."""
+
+    def __init__(self) -> None:
+        self.link = FakeLink()
+        self.publisher = Publisher()
+        self.publisher.link = cast(Link, self.link)
+
+    async def connect(self) -> FakeChannel:
+        channel = FakeChannel()
+        await self.publisher.setup(channel)
+        self.link.open()
+        return channel
+
+    def lose(self) -> None:
+        self.link.lose()
+        self.publisher.on_lost("the broker is gone")
+
+    def publish(self, task_id: str, timeout_s: float = LONG_S) -> asyncio.Task[None]:
+        return asyncio.create_task(self.publisher.publish(message(task_id), timeout_s=timeout_s))

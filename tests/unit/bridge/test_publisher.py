@@ -3,39 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import cast
 
 import pytest
 
-from bridge import Blocked, NotConnected, PublishRejected, PublishTimeout, Unroutable
-from bridge.connection import Link
-from bridge.publisher import Publisher
-from tests.unit.bridge.fakes import FakeChannel, FakeLink, message
-
-SHORT_S = 0.02
-LONG_S = 5.0
-
-
-class Rig:
-    """A publisher on a fake link."""
-
-    def __init__(self) -> None:
-        self.link = FakeLink()
-        self.publisher = Publisher()
-        self.publisher.link = cast(Link, self.link)
-
-    async def connect(self) -> FakeChannel:
-        channel = FakeChannel()
-        await self.publisher.setup(channel)
-        self.link.open()
-        return channel
-
-    def lose(self) -> None:
-        self.link.lose()
-        self.publisher.on_lost("the broker is gone")
-
-    def publish(self, task_id: str, timeout_s: float = LONG_S) -> asyncio.Task[None]:
-        return asyncio.create_task(self.publisher.publish(message(task_id), timeout_s=timeout_s))
+from bridge import PublishRejected, PublishTimeout, Unroutable
+from tests.unit.bridge.fakes import SHORT_S, Rig, message
 
 
 @pytest.mark.gen_test
@@ -135,8 +107,10 @@ async def test_messages_are_sent_as_they_are_and_mandatory() -> None:
     rig = Rig()
     channel = await rig.connect()
 
-    rig.publish("a")
+    publish = rig.publish("a")
     await channel.has(1)
+    channel.ack(1)
+    await publish
 
     (published,) = channel.published
     assert (published.exchange, published.routing_key) == ("windmail", "celery")
@@ -172,94 +146,6 @@ async def test_a_nack_after_the_deadline_disturbs_no_other_publish() -> None:
     channel.ack(2)
 
     await second
-
-
-@pytest.mark.gen_test
-async def test_a_publish_whose_confirm_was_cut_off_is_sent_again() -> None:
-    rig = Rig()
-    before = await rig.connect()
-    publish = rig.publish("a")
-    await before.has(1)
-
-    rig.lose()
-    after = await rig.connect()
-    await after.has(1)
-    after.ack(1)
-
-    await publish
-    assert after.published == before.published
-
-
-@pytest.mark.gen_test
-async def test_tags_count_from_one_again_on_a_new_channel() -> None:
-    rig = Rig()
-    before = await rig.connect()
-    lost = [rig.publish("a"), rig.publish("b")]
-    await before.has(2)
-
-    rig.lose()
-    after = await rig.connect()
-    await after.has(2)
-    after.ack(1)
-    await lost[0]
-
-    assert not lost[1].done()
-    after.ack(2)
-    await lost[1]
-
-
-@pytest.mark.gen_test
-async def test_a_publish_waits_for_the_connection_until_its_deadline() -> None:
-    rig = Rig()
-    publish = rig.publish("a")
-
-    channel = await rig.connect()
-    await channel.has(1)
-    channel.ack(1)
-
-    await publish
-
-
-@pytest.mark.gen_test
-async def test_without_a_connection_until_the_deadline_nothing_was_sent() -> None:
-    rig = Rig()
-
-    with pytest.raises(NotConnected, match="not started"):
-        await rig.publish("a", SHORT_S)
-
-
-@pytest.mark.gen_test
-async def test_without_a_confirm_until_the_deadline_the_outcome_is_unknown() -> None:
-    rig = Rig()
-    await rig.connect()
-
-    with pytest.raises(PublishTimeout, match="unknown"):
-        await rig.publish("a", SHORT_S)
-
-
-@pytest.mark.gen_test
-async def test_a_connection_lost_after_sending_leaves_the_outcome_unknown() -> None:
-    rig = Rig()
-    channel = await rig.connect()
-    publish = rig.publish("a", SHORT_S)
-    await channel.has(1)
-
-    rig.lose()
-
-    with pytest.raises(PublishTimeout):
-        await publish
-
-
-@pytest.mark.gen_test(timeout=2)
-async def test_a_blocked_broker_refuses_at_once() -> None:
-    rig = Rig()
-    channel = await rig.connect()
-    rig.link.is_blocked, rig.link.problem = True, "low on memory"
-
-    with pytest.raises(Blocked, match="low on memory"):
-        await rig.publish("a", 60)
-
-    assert channel.published == []
 
 
 @pytest.mark.gen_test

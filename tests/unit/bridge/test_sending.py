@@ -36,8 +36,8 @@ def app() -> Celery:
 
     def anything(*args: Any, **kwargs: Any) -> None: ...
 
-    app.task(name="open")(anything)
-    app.task(name="private", base=PrivateTask)(anything)
+    app.task(name="open", shared=False)(anything)
+    app.task(name="private", base=PrivateTask, shared=False)(anything)
     return app
 
 
@@ -94,7 +94,7 @@ def test_the_time_of_acceptance_survives_a_retry(app: Celery) -> None:
     assert message.properties.headers["accepted_at"] == 12
 
 
-def test_no_expiration_is_left_to_the_broker_but_the_worker_sees_the_expiry(app: Celery) -> None:
+def test_the_worker_sees_the_expiry_and_the_broker_does_not(app: Celery) -> None:
     message, _event = sent(app, "open", expires=60)
 
     assert message.properties.expiration is None

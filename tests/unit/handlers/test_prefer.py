@@ -34,7 +34,7 @@ def handler(*prefer: str, query: str = "") -> BaseHandler:
         start_line=RequestStartLine("GET", f"/celery/x?{query}", "HTTP/1.1"),
         connection=NoConnection(),  # type: ignore[arg-type]
     )
-    return BaseHandler(Application(), request, services=NoServices())  # type: ignore[arg-type]
+    return BaseHandler(Application(), request, services=NoServices())
 
 
 def applied(asked: BaseHandler) -> str | None:

@@ -29,23 +29,23 @@ class Even(DurableTask):
 def app() -> Celery:
     app = Celery("unit", set_as_current=False, task_cls=DurableTask, broker="memory://")
 
-    @app.task(name="shop.pay")
+    @app.task(name="shop.pay")  # type: ignore[untyped-decorator]
     def pay(amount: float, share: Percent = 100, note: str | None = None, _tries: int = 0) -> None:
         """Pay.
 
         More words.
         """
 
-    @app.task(name="other.pay")
+    @app.task(name="other.pay")  # type: ignore[untyped-decorator]
     def pay_again() -> None: ...
 
-    @app.task(name="shop.anything")
+    @app.task(name="shop.anything")  # type: ignore[untyped-decorator]
     def anything(*args: Any, **kwargs: Any) -> None: ...
 
     @app.task(name="shop.plain")
     def plain(a, /, *, b): ...  # type: ignore[no-untyped-def]
 
-    @app.task(name="shop.even", base=Even)
+    @app.task(name="shop.even", base=Even)  # type: ignore[untyped-decorator]
     def even(n: int) -> None: ...
 
     return app
