@@ -136,7 +136,7 @@ class BaseHandler(RequestHandler):
         """
         self._waiting = waiting = asyncio.create_task(wait)
         self._services.waits.add(waiting)
-        if self._services.stopping.is_set():  # a request on a connection that was kept open
+        if self.is_stopping():  # a request on a connection that was kept open
             waiting.cancel()
         try:
             return await waiting
@@ -144,6 +144,10 @@ class BaseHandler(RequestHandler):
             raise (Finish if self._client_is_gone else Interrupted) from None
         finally:
             self._waiting = None
+
+    def is_stopping(self) -> bool:
+        """Return whether the server stops, so that waits are cut short."""
+        return self._services.stopping.is_set()
 
     def on_connection_close(self) -> None:
         """Stop waiting for a client that hung up."""

@@ -53,7 +53,11 @@ class CeleryHandler(CallingHandler):
     async def get(self) -> None:
         if self.request.query_arguments:
             await self._send_as_before()
-            return
+        else:
+            await self.head()
+
+    async def head(self) -> None:
+        """List the tasks; HEAD sends nothing, whatever the query."""
         self.write_json({"tasks": [_describe(task) for task in tasks.callable_tasks(self.app)]})
 
     async def _send_as_before(self) -> None:
@@ -79,6 +83,8 @@ class TaskHandler(CallingHandler):
     async def get(self, name: str) -> None:
         self.write_json(_describe(self._task(name)))
 
+    head = get
+
     async def post(self, name: str) -> None:
         task = self._task(name)
         try:
@@ -93,7 +99,8 @@ class TaskHandler(CallingHandler):
         if wait_s is not None:
             state = await self.outcome(result, wait_s)
         document = {**describe(state), "result_ignored": bool(task.ignore_result)}
-        if wait_s is not None and not state.ready and self.is_set("revoke"):
+        time_is_up = wait_s is not None and not state.ready and not self.is_stopping()
+        if time_is_up and self.is_set("revoke"):
             document["revoking"] = await self._revoke(result)
         self.write_json(document, 200 if state.ready else 202)
 

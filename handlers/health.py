@@ -17,6 +17,8 @@ class HealthHandler(BaseHandler):
     async def get(self) -> None:
         self.write_json({"status": "alive"})
 
+    head = get
+
 
 class ReadyHandler(BaseHandler):
     """``/readyz``: both connections are open, the topology is declared, results are read."""
@@ -31,6 +33,8 @@ class ReadyHandler(BaseHandler):
         if problems:
             self.set_header("Retry-After", str(RETRY_AFTER_S))
         self.write_json(document, 503 if problems else 200)
+
+    head = get
 
     async def _heartbeat(self) -> dict[str, Any] | None:
         """Return when beat, broker and worker were last seen to work together."""

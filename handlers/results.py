@@ -26,6 +26,8 @@ class ResultHandler(BaseHandler):
         state = await (result.state() if wait_s is None else self.wait_for(result, wait_s))
         self.write_json(describe(state))
 
+    head = get
+
     async def delete(self, task_id: str) -> None:
         terminate = self.is_set("terminate")
         result = self.bridge.result(task_id)

@@ -66,14 +66,14 @@ def test_a_body_that_is_no_json_object_is_400(server: Server, body: bytes) -> No
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
-        ("POST", "/celery", {"GET"}),
-        ("DELETE", "/celery/add", {"GET", "POST"}),
-        ("PUT", "/celery/add", {"GET", "POST"}),
-        ("POST", f"/celery/{ID}", {"GET", "DELETE"}),
+        ("POST", "/celery", {"GET", "HEAD"}),
+        ("DELETE", "/celery/add", {"GET", "HEAD", "POST"}),
+        ("PUT", "/celery/add", {"GET", "HEAD", "POST"}),
+        ("POST", f"/celery/{ID}", {"GET", "HEAD", "DELETE"}),
         ("DELETE", f"/celery/{ID}/events", {"GET"}),
-        ("POST", "/healthz", {"GET"}),
-        ("PATCH", "/readyz", {"GET"}),
-        ("OPTIONS", "/celery/add", {"GET", "POST"}),
+        ("POST", "/healthz", {"GET", "HEAD"}),
+        ("PATCH", "/readyz", {"GET", "HEAD"}),
+        ("OPTIONS", "/celery/add", {"GET", "HEAD", "POST"}),
     ],
 )
 def test_a_wrong_method_is_told_the_right_ones(
@@ -85,12 +85,21 @@ def test_a_wrong_method_is_told_the_right_ones(
     assert set(answer.headers["Allow"].split(", ")) == allowed
 
 
-def test_head_is_answered_without_a_body(server: Server) -> None:
-    answer = server.request("HEAD", "/celery/add")
+@pytest.mark.parametrize("path", ["/celery", "/celery/add", f"/celery/{ID}", "/healthz"])
+def test_head_tells_of_what_get_would_answer(server: Server, path: str) -> None:
+    head, get = (server.request(method, path) for method in ("HEAD", "GET"))
 
-    assert answer.status == 405
-    assert set(answer.headers["Allow"].split(", ")) == {"GET", "POST"}
-    assert answer.body == b""
+    assert (head.status, head.body) == (200, b"")
+    assert head.headers["Content-Length"] == str(len(get.body))
+
+
+def test_head_sends_no_mail(server: Server) -> None:
+    with spy.published() as count:
+        answer = server.request("HEAD", "/celery?title=no&text=no&tomail=ann@example.com")
+        accepted = server.post("/celery/add", {"args": [1, 1]})
+
+        assert (answer.status, accepted.status) == (200, 202)
+        assert count() == 1
 
 
 @pytest.mark.parametrize(
