@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -78,21 +79,22 @@ class Follower:
         """Count as behind until attached again."""
         self.caught_up.clear()
 
-    async def look_back(self, wanted: set[str], since: float) -> None:
-        """Read the wanted tasks' records written since then (Unix seconds) into the cache.
+    async def look_back(self, wanted: set[str], since: float) -> RecordCache:
+        """Return the wanted tasks' records written since then (Unix seconds).
 
         Raises:
             ConnectionError: the connection was lost, or is not there.
             TimeoutError: the stream is too long to be read in time.
         """
+        found = RecordCache(sys.maxsize)
         end = max(self._last_offset, self._end_offset)
         if end < 0:
-            return
+            return found
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def read(record: Record) -> None:
             if record.task_id in wanted:
-                self.cache.add(record)
+                found.add(record)
             if record.offset >= end:
                 resolve(done, None)
 
@@ -103,6 +105,7 @@ class Follower:
             async with asyncio.timeout(LOOK_BACK_S):
                 await self._consume(channel, offset, read)
                 await done
+            return found
         finally:
             if channel.is_open:
                 channel.close()
@@ -149,9 +152,7 @@ class Follower:
             if unacknowledged >= ACKNOWLEDGE_EVERY and channel.is_open:
                 channel.basic_ack(method.delivery_tag, multiple=True)
                 unacknowledged = 0
-            record = Record.from_delivery(properties, body)
-            if record is not None:
-                read(record)
+            read(Record.from_delivery(properties, body))
 
         ready: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         channel.basic_qos(prefetch_count=PREFETCH)

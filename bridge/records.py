@@ -32,14 +32,11 @@ class Record:
     content_encoding: str
 
     @classmethod
-    def from_delivery(cls, properties: Any, body: bytes) -> Record | None:
-        """Read a delivered message; None for one that no result backend of ours wrote."""
-        headers = properties.headers or {}
-        if not properties.correlation_id or "x-stream-offset" not in headers:
-            return None
+    def from_delivery(cls, properties: Any, body: bytes) -> Record:
+        """Read a delivered message; ``task_id`` is empty where no result backend wrote it."""
         return cls(
-            task_id=properties.correlation_id,
-            offset=int(headers["x-stream-offset"]),  # pika has an int class of its own
+            task_id=properties.correlation_id or "",
+            offset=int(properties.headers["x-stream-offset"]),  # pika has an int class of its own
             at=_seconds(properties.timestamp),
             body=body,
             content_type=properties.content_type or "application/json",

@@ -41,7 +41,7 @@ class Results:
         self._looked_up: OrderedDict[str, None] = OrderedDict()
         self._wanted: dict[str, float] = {}
         self._evicted: set[str] = set()  # since the last lookup began
-        self._lookup: asyncio.Task[None] | None = None
+        self._lookup: asyncio.Task[dict[str, tuple[Record, ...]]] | None = None
 
     async def state(self, task_id: str) -> TaskState:
         """Return a task's newest state; ``PENDING`` for a task without any.
@@ -49,9 +49,8 @@ class Results:
         Raises:
             ResultsUnreadable: the stream cannot be read now.
         """
-        await self._load(task_id)
-        record = self.follower.cache.last(task_id)
-        return TaskState(task_id=task_id) if record is None else self.decode(record)
+        history = await self._load(task_id)
+        return self.decode(history[-1]) if history else TaskState(task_id=task_id)
 
     async def wait(self, task_id: str, timeout_s: float | None) -> TaskState:
         """Return the state once it is final, or the newest one when the time is up.
@@ -76,8 +75,7 @@ class Results:
             ResultsUnreadable: the stream cannot be read now.
         """
         with self._subscriptions.open(task_id) as queue:
-            await self._load(task_id, whole=True)
-            for record in self.follower.cache.history(task_id):
+            for record in await self._load(task_id, whole=True):
                 state = self.decode(record)
                 if record.offset > after:
                     after = record.offset
@@ -110,36 +108,45 @@ class Results:
             offset=record.offset,
         )
 
-    async def _load(self, task_id: str, *, whole: bool = False) -> None:
-        """See to it that the cache has what the stream has of a task."""
+    async def _load(self, task_id: str, *, whole: bool = False) -> tuple[Record, ...]:
+        """Return what the stream has of a task; if not ``whole``, at least the newest."""
         follower = self.follower
         known = follower.cache.last(task_id)
         if known is not None and not whole and self.decode(known).ready:
-            return
+            return (known,)
         try:
             async with asyncio.timeout(ATTACH_TIMEOUT_S):
                 await follower.caught_up.wait()
             made_at = (created_at(task_id) or CLOCK_SKEW_S) - CLOCK_SKEW_S
-            # What a lookup found may be evicted again by what others looked up with it.
-            while made_at < follower.complete_since and task_id not in self._looked_up:
-                self._wanted[task_id] = made_at
-                await self._share_lookup()
+            if made_at >= follower.complete_since or task_id in self._looked_up:
+                return follower.cache.history(task_id)
+            return await self._share_lookup(task_id, made_at)
         except (ConnectionError, TimeoutError) as exc:
             self._wanted.pop(task_id, None)
             raise ResultsUnreadable(task_id=task_id) from exc
 
-    async def _share_lookup(self) -> None:
-        if self._lookup is None or self._lookup.done():
-            self._lookup = asyncio.create_task(self._look_up())
-        await asyncio.shield(self._lookup)
+    async def _share_lookup(self, task_id: str, since: float) -> tuple[Record, ...]:
+        while True:
+            self._wanted[task_id] = since
+            if self._lookup is None or self._lookup.done():
+                self._lookup = asyncio.create_task(self._look_up())
+            found = await asyncio.shield(self._lookup)
+            if task_id in found:  # else it began before somebody asked for this task
+                self._wanted.pop(task_id, None)
+                return found[task_id]
 
-    async def _look_up(self) -> None:
+    async def _look_up(self) -> dict[str, tuple[Record, ...]]:
+        """Read the wanted tasks' records; returned, since the cache may not hold them all."""
         wanted, self._wanted = self._wanted, {}
         self._evicted.clear()
-        await self.follower.look_back(set(wanted), min(wanted.values()))
-        self._looked_up.update(dict.fromkeys(wanted.keys() - self._evicted))
+        found = await self.follower.look_back(set(wanted), min(wanted.values()))
+        for task_id in wanted.keys() - self._evicted:
+            self._looked_up[task_id] = None  # until it is evicted, which may be soon
+            for record in found.history(task_id):
+                self.follower.cache.add(record)
         while len(self._looked_up) > LOOKED_UP_IDS:
             self._looked_up.popitem(last=False)
+        return {task_id: found.history(task_id) for task_id in wanted}
 
     def _on_evict(self, task_id: str) -> None:
         self._looked_up.pop(task_id, None)

@@ -6,11 +6,14 @@ id at the stream's first message), keeps what it reads raw, and follows from the
 
 from __future__ import annotations
 
+import sys
 import time
+import weakref
 from datetime import UTC, datetime
 from typing import Any
 
 import kombu
+from amqp.exceptions import ConsumerCancelled
 from celery.backends.asynchronous import BaseResultConsumer
 
 from bridge.ids import created_at
@@ -75,11 +78,12 @@ class StreamResultConsumer(BaseResultConsumer):
     def stop(self) -> None:
         if self._connection is not None:
             self._connection.close()
+            self._release()
         self._stop()
 
     def on_after_fork(self) -> None:
         if self._connection is not None:
-            self._connection.collect()  # the socket is the parent's
+            self._release()  # without a word: the socket is the parent's
         self._stop()
 
     def drain_events(self, timeout: float | None = None) -> None:
@@ -97,6 +101,8 @@ class StreamResultConsumer(BaseResultConsumer):
     def _attach(self, offset: Any) -> None:
         # Nobody sends heartbeats for a connection that is driven only now and then.
         self._connection = self.app.connection(heartbeat=0)
+        # A backend belongs to a thread and goes with it; nobody closes it then.
+        self._release = weakref.finalize(self, self._connection.collect)
         self._connection_errors = (
             self._connection.connection_errors + self._connection.channel_errors
         )
@@ -112,8 +118,10 @@ class StreamResultConsumer(BaseResultConsumer):
         return consumer
 
     def _reconnect(self) -> None:
+        if isinstance(sys.exc_info()[1], ConsumerCancelled):
+            self._last_offset = -1  # the stream is gone; a new one counts from 0 again
         if self._connection is not None:
-            self._connection.collect()
+            self._release()
         if self._last_offset >= 0:
             self._attach(self._last_offset + 1)
         else:
@@ -149,8 +157,6 @@ class StreamResultConsumer(BaseResultConsumer):
     def _on_message(self, message: Any) -> None:
         message.ack()
         record = Record.from_delivery(_Properties(message), _body(message))
-        if record is None:
-            return
         self._last_offset = max(self._last_offset, record.offset)
         if self._cache.add(record) and record.task_id in self._waited_for():
             self.on_state_change(self.backend.meta_from_record(record), message)

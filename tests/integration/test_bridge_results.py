@@ -12,6 +12,7 @@ import pytest
 import task
 from bridge import Bridge
 from bridge.ids import new_task_id
+from bridge.records import RecordCache
 from tests.system import Process, wait_until
 
 pytestmark = pytest.mark.usefixtures("celery_worker")
@@ -100,13 +101,13 @@ async def test_lookups_that_push_each_other_out_of_the_cache_all_find_their_task
 class Counted:
     """Counts the calls of an async function."""
 
-    def __init__(self, function: Callable[..., Awaitable[None]]) -> None:
+    def __init__(self, function: Callable[..., Awaitable[RecordCache]]) -> None:
         self.count = 0
         self._function = function
 
-    async def __call__(self, *args: object) -> None:
+    async def __call__(self, *args: object) -> RecordCache:
         self.count += 1
-        await self._function(*args)
+        return await self._function(*args)
 
 
 @pytest.mark.gen_test(timeout=30)

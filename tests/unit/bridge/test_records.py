@@ -167,11 +167,10 @@ def test_a_delivery_is_read_as_pika_and_as_py_amqp_give_it(moment: Any) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "foreign", [{"correlation_id": None}, {"headers": None}, {"headers": {"x-other": 1}}]
-)
-def test_a_message_that_is_no_result_is_no_record(foreign: dict[str, Any]) -> None:
-    assert Record.from_delivery(delivery(**foreign), b"{}") is None
+def test_a_message_that_is_no_result_still_has_its_place_in_the_stream() -> None:
+    read = Record.from_delivery(delivery(correlation_id=None), b"{}")
+
+    assert (read.task_id, read.offset) == ("", 7)
 
 
 def test_a_record_is_decoded_with_accepted_serializers_only() -> None:
