@@ -48,9 +48,11 @@ EXPORT = umask 077 && $(BIN)/honcho export --app windmail --user $(EXPORT_USER) 
 	--concurrency mailbox=0$(if $(PROCESSES),$(comma)$(PROCESSES))
 
 export-supervisor: $(RUNTIME) ## write a supervisor configuration to var/export/supervisor
+	@rm -rf var/export/supervisor
 	@$(EXPORT) --template-dir deploy/supervisor supervisord var/export/supervisor
 
 export-systemd: $(RUNTIME) ## write systemd units to var/export/systemd
+	@rm -rf var/export/systemd
 	@$(EXPORT) --template-dir deploy/systemd systemd var/export/systemd
 
 clean: ## remove .venv and caches; var/ (mails, queues) stays

@@ -12,7 +12,10 @@ from urllib.parse import urlencode
 import config
 from bridge.topology import DEFAULT
 
-config.check()
+try:
+    config.check()
+except config.ConfigError as exc:
+    raise SystemExit(str(exc)) from exc  # a celery command says it in lines, not in a traceback
 _options = config.options
 _var = Path(_options.var_dir)
 _var.mkdir(parents=True, exist_ok=True)

@@ -10,20 +10,30 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
-from urllib.parse import SplitResult, quote, urlsplit, urlunsplit
+from urllib.parse import quote, urlunsplit
 
 from kombu.compression import encoders as compression_types
 from tornado.log import define_logging_options
 from tornado.options import Error as OptionError
 from tornado.options import OptionParser
 
-from mailing import InvalidMessage, Relay, compose
+from config_checks import (
+    Check,
+    between,
+    broker_urls,
+    names_in,
+    not_empty,
+    one_of,
+    packages,
+    relay_url,
+    sender,
+    split_url,
+    user_and_password,
+)
 
 Value = str | int | float
-Check = Callable[[Any], str | None]  # tornado's options are typed at run time only
 
 #: RabbitMQ closes the channel of a consumer that holds a message longer than this
 #: (``consumer_timeout``, https://www.rabbitmq.com/docs/consumers#acknowledgement-timeout).
@@ -37,61 +47,6 @@ class ConfigError(Exception):
         self.problems = dict(problems)
         lines = (f"  {name.upper()}: {text}" for name, text in self.problems.items())
         super().__init__("these settings are not usable:\n" + "\n".join(lines))
-
-
-def between(low: float, high: float) -> Check:
-    def check(value: float) -> str | None:
-        return None if low <= value <= high else f"{value} is not between {low:g} and {high:g}"
-
-    return check
-
-
-def one_of(*names: str) -> Check:
-    def check(value: str) -> str | None:
-        return None if value in names else f"{value!r} is not one of {', '.join(names) or '(none)'}"
-
-    return check
-
-
-def _split(url: str) -> SplitResult | None:
-    """Return a URL's parts; None where its host or its port cannot be read."""
-    try:
-        parts = urlsplit(url)
-        return parts if parts.hostname and parts.port != 0 else None
-    except ValueError:
-        return None
-
-
-def broker_urls(value: str) -> str | None:
-    for url in value.split(";"):
-        parts = _split(url)
-        if parts is None or parts.scheme not in ("amqp", "amqps"):
-            return "must be amqp://user:password@host:port/vhost (several: separated by ';')"
-    return None
-
-
-def relay_url(value: str) -> str | None:
-    try:
-        Relay.from_url(value)
-    except ValueError as exc:
-        return str(exc)
-    return None
-
-
-def sender(value: str) -> str | None:
-    try:
-        compose("", "", value, from_=value)
-    except InvalidMessage as exc:
-        return exc.detail
-    return None
-
-
-def not_empty(value: str) -> str | None:
-    return None if value else "must not be empty"
-
-
-def user_and_password(value: str) -> str | None:
-    return None if not value or value.partition(":")[2] else "must be user:password"
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +113,7 @@ _TABLE: dict[str, tuple[tuple[str, Value, str, Check | None], ...]] = {
         ("result_cache_bytes", 2**26, "results in memory, bytes", between(2**16, 2**36)),
     ),
     "tasks": (
-        ("task_packages", "", "packages with a `tasks` module, comma-separated", None),
+        ("task_packages", "", "packages with a `tasks` module, comma-separated", packages),
         ("task_serializer", "json", "json or msgpack", one_of("json", "msgpack")),
         (
             "task_compression",
@@ -269,6 +224,11 @@ def check() -> None:
         raise ConfigError(problems)
 
 
+def task_packages() -> list[str]:
+    """Return the packages of ``TASK_PACKAGES``."""
+    return names_in(options.task_packages)
+
+
 def masked(setting: Setting) -> str:
     """Return a setting's value as text with any password replaced by ``***``."""
     value = str(options[setting.name])
@@ -278,7 +238,7 @@ def masked(setting: Setting) -> str:
 
 
 def _mask(text: str) -> str:
-    parts = _split(text)
+    parts = split_url(text)
     if parts is None:
         return text.partition(":")[0] + ":***"
     user, at, host = parts.netloc.rpartition("@")
@@ -302,7 +262,8 @@ def main(argv: list[str]) -> int:
     for setting in SETTINGS:
         print(f"{setting.name.upper():{width}}  {masked(setting)}")
     if problems:
-        print(f"\n{problems}", file=sys.stderr)
+        print(flush=True)  # the table stands before what is wrong with it, in a pipe, too
+        print(problems, file=sys.stderr)
         return 1
     return 0
 

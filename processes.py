@@ -11,8 +11,9 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
-from bridge import end_with_parent
+from billiard.util import set_pdeathsig
 
 logger = logging.getLogger("windmail.processes")
 
@@ -61,7 +62,8 @@ class _Parent:
             return
         for signum in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signum, signal.SIG_DFL)
-        end_with_parent(signal.SIGTERM)
+        with suppress(OSError):  # only Linux can: an orphan drains and ends
+            set_pdeathsig(signal.SIGTERM)
         self._run()
         sys.exit(0)
 

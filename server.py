@@ -87,7 +87,7 @@ def main(argv: list[str]) -> int:
         print(f"cannot listen on {where}: {exc.strerror}; see --port", file=sys.stderr)
         return 1
     tornado.log.enable_pretty_logging(config.options)
-    logging.getLogger("pika").setLevel(logging.ERROR)  # the bridge says what matters
+    logging.getLogger("pika").setLevel(logging.CRITICAL)  # the bridge says it in one line
     app.loader.import_default_modules()  # TASK_PACKAGES
     for sock in sockets:
         logger.info("listening on http://%s:%d", *sock.getsockname()[:2])

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import math
 import random
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
+from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
@@ -27,7 +29,6 @@ from bridge import (
     PrivateTask,
     TaskAMQP,
     bound_warm_shutdown,
-    end_with_parent,
 )
 from bridge.ids import created_at
 from mailing import (
@@ -50,10 +51,14 @@ Seconds = Annotated[float, Meta(ge=0, le=3600)]
 Count = Annotated[int, Meta(ge=0, le=100_000)]
 Addresses = str | list[str]
 
+# The celery command looks in the working directory for this module only, not for TASK_PACKAGES.
+if (folder := str(Path(__file__).parent)) not in sys.path:
+    sys.path.insert(0, folder)
+
 app = Celery("windmail", amqp=TaskAMQP, task_cls=DurableTask)
 app.config_from_object("celeryconfig")
 app.steps["consumer"].add(DeclareTopology)
-app.autodiscover_tasks(lambda: [p for p in config.options.task_packages.split(",") if p])
+app.autodiscover_tasks(config.task_packages)
 
 
 # -- mail
@@ -231,11 +236,6 @@ def heartbeat(self: DurableTask) -> None:
 def _show_that_beat_runs(**_: Any) -> None:
     """Send a heartbeat at once: a new schedule's first run is an interval away."""
     heartbeat.apply_async(expires=config.options.beat_interval_s)
-
-
-@signals.worker_process_init.connect
-def _start_pool_process(**_: Any) -> None:
-    end_with_parent()
 
 
 @signals.worker_process_shutdown.connect

@@ -1,6 +1,6 @@
 """The bridge between an event loop and Celery over RabbitMQ; knows nothing of mail or HTTP."""
 
-from bridge.client import Bridge, TaskResult
+from bridge.client import Bridge
 from bridge.errors import (
     Blocked,
     BridgeError,
@@ -14,7 +14,8 @@ from bridge.errors import (
 )
 from bridge.records import TaskState
 from bridge.sending import DurableTask, PrivateTask, TaskAMQP
-from bridge.worker import DeclareTopology, bound_warm_shutdown, end_with_parent
+from bridge.task_result import TaskResult
+from bridge.worker import DeclareTopology, bound_warm_shutdown
 
 __all__ = [
     "Blocked",
@@ -34,5 +35,4 @@ __all__ = [
     "TaskState",
     "Unroutable",
     "bound_warm_shutdown",
-    "end_with_parent",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -13,24 +13,28 @@ from celery import Celery, Task
 
 from bridge import topology
 from bridge.connection import Link
-from bridge.errors import BridgeError
+from bridge.errors import BridgeError, NotConnected
 from bridge.ids import new_task_id
 from bridge.message import Message
 from bridge.options import normalise
 from bridge.publisher import Publisher
 from bridge.recorder import Recorder
-from bridge.records import TaskState
 from bridge.results import Results
+from bridge.task_result import TaskResult
 
 logger = logging.getLogger(__name__)
+
+#: How long ``async with Bridge(app)`` waits for the broker, in seconds.
+START_TIMEOUT_S = 15.0
 
 
 class Bridge:
     """The non-blocking road between an event loop and a Celery app over RabbitMQ.
 
     Two connections: one publishes, one reads results, since an alarm of the broker blocks
-    publishing connections only. Use it as ``async with Bridge(app) as bridge``, or call
-    :meth:`start` and :meth:`close`. The app's result backend must be ``stream://``.
+    publishing connections only. Use it as ``async with Bridge(app) as bridge`` (raises
+    ``NotConnected`` without a broker), or call :meth:`start` and :meth:`close`. The app's
+    result backend must be ``stream://``.
 
     Args:
         publish_timeout_s: how long a call may wait for the broker's confirm.
@@ -74,12 +78,16 @@ class Bridge:
         """Wait until both connections are open and the past results are read.
 
         Raises:
-            TimeoutError: not within ``timeout_s``.
+            NotConnected: not within ``timeout_s``; says what is missing.
         """
-        async with asyncio.timeout(timeout_s):
-            await self.publishing.wait_open()
-            await self.reading.wait_open()
-            await self.results.follower.caught_up.wait()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self.publishing.wait_open()
+                await self.reading.wait_open()
+                await self.results.follower.caught_up.wait()
+        except TimeoutError:
+            missing = "; ".join(f"{name}: {why}" for name, why in self.problems().items())
+            raise NotConnected(missing) from None
 
     def problems(self) -> dict[str, str]:
         """Say what keeps the bridge from working, by connection; empty when all is well."""
@@ -97,7 +105,11 @@ class Bridge:
 
     async def __aenter__(self) -> Self:
         self.start()
-        await self.ready(30)
+        try:
+            await self.ready(START_TIMEOUT_S)
+        except NotConnected:
+            await self.close()
+            raise
         return self
 
     async def __aexit__(
@@ -188,53 +200,3 @@ class Bridge:
         # RabbitMQ ends a connection that declares a stream while another one does so.
         async with self._declaring:
             await asyncio.to_thread(connect_and_declare)
-
-
-class TaskResult:
-    """One task, as the event loop sees it."""
-
-    def __init__(self, bridge: Bridge, task_id: str) -> None:
-        self.id = task_id
-        self._bridge = bridge
-
-    async def state(self) -> TaskState:
-        """Return the newest state.
-
-        Raises:
-            ResultsUnreadable: the results cannot be read now.
-        """
-        return await self._bridge.results.state(self.id)
-
-    async def wait(self, timeout: float | None = None) -> TaskState:  # noqa: ASYNC109 - Celery's name
-        """Return the final state, or the newest one after ``timeout`` seconds.
-
-        Raises:
-            ResultsUnreadable: the results cannot be read now.
-        """
-        return await self._bridge.results.wait(self.id, timeout)
-
-    async def get(self, timeout: float | None = None, *, propagate: bool = True) -> Any:  # noqa: ASYNC109 - Celery's name
-        """Return the task's value; its exception is raised, or returned for ``propagate=False``.
-
-        Raises:
-            TimeoutError: not ready within ``timeout`` seconds.
-            ResultsUnreadable: the results cannot be read now.
-        """
-        state = await self.wait(timeout)
-        if not state.ready:
-            raise TimeoutError(f"task {self.id} is {state.state}")
-        if propagate and isinstance(state.result, BaseException):
-            raise state.result
-        return state.result
-
-    async def events(self, after: int = -1) -> AsyncGenerator[TaskState, None]:
-        """Yield each state change, history first; ends after the final one.
-
-        ``after`` is the offset of the last state seen already. Raises as :meth:`wait`.
-        """
-        async for state in self._bridge.results.events(self.id, after):
-            yield state
-
-    async def revoke(self, *, terminate: bool = False) -> None:
-        """Revoke the task; see :meth:`Bridge.revoke`."""
-        await self._bridge.revoke(self.id, terminate=terminate)

@@ -1,11 +1,9 @@
-"""What a worker adds to its start: the topology, and pool processes that end with it."""
+"""What a worker adds to its start: the topology, and an end in time."""
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
-import sys
 import threading
 from typing import Any
 
@@ -45,17 +43,6 @@ class DurableRequest(Request):
 
     def reject(self, requeue: bool = False) -> None:
         super().reject(requeue=requeue and not self._timed_out)
-
-
-def end_with_parent(signum: signal.Signals = signal.SIGKILL) -> None:
-    """Have the kernel send this process a signal when its parent dies (Linux: prctl(2)).
-
-    A worker that was killed cannot stop its pool; a process left over would go on with a
-    task that the broker gives to another worker at the same time.
-    """
-    if sys.platform == "linux":
-        pr_set_pdeathsig = 1
-        ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signum)
 
 
 def bound_warm_shutdown(timeout_s: float) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 LISTEN_STATE = "0A"  # of /proc/net/tcp
 MAX_PORT = 65535
+BROKER_HOST, BROKER_PORT = "127.0.0.1", 5672  # of BROKER_URL's default
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,6 +89,9 @@ def remedy(taken: Iterable[Need]) -> str:
         free = next_free(need.host, need.port + 1)
         value = f"smtp://{need.host}:{free}" if need.variable == "SMTP_URL" else free
         settings.append(f"{need.variable}={value}")
+    if not is_free(BROKER_HOST, BROKER_PORT):  # perhaps that of the system whose ports these are
+        free = next_free(BROKER_HOST, BROKER_PORT + 1)
+        settings.append(f"BROKER_URL=amqp://guest:guest@{BROKER_HOST}:{free}//")
     return (
         f"Stop what is there, or choose other ports, for example:\n  {' '.join(settings)} make run"
     )

@@ -47,8 +47,9 @@ def lock(var: Path) -> IO[str]:
         pid = file.read().strip() or "unknown"
         file.close()
         raise NotReady(
-            f"Windmail runs here already (pid {pid}).\n"
-            "  Stop it (Ctrl-C there), or set VAR_DIR and other ports for a second one"
+            f"Windmail runs here already, or is still stopping (pid {pid}).\n"
+            "  Stop it (Ctrl-C there). A second one needs its own VAR_DIR, PORT,\n"
+            "  FLOWER_PORT, SMTP_URL and BROKER_URL"
         ) from exc
     file.truncate(0)
     print(os.getpid(), file=file, flush=True)

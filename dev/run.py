@@ -150,6 +150,7 @@ class Run:
             signal.signal(signum, signal.SIG_IGN)
         self.manager.kill_leftovers()
         if self.node:
+            print("stopping RabbitMQ", flush=True)
             self.node.stop(BROKER_STOP_S)
 
 

@@ -1,6 +1,6 @@
 """Calling Celery tasks from any asyncio or Tornado program: ``python -m examples.bridge_demo``.
 
-Needs the broker and a worker (``make run`` starts both).
+Needs the broker and a worker (``make run`` starts both); run it from the project's folder.
 """
 
 from __future__ import annotations

@@ -184,7 +184,7 @@ class BaseHandler(RequestHandler):
         if problem.status_code == 500:
             logger.error("%s %s", self.request.method, self.request.path, exc_info=(typ, value, tb))
         else:  # not the exception itself: Tornado's quote the query, which may hold a mail
-            logger.info("%s %s: %s", self.request.method, self.request.path, problem.detail)
+            logger.debug("%s %s: %s", self.request.method, self.request.path, problem.detail)
 
     def _allowed_methods(self) -> list[str]:
         unimplemented = RequestHandler._unimplemented_method

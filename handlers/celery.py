@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from keyword import iskeyword
 from typing import Any
 
 import msgspec
@@ -87,10 +88,7 @@ class TaskHandler(CallingHandler):
 
     async def post(self, name: str) -> None:
         task = self._task(name)
-        try:
-            call = msgspec.convert(self.json_body(), Call)
-        except msgspec.ValidationError as exc:
-            raise invalid("body", str(exc).replace("`", "")) from None
+        call = _call(self.json_body())
         wait_s = None if task.ignore_result else self.seconds_to_wait()
         tasks.check_arguments(task, call.args, call.kwargs)
         result = await self.bridge.apply_async(task, call.args, call.kwargs, **call.options())
@@ -118,6 +116,24 @@ class TaskHandler(CallingHandler):
             known = ", ".join(tasks.short_name(task) for task in tasks.callable_tasks(self.app))
             raise Problem(404, f"{name!r} is neither a task ({known}) nor a task's id.")
         return task
+
+
+def _call(body: dict[str, Any]) -> Call:
+    """Read the body of a call.
+
+    Raises:
+        Problem: 422, naming the member that is wrong.
+    """
+    for name in body.keys() - set(Call.__struct_fields__):
+        raise invalid(name, "is no member of a call; arguments go into args or kwargs")
+    try:
+        call = msgspec.convert(body, Call)
+    except msgspec.ValidationError as exc:
+        detail, _, path = str(exc).replace("`", "").partition(" - at $.")
+        raise invalid(path or "body", detail) from None
+    # Python's keywords cannot be parameters; JSON may say "from" for from_.
+    kwargs = {f"{k}_" if iskeyword(k) else k: value for k, value in call.kwargs.items()}
+    return msgspec.structs.replace(call, kwargs=kwargs)
 
 
 def _describe(task: Task) -> dict[str, Any]:

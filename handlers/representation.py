@@ -25,7 +25,8 @@ def describe(state: TaskState) -> dict[str, Any]:
     }
     if isinstance(state.result, BaseException):
         document["error"] = _error(state.result)
-        document["traceback"] = state.traceback
+        if state.state == states.FAILURE:
+            document["traceback"] = state.traceback
     elif state.state == states.SUCCESS:
         document["result"] = state.result
     elif state.state not in (states.STARTED, states.PENDING):

@@ -101,7 +101,14 @@ class Process:
 
 def worker(log: Path, env: Mapping[str, str], *options: str) -> Process:
     """Return ``celery -A task worker``."""
-    command = [sys.executable, "-m", "celery", "-A", "task", "worker", "--loglevel=info", *options]
+    command = [
+        str(Path(sys.executable).with_name("celery")),
+        "-A",
+        "task",
+        "worker",
+        "--loglevel=info",
+        *options,
+    ]
     return Process(command, log, env, ready="ready.")
 
 

@@ -27,6 +27,7 @@ Text = Annotated[str, Meta(min_length=1, max_length=1600)]
     autoretry_for=(OSError,),  # the gateway is away, or answers with an error
     retry_backoff=5,
     retry_backoff_max=3600,
+    retry_jitter=False,  # Celery's begins at 0 s
     max_retries=10,
 )
 def send_sms(to: Number, text: Text) -> dict[str, Any]:

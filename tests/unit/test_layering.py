@@ -19,11 +19,12 @@ PRODUCT = sorted(
 )
 
 #: What each part may import of the others. ``celeryconfig`` belongs to ``config``: it says the
-#: settings in Celery's words, with the queues that the bridge lists. ``config`` asks ``mailing``
-#: what a usable relay and sender are; ``mailing`` knows no settings. ``processes`` is
+#: settings in Celery's words, with the queues that the bridge lists. ``config_checks`` asks
+#: ``mailing`` what a usable relay and sender are; ``mailing`` knows no settings. ``processes`` is
 #: ``server.py``'s helper for forking.
 MAY_IMPORT: dict[str, set[str]] = {
-    "config": {"mailing"},
+    "config": {"config_checks"},
+    "config_checks": {"mailing"},
     "celeryconfig": {"config", "bridge.topology"},
     "flowerconfig": {"config"},
     "bridge": set(),
@@ -32,12 +33,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "task": {"config", "bridge", "mailing", "ledger"},
     "handlers": {"config", "bridge", "ledger", "task"},
     "application": {"handlers"},
-    "processes": {"bridge"},
+    "processes": set(),
     "server": {"config", "bridge", "task", "handlers", "application", "processes"},
 }
 #: Libraries that belong to other parts.
 MAY_NOT_USE = {
     "config": {"celery", "pika"},
+    "config_checks": {"celery", "pika"},
     "bridge": {"tornado", "smtplib", "email"},
     "mailing": {"tornado", "celery", "kombu", "pika", "amqp"},
     "ledger": {"tornado", "celery", "kombu", "pika", "amqp", "smtplib"},
@@ -48,7 +50,7 @@ MAY_NOT_USE = {
 }
 #: Lines; most files are far below.
 LONGEST_FILE = 250
-LONGEST = {"config.py": 320}  # one module on purpose; a third of it is the table of settings
+LONGEST = {"config.py": 280}  # a third of it is the table of settings
 
 
 def part_of(file: Path) -> str:
@@ -168,7 +170,7 @@ def test_exactly_one_file_imports_a_pika_adapter() -> None:
 def test_no_file_is_too_long(file: Path) -> None:
     lines = len(file.read_text().splitlines())
 
-    assert lines <= LONGEST.get(str(file.relative_to(ROOT)), LONGEST_FILE)
+    assert lines <= LONGEST.get(file.name, LONGEST_FILE)
 
 
 @pytest.mark.parametrize(

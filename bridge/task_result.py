@@ -1,0 +1,61 @@
+"""One task's result, as the event loop sees it: Celery's ``AsyncResult``, to be awaited."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from typing import TYPE_CHECKING, Any
+
+from bridge.records import TaskState
+
+if TYPE_CHECKING:
+    from bridge.client import Bridge
+
+
+class TaskResult:
+    """One task, as the event loop sees it."""
+
+    def __init__(self, bridge: Bridge, task_id: str) -> None:
+        self.id = task_id
+        self._bridge = bridge
+
+    async def state(self) -> TaskState:
+        """Return the newest state.
+
+        Raises:
+            ResultsUnreadable: the results cannot be read now.
+        """
+        return await self._bridge.results.state(self.id)
+
+    async def wait(self, timeout: float | None = None) -> TaskState:  # noqa: ASYNC109 - Celery's name
+        """Return the final state, or the newest one after ``timeout`` seconds.
+
+        Raises:
+            ResultsUnreadable: the results cannot be read now.
+        """
+        return await self._bridge.results.wait(self.id, timeout)
+
+    async def get(self, timeout: float | None = None, *, propagate: bool = True) -> Any:  # noqa: ASYNC109 - Celery's name
+        """Return the task's value; its exception is raised, or returned for ``propagate=False``.
+
+        Raises:
+            TimeoutError: not ready within ``timeout`` seconds.
+            ResultsUnreadable: the results cannot be read now.
+        """
+        state = await self.wait(timeout)
+        if not state.ready:
+            raise TimeoutError(f"task {self.id} is {state.state}")
+        if propagate and isinstance(state.result, BaseException):
+            raise state.result
+        return state.result
+
+    async def events(self, after: int = -1) -> AsyncGenerator[TaskState, None]:
+        """Yield each state change, history first; ends after the final one.
+
+        ``after`` is the offset of the last state seen already. Raises as :meth:`wait`.
+        """
+        async for state in self._bridge.results.events(self.id, after):
+            yield state
+
+    async def revoke(self, *, terminate: bool = False) -> None:
+        """Revoke the task; see :meth:`Bridge.revoke`."""
+        await self._bridge.revoke(self.id, terminate=terminate)

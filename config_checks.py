@@ -1,0 +1,89 @@
+"""What makes a setting's value usable; each check returns what is wrong, or None.
+
+A part's own reader decides where there is one: a relay is what ``mailing`` takes for one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+from mailing import InvalidMessage, Relay, compose
+
+Check = Callable[[Any], str | None]  # tornado's options are typed at run time only
+
+
+def between(low: float, high: float) -> Check:
+    def check(value: float) -> str | None:
+        return None if low <= value <= high else f"{value} is not between {low:g} and {high:g}"
+
+    return check
+
+
+def one_of(*names: str) -> Check:
+    def check(value: str) -> str | None:
+        return (
+            None
+            if value in names
+            else f"{value!r} is not one of {', '.join(n or '(empty)' for n in names)}"
+        )
+
+    return check
+
+
+def split_url(url: str) -> SplitResult | None:
+    """Return a URL's parts; None where its host or its port cannot be read."""
+    try:
+        parts = urlsplit(url)
+        return parts if parts.hostname and parts.port != 0 else None
+    except ValueError:
+        return None
+
+
+def broker_urls(value: str) -> str | None:
+    for url in value.split(";"):
+        parts = split_url(url)
+        if parts is None or parts.scheme not in ("amqp", "amqps"):
+            return "must be amqp://user:password@host:port/vhost (several: separated by ';')"
+    return None
+
+
+def relay_url(value: str) -> str | None:
+    try:
+        Relay.from_url(value)
+    except ValueError as exc:
+        return str(exc)
+    return None
+
+
+def sender(value: str) -> str | None:
+    try:
+        compose("", "", value, from_=value)
+    except InvalidMessage as exc:
+        return exc.detail
+    return None
+
+
+def packages(value: str) -> str | None:
+    for name in names_in(value):
+        try:
+            found = find_spec(f"{name}.tasks")
+        except (ImportError, ValueError):
+            found = None
+        if found is None:
+            return f"there is no module {name}.tasks"
+    return None
+
+
+def names_in(value: str) -> list[str]:
+    return [name.strip() for name in value.split(",") if name.strip()]
+
+
+def not_empty(value: str) -> str | None:
+    return None if value else "must not be empty"
+
+
+def user_and_password(value: str) -> str | None:
+    return None if not value or value.partition(":")[2] else "must be user:password"
