@@ -51,9 +51,9 @@ Seconds = Annotated[float, Meta(ge=0, le=3600)]
 Count = Annotated[int, Meta(ge=0, le=100_000)]
 Addresses = str | list[str]
 
-# The celery command looks in the working directory for this module only, not for TASK_PACKAGES.
-if (folder := str(Path(__file__).parent)) not in sys.path:
-    sys.path.insert(0, folder)
+# The celery command has the working directory on the path while it imports this module, and
+# takes it off again; TASK_PACKAGES are imported later.
+sys.path.append(str(Path(__file__).parent))
 
 app = Celery("windmail", amqp=TaskAMQP, task_cls=DurableTask)
 app.config_from_object("celeryconfig")

@@ -50,7 +50,7 @@ async def test_the_bridge_says_what_is_wrong_without_the_password(app: Celery) -
     bridge = Bridge(app)
     bridge.start()
 
-    with pytest.raises(NotConnected, match="publisher: .*refused"):
+    with pytest.raises(NotConnected, match=r"publisher: .*refused"):
         await bridge.ready(0.1)
 
     problems = bridge.problems()

@@ -1,0 +1,33 @@
+"""The pages that people read: what they point to is there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import config
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("deploy/*.md")])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_relative_link_leads_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text())
+
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_the_settings_that_the_readme_names_exist_with_these_defaults() -> None:
+    table = (ROOT / "README.md").read_text().split("## Settings")[1].split("\n## ")[0]
+    defaults = {s.name.upper(): str(s.default) for s in config.SETTINGS}
+    named = dict[str, str]()
+    for row in re.findall(r"^\| (`[^|]+) \| ([^|]+) \|", table, re.MULTILINE):
+        names = re.findall(r"`(\w+)`", row[0])
+        values = [value.strip().strip("`") for value in row[1].split(", ")]
+        named |= dict(zip(names, values, strict=True))
+
+    shown = {name: "" if value == "none" else value for name, value in named.items()}
+    assert shown == {name: defaults[name].removesuffix(".0") for name in shown}
