@@ -38,7 +38,6 @@ class Installation(Process):
             "BROKER_URL": f"amqp://guest:guest@127.0.0.1:{free_port()}//",
             "SMTP_URL": f"smtp://127.0.0.1:{free_port()}",
             "VAR_DIR": str(self.var),
-            "TASK_PACKAGES": "",
             "WORKER_CONCURRENCY": "2",
         }
         command = [sys.executable, "-m", "dev.run"]
