@@ -16,7 +16,7 @@ from handlers.services import Services
 logger = logging.getLogger("windmail.access")
 
 PROBES = ("/healthz", "/readyz")
-TASK_ID = r"([0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})"
+TASK_ID = r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
 
 
 def make_application(services: Services) -> Application:
@@ -44,4 +44,5 @@ def log_request(handler: RequestHandler) -> None:
     if request.path in PROBES:
         level = logging.DEBUG  # asked every second or so; the links log what is wrong
     milliseconds = 1000 * request.request_time()
-    logger.log(level, "%d %s %s %.1f ms", status, request.method, request.path, milliseconds)
+    path = request.path if status != 404 else "(unknown)"  # it may be anything, an address too
+    logger.log(level, "%d %s %s %.1f ms", status, request.method, path, milliseconds)

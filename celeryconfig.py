@@ -24,11 +24,9 @@ _var.mkdir(parents=True, exist_ok=True)
 broker_url = _options.broker_url
 broker_connection_retry_on_startup = True
 broker_connection_max_retries = None  # an outage of any length ends by itself
-broker_transport_options = {
-    "confirm_publish": True,
-    "read_timeout": 30,  # py-amqp waits for ever for a confirm during an alarm otherwise
-    "write_timeout": 30,
-}
+# No read_timeout: during an alarm a publish waits for its confirm. With one, Celery would publish
+# again and again, and the broker would take every copy at the alarm's end.
+broker_transport_options = {"confirm_publish": True}
 task_queues = DEFAULT.kombu_queues()
 task_routes = DEFAULT.routes
 task_default_queue = DEFAULT.default_queue

@@ -9,10 +9,10 @@ agree. ``python config.py`` prints the effective settings and checks them.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from urllib.parse import quote, urlunsplit
 
 from kombu.compression import encoders as compression_types
 from tornado.log import define_logging_options
@@ -108,7 +108,7 @@ _TABLE: dict[str, tuple[tuple[str, Value, str, Check | None], ...]] = {
         ),
         ("publish_timeout_s", 4.0, "wait for the broker's confirm, s", _SECONDS),
         ("result_stream", "windmail.results", "the results' stream", not_empty),
-        ("result_retention_s", 86400, "results are kept, seconds", _DAYS),
+        ("result_retention_s", 86400, "a new stream keeps results, seconds", _DAYS),
         ("result_replay_s", 3600, "past results read at start, s", between(0, 86400)),
         ("result_cache_bytes", 2**26, "results in memory, bytes", between(2**16, 2**36)),
     ),
@@ -124,7 +124,7 @@ _TABLE: dict[str, tuple[tuple[str, Value, str, Check | None], ...]] = {
         ("task_time_limit_s", 1500, "a task is killed after, seconds", _DAY),
         ("task_soft_time_limit_s", 1440, "SoftTimeLimitExceeded after, seconds", _DAY),
         ("worker_concurrency", 8, "tasks at a time per worker", between(1, 1024)),
-        ("worker_shutdown_s", 10.0, "a stopping worker waits for tasks, s", _SECONDS),
+        ("worker_shutdown_s", 30.0, "a stopping worker waits for tasks, s", _SECONDS),
         ("beat_task", "task.heartbeat", "the periodic task", not_empty),
         ("beat_interval_s", 30.0, "sent every, seconds", _DAYS),
     ),
@@ -234,16 +234,15 @@ def masked(setting: Setting) -> str:
     value = str(options[setting.name])
     if not setting.secret or not value:
         return value
-    return ";".join(_mask(part) for part in value.split(";"))
+    parts = re.split(r";(?=amqps?://)", value)
+    return ";".join(_mask(part) for part in parts)
 
 
 def _mask(text: str) -> str:
-    parts = split_url(text)
-    if parts is None:
+    """Mask from the first colon behind the user's name to the last @, whatever is between."""
+    if "://" not in text or split_url(text) is None:
         return text.partition(":")[0] + ":***"
-    user, at, host = parts.netloc.rpartition("@")
-    name = user.partition(":")[0]
-    return urlunsplit(parts._replace(netloc=f"{quote(name, safe='%')}:***@{host}" if at else host))
+    return re.sub(r"^([a-z]+://[^:@/?#]*):.*@", r"\1:***@", text, flags=re.DOTALL)
 
 
 def main(argv: list[str]) -> int:

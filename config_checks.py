@@ -47,6 +47,8 @@ def broker_urls(value: str) -> str | None:
         parts = split_url(url)
         if parts is None or parts.scheme not in ("amqp", "amqps"):
             return "must be amqp://user:password@host:port/vhost (several: separated by ';')"
+        if "@" in f"{parts.path}{parts.query}{parts.fragment}":
+            return "must have / ? # @ ; of the password percent-encoded"
     return None
 
 

@@ -19,6 +19,7 @@ logger = logging.getLogger("windmail.processes")
 
 #: A process that died is started again after so long: a crash loop must not burn a core.
 RESTART_DELAY_S = 1.0
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def run_processes(count: int, run: Callable[[], None]) -> int:
@@ -40,10 +41,11 @@ class _Parent:
         self._stopping = False
 
     def supervise(self) -> int:
-        for signum in (signal.SIGTERM, signal.SIGINT):
+        for signum in STOP_SIGNALS:
             signal.signal(signum, self._stop)
         for _ in range(self._count):
-            self._fork()
+            if not self._stopping:
+                self._fork()
         while self._children:
             pid, status = os.wait()
             self._children.discard(pid)
@@ -56,12 +58,16 @@ class _Parent:
         return 0
 
     def _fork(self) -> None:
+        # A signal in between would miss the new process, or be the parent's in the child.
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         pid = os.fork()
         if pid:
             self._children.add(pid)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
             return
-        for signum in (signal.SIGTERM, signal.SIGINT):
+        for signum in STOP_SIGNALS:
             signal.signal(signum, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
         with suppress(OSError):  # only Linux can: an orphan drains and ends
             set_pdeathsig(signal.SIGTERM)
         self._run()

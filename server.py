@@ -87,6 +87,7 @@ def main(argv: list[str]) -> int:
         print(f"cannot listen on {where}: {exc.strerror}; see --port", file=sys.stderr)
         return 1
     tornado.log.enable_pretty_logging(config.options)
+    logging.getLogger("tornado.general").setLevel(logging.WARNING)  # it quotes bad headers
     logging.getLogger("pika").setLevel(logging.CRITICAL)  # the bridge says it in one line
     app.loader.import_default_modules()  # TASK_PACKAGES
     for sock in sockets:

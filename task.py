@@ -17,6 +17,7 @@ from typing import Annotated, Any
 
 import msgspec
 from celery import Celery, signals, states
+from celery.exceptions import Reject
 from celery.utils.log import get_task_logger
 from msgspec import Meta
 
@@ -34,10 +35,7 @@ from bridge.ids import created_at
 from mailing import (
     InvalidMessage,
     MailError,
-    PermanentFailure,
     Recipient,
-    TransientFailure,
-    Uncertain,
 )
 
 logger = get_task_logger(__name__)
@@ -129,33 +127,19 @@ def sendmail(
     )  # fmt: skip
     mail = mailing.compose(**values)
     settled = [msgspec.convert(recipient, Recipient) for recipient in _settled]
-    known = {recipient.address for recipient in settled}
-    try:
-        delivery = mailing.deliver(
-            relay(),
-            sender=mail.envelope_from,
-            recipients=[address for address in mail.recipients if address not in known],
-            content=mailing.build(mail, mail_id=self.request.id, accepted_at=self.accepted_at()),
-        )
-    except (TransientFailure, Uncertain) as exc:
-        settled += [recipient for recipient in exc.refused if not recipient.transient]
-        raise _try_again(self, values, settled, exc) from exc
-    except PermanentFailure as exc:
-        if not any(recipient.code < 300 for recipient in settled):
-            raise
-        outcome = {"code": exc.code, "text": exc.text, "enhanced": exc.enhanced}
-        settled += exc.refused
-    else:
-        later = [recipient for recipient in delivery.refused if recipient.transient]
-        settled += delivery.accepted
-        settled += [recipient for recipient in delivery.refused if not recipient.transient]
-        if later and self.time_left_s() > 0:
-            reason = TransientFailure(later[0].code, later[0].text, later[0].enhanced)
-            raise _try_again(self, values, settled, reason)
-        settled += later
-        outcome = msgspec.to_builtins(delivery)
+    attempt = mailing.attempt(
+        relay(),
+        mail,
+        mail_id=self.request.id,
+        accepted_at=self.accepted_at(),
+        before=settled,
+        last=self.time_left_s() <= 0,
+    )
+    settled += attempt.settled
+    if attempt.again is not None:
+        raise _try_again(self, values, settled, attempt.again, requeue=not attempt.settled)
     return {
-        **outcome,
+        **attempt.reply,
         "message_id": mailing.message_id(mail, self.request.id),
         "accepted": [msgspec.to_builtins(r) for r in settled if r.code < 300],
         "refused": [msgspec.to_builtins(r) for r in settled if r.code >= 300],
@@ -163,23 +147,37 @@ def sendmail(
 
 
 def _try_again(
-    task: MailTask, values: Mapping[str, Any], settled: Sequence[Recipient], reason: MailError
+    task: MailTask,
+    values: Mapping[str, Any],
+    settled: Sequence[Recipient],
+    reason: MailError,
+    *,
+    requeue: bool,
 ) -> BaseException:
-    """Send the task again, later; once its time is over, return the reason instead."""
+    """Send the task again, later; once its time is over, return the reason instead.
+
+    Published once, since a second copy would be a second mail. Where that fails, the old
+    message goes back to the queue (``requeue``); but to the dead queue if the relay has
+    accepted the mail for somebody by now, of which the old message does not know.
+    """
     left_s = task.time_left_s()
     if left_s <= 0:
         return reason
     first_s, longest_s = config.options.mail_retry_first_s, config.options.mail_retry_longest_s
     delay_s = min(first_s * 4 ** min(task.request.retries, 20), longest_s)
     delay_s = min(delay_s * random.uniform(0.75, 1.25), left_s)  # noqa: S311 - jitter
-    retry: BaseException = task.retry(
-        args=(),
-        kwargs={**values, "_settled": [msgspec.to_builtins(r) for r in settled]},
-        exc=reason,
-        countdown=max(1, math.ceil(delay_s)),
-        queue="mail",
-        throw=False,
-    )
+    try:
+        retry: BaseException = task.retry(
+            args=(),
+            kwargs={**values, "_settled": [msgspec.to_builtins(r) for r in settled]},
+            exc=reason,
+            countdown=max(1, math.ceil(delay_s)),
+            queue="mail",
+            retry=False,
+            throw=False,
+        )
+    except Reject as exc:
+        retry = Reject(exc.reason, requeue=requeue)
     return retry
 
 

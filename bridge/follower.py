@@ -22,6 +22,8 @@ PREFETCH = 1000
 ACKNOWLEDGE_EVERY = PREFETCH // 4
 #: How long the broker may take to send the first message of a stream that has some.
 FIRST_MESSAGE_S = 0.3
+#: The same for a stream that surely has some.
+FIRST_CHUNK_S = 15.0
 #: The clocks of the broker, which dates the stream's chunks, and of a worker may differ so much.
 CLOCK_SKEW_S = 10.0
 #: A look back into the stream must not keep its askers waiting for longer.
@@ -52,8 +54,12 @@ class Follower:
         self.caught_up = asyncio.Event()
         self._stream_name = stream_name
         self._on_record = on_record
-        self._last_offset = -1
+        self._last: Record | None = None
         self._end_offset = -1
+
+    @property
+    def _last_offset(self) -> int:
+        return -1 if self._last is None else self._last.offset
 
     @property
     def complete_since(self) -> float:
@@ -62,12 +68,13 @@ class Follower:
 
     async def setup(self, channel: Any) -> None:
         """Attach to the stream on a fresh channel."""
-        end = await self._find_end()
+        end = await self._first("last")
         self._end_offset = -1 if end is None else end.offset
-        if end is None:
-            self._last_offset = -1  # a new stream counts from 0 again
-        offset: Any = self._last_offset + 1
-        if self._last_offset < 0:
+        if self._last is not None and await self._first(self._last.offset) != self._last:
+            self._start_over()
+        if self._last is not None:
+            offset: Any = self._last.offset + 1
+        else:
             since = self.attached_since
             if end is not None:  # so that the end itself comes, however old it is
                 since = min(since, end.at - CLOCK_SKEW_S)
@@ -75,18 +82,29 @@ class Follower:
         await self._consume(channel, offset, self._read)
         self._check_caught_up()
 
+    def _start_over(self) -> None:
+        """Forget all: the stream is another one by now, and counts from 0 again."""
+        logger.warning("the results' stream was made anew; older results are gone")
+        self._last = None
+        self.cache.clear()
+
     def on_lost(self, _reason: str) -> None:
         """Count as behind until attached again."""
         self.caught_up.clear()
 
-    async def look_back(self, wanted: set[str], since: float) -> RecordCache:
+    async def look_back(
+        self, wanted: set[str], since: float, is_final: Callable[[Record], bool]
+    ) -> RecordCache:
         """Return the wanted tasks' records written since then (Unix seconds).
+
+        Reads until each of them is final, or to the stream's end.
 
         Raises:
             ConnectionError: the connection was lost, or is not there.
             TimeoutError: the stream is too long to be read in time.
         """
         found = RecordCache(sys.maxsize)
+        open_tasks = set(wanted)
         end = max(self._last_offset, self._end_offset)
         if end < 0:
             return found
@@ -95,7 +113,9 @@ class Follower:
         def read(record: Record) -> None:
             if record.task_id in wanted:
                 found.add(record)
-            if record.offset >= end:
+                if is_final(record):
+                    open_tasks.discard(record.task_id)
+            if record.offset >= end or not open_tasks:
                 resolve(done, None)
 
         channel = await self.link.open_channel()
@@ -114,7 +134,7 @@ class Follower:
     def _read(self, record: Record) -> None:
         if record.offset <= self._last_offset:
             return  # a timestamp attaches at the start of a chunk
-        self._last_offset = record.offset
+        self._last = record
         # What comes now is wanted, whatever its writer's clock says.
         wanted = record.offset > self._end_offset or record.at >= self.attached_since
         if wanted and self.cache.add(record):
@@ -125,23 +145,32 @@ class Follower:
         if self._last_offset >= self._end_offset:
             self.caught_up.set()
 
-    async def _find_end(self) -> Record | None:
-        """Return a record in the stream's last chunk; None for an empty stream."""
+    async def _first(self, offset: Any) -> Record | None:
+        """Return the first record that the stream gives from an offset on; None for no record.
+
+        A stream says nothing when it has nothing. So silence counts, but not for ``last`` as
+        long as the broker counts messages: their first chunk may be large, or the link slow.
+        """
         found: asyncio.Future[Record] = asyncio.get_running_loop().create_future()
-
-        def read(record: Record) -> None:
-            resolve(found, record)
-
         channel = await self.link.open_channel()
         try:
-            await self._consume(channel, "last", read)
-            async with asyncio.timeout(FIRST_MESSAGE_S):
-                return await found
-        except TimeoutError:
-            return None
+            await self._consume(channel, offset, lambda record: resolve(found, record))
+            await asyncio.wait({found}, timeout=FIRST_MESSAGE_S)
+            if not found.done() and offset == "last" and await self._count(channel):
+                await asyncio.wait({found}, timeout=FIRST_CHUNK_S)
+            return found.result() if found.done() else None
         finally:
             if channel.is_open:
                 channel.close()
+
+    async def _count(self, channel: Any) -> int:
+        """Return how many messages the broker counts in the stream, some seconds ago."""
+        declared: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        channel.queue_declare(
+            self._stream_name, passive=True, callback=lambda frame: resolve(declared, frame)
+        )
+        channel.add_on_close_callback(lambda _ch, why: fail(declared, ConnectionError(str(why))))
+        return int((await declared).method.message_count)
 
     async def _consume(self, channel: Any, offset: Any, read: Callable[[Record], None]) -> None:
         unacknowledged = 0
@@ -164,9 +193,5 @@ class Follower:
         )
         channel.add_on_close_callback(lambda _ch, why: fail(ready, ConnectionError(str(why))))
 
-        def on_cancel(_frame: Any) -> None:  # the stream is gone
-            self._last_offset = -1
-            channel.close()
-
-        channel.add_on_cancel_callback(on_cancel)
+        channel.add_on_cancel_callback(lambda _frame: channel.close())  # the stream is gone
         await ready

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import time
+from datetime import UTC, datetime
 from uuid import UUID
 
+#: The last year that Python and ISO 8601 can write.
+_LATEST = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
 _VARIANT = 0b10 << 62
 _VERSION = 7 << 76
 
@@ -20,9 +23,11 @@ def new_task_id() -> str:
 
 
 def created_at(task_id: str) -> float | None:
-    """Return when a UUIDv7 was made, in Unix seconds; None for any other id."""
+    """Return when a UUIDv7 was made, in Unix seconds; None for any other id,
+    and for one that tells a time after the year 9999."""
     try:
         uuid = UUID(task_id)
     except ValueError:
         return None
-    return (uuid.int >> 80) / 1000 if uuid.version == 7 else None
+    moment = (uuid.int >> 80) / 1000
+    return moment if uuid.version == 7 and moment < _LATEST else None

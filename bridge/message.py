@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pika
 from kombu.compression import compress
+from kombu.exceptions import EncodeError
 from kombu.serialization import dumps
 
-from bridge.errors import InvalidOption
+from bridge.errors import InvalidArgument, InvalidOption
 
+#: The header of a message that was published before and perhaps arrived.
+PUBLISHED_AGAIN = "published_again"
 #: What AMQP 0-9-1's basic class knows (section 4.2.6.1); Celery passes other things along.
 _PROPERTIES = frozenset({"correlation_id", "reply_to", "priority", "type", "user_id", "app_id"})
 
@@ -25,6 +29,12 @@ class Message:
     body: bytes
     properties: pika.BasicProperties
     mandatory: bool
+
+    def again(self) -> Message:
+        """Return the message for a second publish: marked, since the broker may have both."""
+        properties = copy(self.properties)
+        properties.headers = {**(properties.headers or {}), PUBLISHED_AGAIN: True}
+        return replace(self, properties=properties)
 
 
 def encode(
@@ -43,9 +53,12 @@ def encode(
 
     Raises:
         InvalidOption: a header cannot be written as AMQP.
-        kombu.exceptions.EncodeError: the body cannot be serialised.
+        InvalidArgument: the body cannot be serialised.
     """
-    content_type, content_encoding, payload = dumps(body, serializer=serializer)
+    try:
+        content_type, content_encoding, payload = dumps(body, serializer=serializer)
+    except EncodeError as exc:
+        raise InvalidArgument("args", f"cannot be written as {serializer}: {exc}") from exc
     header_table = {name: _field(name, value) for name, value in headers.items()}
     if compression:
         payload, header_table["compression"] = compress(payload, compression)

@@ -26,7 +26,7 @@ def normalise(app: Celery, options: dict[str, Any]) -> dict[str, Any]:
         raise InvalidOption("eta", "give either eta or countdown")
     delay = "eta" if "eta" in checked else "countdown"
     if delay == "eta":
-        checked["countdown"] = _seconds_until("eta", checked.pop("eta"))
+        checked["countdown"] = _seconds_until(_moment("eta", checked.pop("eta")))
     countdown_s = checked.pop("countdown", 0)
     if not 0 <= countdown_s <= LONGEST_DELAY_S:
         problem = "is in the past" if countdown_s < 0 else "is too far ahead"
@@ -51,17 +51,23 @@ def normalise(app: Celery, options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _expiry(expires: Any) -> Any:
-    seconds = expires if isinstance(expires, (int, float)) else _seconds_until("expires", expires)
+    """Return the checked expiry; a text as a time, since Celery reads fewer forms of it."""
+    when = expires if isinstance(expires, (int, float)) else _moment("expires", expires)
+    seconds = when if isinstance(when, (int, float)) else _seconds_until(when)
     if not 0 < seconds <= LONGEST_DELAY_S:
         raise InvalidOption("expires", "is in the past" if seconds <= 0 else "is too far ahead")
-    return expires
+    return when
 
 
-def _seconds_until(option: str, moment: Any) -> float:
+def _moment(option: str, moment: Any) -> datetime:
     try:
         when = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
-        if when.tzinfo is None:
-            raise InvalidOption(option, "needs a time zone, such as 2030-01-01T12:00:00Z")
-        return float((when - datetime.now(UTC)).total_seconds())
-    except (ValueError, AttributeError) as exc:
+        if when.tzinfo is not None:
+            return when.astimezone(UTC)
+    except (ValueError, AttributeError, OverflowError) as exc:
         raise InvalidOption(option, "is not an ISO 8601 time") from exc
+    raise InvalidOption(option, "needs a time zone, such as 2030-01-01T12:00:00Z")
+
+
+def _seconds_until(when: datetime) -> float:
+    return (when - datetime.now(UTC)).total_seconds()

@@ -79,6 +79,7 @@ class Publisher:
                         return await confirmed
                     except (_ChannelLost, pika.exceptions.AMQPError) as exc:
                         logger.info("confirm lost, publishing again (%s)", exc)
+                        message = message.again()
         except TimeoutError:
             if sent:
                 raise PublishTimeout from None

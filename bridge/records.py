@@ -136,6 +136,13 @@ class RecordCache:
         self._evict()
         return True
 
+    def clear(self) -> None:
+        """Forget everything."""
+        for task_id in self._tasks:
+            self._on_evict(task_id)
+        self._tasks.clear()
+        self.size_bytes = 0
+
     def history(self, task_id: str) -> tuple[Record, ...]:
         """Return a task's records, oldest first."""
         history = self._tasks.get(task_id)

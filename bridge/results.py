@@ -139,7 +139,9 @@ class Results:
         """Read the wanted tasks' records; returned, since the cache may not hold them all."""
         wanted, self._wanted = self._wanted, {}
         self._evicted.clear()
-        found = await self.follower.look_back(set(wanted), min(wanted.values()))
+        found = await self.follower.look_back(
+            set(wanted), min(wanted.values()), lambda record: self.decode(record).ready
+        )
         for task_id in wanted.keys() - self._evicted:
             self._looked_up[task_id] = None  # until it is evicted, which may be soon
             for record in found.history(task_id):

@@ -6,14 +6,12 @@ id at the stream's first message), keeps what it reads raw, and follows from the
 
 from __future__ import annotations
 
-import sys
 import time
 import weakref
 from datetime import UTC, datetime
 from typing import Any
 
 import kombu
-from amqp.exceptions import ConsumerCancelled
 from celery.backends.asynchronous import BaseResultConsumer
 
 from bridge.ids import created_at
@@ -118,14 +116,13 @@ class StreamResultConsumer(BaseResultConsumer):
         return consumer
 
     def _reconnect(self) -> None:
-        if isinstance(sys.exc_info()[1], ConsumerCancelled):
-            self._last_offset = -1  # the stream is gone; a new one counts from 0 again
+        # All is read again: the stream may be another one by now, which counts from 0.
+        since = self._since or 0.0
         if self._connection is not None:
             self._release()
-        if self._last_offset >= 0:
-            self._attach(self._last_offset + 1)
-        else:
-            self._attach(self._offset_for(self._since or 0))
+        self._stop()
+        self._since = since
+        self._attach(self._offset_for(since))
 
     def _end_of_stream(self) -> int:
         """Return an offset in the stream's last chunk; -1 for an empty stream."""
@@ -147,11 +144,12 @@ class StreamResultConsumer(BaseResultConsumer):
         return seen[0] if seen else -1
 
     def _drain(self, settle_s: float, until: int = -1) -> None:
+        connection = self._connection
         while True:
             try:
                 self.drain_events(timeout=settle_s)
             except TimeoutError:
-                if self._last_offset >= until:
+                if self._last_offset >= until or self._connection is not connection:
                     return
 
     def _on_message(self, message: Any) -> None:

@@ -12,6 +12,10 @@ from celery import bootsteps
 from celery.worker.request import Request
 
 from bridge import topology
+from bridge.message import PUBLISHED_AGAIN
+
+#: How long a cold shutdown may take, in seconds.
+KILL_S = 5.0
 
 
 class DeclareTopology(bootsteps.StartStopStep):
@@ -24,13 +28,22 @@ class DeclareTopology(bootsteps.StartStopStep):
 
 
 class DurableRequest(Request):
-    """A task that was killed at its time limit goes to the dead queue.
+    """A task's message, with two things mended.
 
-    Celery puts it back (for ``task_acks_on_timeout = False``), to be run and killed again
-    until the delivery limit, or acknowledges it, and the dead queue never sees it.
+    One that was killed at its time limit goes to the dead queue. Celery puts it back (for
+    ``task_acks_on_timeout = False``), to be run and killed again until the delivery limit,
+    or acknowledges it, and the dead queue never sees it.
+
+    One that was published again after a lost confirm counts as delivered again, so that
+    ``worker_deduplicate_successful_tasks`` asks whether it has succeeded already.
     """
 
     _timed_out = False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.request_dict.get(PUBLISHED_AGAIN):
+            self.delivery_info["redelivered"] = True
 
     def on_failure(self, exc_info: Any, *args: Any, **kwargs: Any) -> Any:
         exc = exc_info.exception
@@ -50,8 +63,10 @@ def bound_warm_shutdown(timeout_s: float) -> None:
 
     Warm: running tasks end and are acknowledged. Cold: they are stopped, and the broker
     delivers them again. Celery's own bound (``worker_soft_shutdown_timeout``) sleeps in a
-    signal handler, and what ends meanwhile is not acknowledged: it would run twice.
+    signal handler, and what ends meanwhile is not acknowledged: it would run
+    twice. A cold shutdown that hangs (a pool process can wait for the main one) is cut short, too.
     """
-    timer = threading.Timer(timeout_s, os.kill, (os.getpid(), signal.SIGQUIT))
-    timer.daemon = True
-    timer.start()
+    for seconds, signum in ((timeout_s, signal.SIGQUIT), (timeout_s + KILL_S, signal.SIGKILL)):
+        timer = threading.Timer(seconds, os.kill, (os.getpid(), signum))
+        timer.daemon = True
+        timer.start()

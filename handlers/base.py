@@ -20,6 +20,9 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+#: Of a Content-Length: Python refuses to read numbers of thousands of digits.
+LENGTH_DIGITS = 18
+
 _WAIT = re.compile(r"^\s*wait\s*=\s*\"?(\d+(?:\.\d+)?)\"?\s*$", re.IGNORECASE)
 
 
@@ -48,6 +51,8 @@ class BaseHandler(RequestHandler):
     def prepare(self) -> None:
         self._services.open_requests.begin(self)
         length = self.request.headers.get("Content-Length", "0")
+        if len(length) > LENGTH_DIGITS:
+            raise Problem(400, "The Content-Length is not a number of bytes.")
         self._check_size(int(length) if length.isdecimal() else 0)
 
     def data_received(self, chunk: bytes) -> None:
@@ -179,12 +184,9 @@ class BaseHandler(RequestHandler):
         self.finish(msgspec.json.encode(problem.body(), enc_hook=str) + b"\n")
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
-        """Log what was not foreseen with its traceback, the rest in a line."""
-        problem = from_exception(value)
-        if problem.status_code == 500:
+        """Log what was not foreseen with its traceback; of the rest the access log tells."""
+        if from_exception(value).status_code == 500:
             logger.error("%s %s", self.request.method, self.request.path, exc_info=(typ, value, tb))
-        else:  # not the exception itself: Tornado's quote the query, which may hold a mail
-            logger.debug("%s %s: %s", self.request.method, self.request.path, problem.detail)
 
     def _allowed_methods(self) -> list[str]:
         unimplemented = RequestHandler._unimplemented_method

@@ -55,8 +55,8 @@ class EventsHandler(BaseHandler):
             return
         self.set_header("Content-Type", "text/event-stream")
         self.set_header("X-Accel-Buffering", "no")  # nginx would hold events back
-        await self.flush()
         try:
+            await self._flush()
             async with aclosing(result.events(after)) as events:
                 await self._send(events)
         except (Interrupted, StreamClosedError):
@@ -70,18 +70,26 @@ class EventsHandler(BaseHandler):
                 done, _ = await self.interruptible(wait)
                 if not done:
                     self.write(":\n\n")
-                    await self.flush()
+                    await self._flush()
                     continue
                 state = await upcoming
                 if state is None:
                     return
                 data = msgspec.json.encode(describe(state), enc_hook=str).decode()
                 self.write(f"id: {state.offset}\ndata: {data}\n\n")
-                await self.flush()
+                await self._flush()
                 upcoming = asyncio.ensure_future(anext(events, None))
         finally:
             upcoming.cancel()
             await asyncio.wait({upcoming})
+
+    async def _flush(self) -> None:
+        """Send what is written; a client that does not read holds up no server that stops."""
+
+        async def flushed() -> None:
+            await self.flush()
+
+        await self.interruptible(flushed())
 
     def _last_event_id(self) -> int:
         text = self.request.headers.get("Last-Event-ID") or "-1"

@@ -12,6 +12,7 @@ Knows nothing of Celery, Tornado, HTTP or the settings. A mail goes through thre
     )
 """
 
+from mailing.attempt import Attempt, attempt
 from mailing.delivery import Delivery, Recipient
 from mailing.errors import (
     DeliveryError,
@@ -27,6 +28,7 @@ from mailing.relay import Relay
 from mailing.sessions import close_sessions, deliver
 
 __all__ = [
+    "Attempt",
     "Delivery",
     "DeliveryError",
     "InvalidMessage",
@@ -37,6 +39,7 @@ __all__ = [
     "Relay",
     "TransientFailure",
     "Uncertain",
+    "attempt",
     "build",
     "close_sessions",
     "compose",

@@ -8,10 +8,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from billiard.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded
 from celery.exceptions import TaskRevokedError
-from kombu.exceptions import EncodeError
 
 import task
-from bridge import Bridge, InvalidOption, Unroutable
+from bridge import Bridge, InvalidArgument, InvalidOption, Unroutable
 from bridge.ids import created_at
 
 pytestmark = pytest.mark.usefixtures("celery_worker")
@@ -183,7 +182,7 @@ async def test_arguments_that_do_not_fit_or_cannot_be_written_are_refused() -> N
     async with Bridge(task.app) as bridge:
         with pytest.raises(TypeError, match="missing 1 required positional argument"):
             await bridge.apply_async(task.add, (1,))
-        with pytest.raises(EncodeError):
+        with pytest.raises(InvalidArgument):
             await bridge.apply_async(task.add, (1, object()))
 
 

@@ -21,7 +21,14 @@ async def test_a_publish_whose_confirm_was_cut_off_is_sent_again() -> None:
     after.ack(1)
 
     await publish
-    assert after.published == before.published
+    (first,), (second,) = before.published, after.published
+    assert (second.exchange, second.routing_key, second.body) == (
+        first.exchange,
+        first.routing_key,
+        first.body,
+    )
+    assert first.properties.headers is None
+    assert second.properties.headers == {"published_again": True}
 
 
 @pytest.mark.gen_test
