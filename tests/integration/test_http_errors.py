@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from typing import Any
 from uuid import uuid4
 
@@ -38,6 +39,7 @@ def assert_problem(answer: Answer, status: int) -> Any:
         ("POST", "/celery/nothing"),
         ("POST", "/celery/celery.backend_cleanup"),
         ("GET", f"/celery/{ID}/nothing"),
+        ("GET", f"/celery/{str(ID).upper()}"),  # Celery's ids are texts, and this is another one
     ],
 )
 def test_what_is_not_there_is_404(server: Server, method: str, path: str) -> None:
@@ -91,6 +93,20 @@ def test_head_tells_of_what_get_would_answer(server: Server, path: str) -> None:
 
     assert (head.status, head.body) == (200, b"")
     assert head.headers["Content-Length"] == str(len(get.body))
+
+
+def test_an_id_of_a_year_that_cannot_be_written_is_an_id(server: Server) -> None:
+    answer = server.get("/celery/ffffffff-ffff-7fff-bfff-ffffffffffff")
+
+    assert (answer.status, answer.json()["called_at"]) == (200, None)
+
+
+def test_a_length_of_too_many_digits_is_400(server: Server) -> None:
+    head = f"POST /celery/add HTTP/1.1\r\nHost: x\r\nContent-Length: {'9' * 5000}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as client:
+        client.sendall(head.encode())
+
+        assert client.recv(1024).startswith(b"HTTP/1.1 400 ")
 
 
 def test_head_sends_no_mail(server: Server) -> None:

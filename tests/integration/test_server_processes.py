@@ -228,3 +228,16 @@ def test_a_wrong_setting_is_named(options: list[str], env: dict[str, str], named
     assert named in done.stderr
     assert "Traceback" not in done.stderr
     assert "hush" not in done.stderr
+
+
+def test_a_stop_while_processes_are_forked_reaches_all_of_them(
+    broker: BrokerNode, logs: Path
+) -> None:
+    server = Server(logs / "forking.log", {}, free_port(), "--processes=8")
+    with (logs / "forking.log").open("ab") as log:
+        process = subprocess.Popen(server.command, cwd=ROOT, env=server.env, stdout=log, stderr=log)
+    wait_until(lambda: children(process.pid), "the first process")
+    process.terminate()
+
+    assert process.wait(20) == 0
+    assert not children(process.pid)

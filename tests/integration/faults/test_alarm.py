@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from dev.broker import BrokerNode
+from tests.event_stream import EventStream
+from tests.integration.faults.conftest import RELAY_PORT
 from tests.load import call, runs
+from tests.smtp_server import SMTPServer
 from tests.system import Process, Server, wait_until
+
+ALARM_S = 35.0
 
 
 @contextmanager
@@ -57,3 +63,26 @@ def test_calls_are_refused_during_an_alarm_and_accepted_after_it(
     ran = runs(own_worker)
     assert 6_100_000 in ran
     assert not [refused.number for refused in later if ran[refused.number]]
+
+
+def test_a_mail_that_is_retried_during_an_alarm_is_sent_once(
+    own_broker: BrokerNode, own_worker: Process, own_server: Server
+) -> None:
+    with SMTPServer(port=RELAY_PORT, greylist=1, slow=1.0) as relay:
+        mail = {"args": ["subject", "text", "ann@example.com"]}
+        task_id = own_server.post("/celery/sendmail", mail).json()["id"]
+        state = f"/celery/{task_id}"
+        wait_until(lambda: own_server.get(state).json()["state"] == "STARTED", "the first try")
+
+        with alarm(own_broker):
+            begin = time.monotonic()
+            # Longer than any timeout of Celery's publishing that might send a second copy.
+            wait_until(lambda: time.monotonic() - begin > ALARM_S, "a long alarm", 2 * ALARM_S)
+            during = own_server.get(state).json()["state"]
+        final = own_server.get(f"{state}?wait=40").json()
+
+        assert (during, final["state"]) == ("STARTED", "SUCCESS")
+        assert len(relay.mails) == 1
+    with EventStream(own_server.port, task_id) as stream:
+        states = [event.data["state"] for event in stream]
+    assert states == ["STARTED", "RETRY", "STARTED", "SUCCESS"]
