@@ -1,0 +1,95 @@
+"""``deliver``: mails that a real SMTP server takes, octet for octet."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from mailing import (
+    InvalidMessage,
+    PermanentFailure,
+    Relay,
+    build,
+    compose,
+    deliver,
+    session,
+)
+from tests.mails import ANN, BOB, CONTENT, SENDER, relay_of, send
+from tests.smtp_server import SMTPServer
+
+
+def test_a_composed_mail_arrives_octet_for_octet(server: SMTPServer) -> None:
+    mail = compose(
+        "你好", ".\n..\nÜber\r\n.", ANN, html="<p>.</p>", bcc=BOB, from_=f"Me <{SENDER}>"
+    )
+    content = build(mail, mail_id="0197", accepted_at=datetime.now(UTC))
+
+    delivery = deliver(
+        relay_of(server), sender=mail.envelope_from, recipients=mail.recipients, content=content
+    )
+
+    (received,) = server.wait_for(1)
+    assert (received.sender, received.recipients) == (SENDER, (ANN, BOB))
+    assert received.content == content
+    assert BOB.encode() not in received.content
+    assert (delivery.code, delivery.enhanced, delivery.tls) == (250, "2.0.0", False)
+    assert delivery.text.startswith("queued as")
+    assert [one.address for one in delivery.accepted] == [ANN, BOB]
+    assert delivery.refused == ()
+
+
+def test_dots_and_a_missing_last_line_break_survive(server: SMTPServer) -> None:
+    send(relay_of(server), content=b".\r\n..\r\n.a\r\nb.\r\n\r\n.")
+
+    assert server.wait_for(1)[0].content == b".\r\n..\r\n.a\r\nb.\r\n\r\n.\r\n"
+
+
+def test_a_mail_of_many_chunks_arrives(server: SMTPServer) -> None:
+    content = b"\r\n".join([b"." * 70] * 20_000) + b"\r\n"
+
+    send(relay_of(server), content=content)
+
+    assert server.wait_for(1)[0].content == content
+
+
+def test_an_empty_sender_and_8_bit_content_are_sent(server: SMTPServer) -> None:
+    content = "Subject: x\r\n\r\nÜber\r\n".encode()
+
+    deliver(relay_of(server), sender="", recipients=[ANN], content=content)
+
+    received = server.wait_for(1)[0]
+    assert (received.sender, received.content) == ("", content)
+    assert received.options == (f"SIZE={len(content)}", "BODY=8BITMIME")
+
+
+def test_8_bit_content_is_refused_where_the_relay_can_not_take_it(
+    server: SMTPServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session.Session, "offers", lambda *_: False)
+
+    with pytest.raises(PermanentFailure, match="7-bit"):
+        send(relay_of(server), content="Über\r\n".encode())
+    send(relay_of(server))
+
+    assert server.wait_for(1)[0].options == ()
+
+
+@pytest.mark.parametrize("content", [b"a\n.\r\nMAIL FROM:<x>\r\n", b"a\r.\r\n", b"a\n"])
+def test_content_that_could_smuggle_a_mail_is_refused(server: SMTPServer, content: bytes) -> None:
+    with pytest.raises(InvalidMessage, match="content"):
+        send(relay_of(server), content=content)
+    assert server.session_count == 0
+
+
+@pytest.mark.parametrize(
+    "address", ["", "a b@c", "a@b>", "a@b\r\nRCPT TO:<x@y>", "ü@b", "a@b\n", "<a@b>"]
+)
+def test_an_envelope_that_could_hold_a_command_is_refused(address: str) -> None:
+    relay = Relay.from_url("smtp://127.0.0.1:1")
+    with pytest.raises(InvalidMessage, match=r"recipients\[0\]"):
+        deliver(relay, sender=SENDER, recipients=[address], content=CONTENT)
+    with pytest.raises(InvalidMessage, match="sender"):
+        deliver(relay, sender=address or " ", recipients=[ANN], content=CONTENT)
+    with pytest.raises(InvalidMessage, match="recipients"):
+        deliver(relay, sender=SENDER, recipients=[], content=CONTENT)

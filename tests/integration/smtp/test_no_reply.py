@@ -1,0 +1,119 @@
+"""``deliver``: connections that end, and replies that do not come."""
+
+from __future__ import annotations
+
+import socket
+import threading
+
+import pytest
+
+from mailing import (
+    Relay,
+    TransientFailure,
+    Uncertain,
+)
+from tests.mails import ANN, BOB, assert_private, relay_of, send
+from tests.smtp_server import SMTPServer
+
+
+def test_a_refused_connection_is_transient() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+
+    with pytest.raises(TransientFailure, match="cannot connect") as caught:
+        send(Relay.from_url(f"smtp://127.0.0.1:{port}"))
+
+    assert caught.value.code is None
+    assert isinstance(caught.value.__cause__, ConnectionRefusedError)
+
+
+def test_an_unknown_host_is_transient() -> None:
+    with pytest.raises(TransientFailure, match="cannot connect"):
+        send(Relay.from_url("smtp://relay.invalid"))
+
+
+def test_a_peer_that_does_not_speak_smtp_is_transient() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer() -> None:
+            with listener.accept()[0] as peer:
+                peer.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(TransientFailure, match="does not speak SMTP"):
+            send(Relay.from_url(f"smtp://127.0.0.1:{listener.getsockname()[1]}"))
+        thread.join()
+
+
+@pytest.mark.parametrize("verb", ["EHLO", "MAIL", "RCPT", "DATA"])
+def test_a_connection_lost_before_the_final_dot_is_transient(server: SMTPServer, verb: str) -> None:
+    server.behave(drop_at=verb)
+
+    with pytest.raises(TransientFailure) as caught:
+        send(relay_of(server))
+
+    assert caught.value.code is None
+    assert_private(caught.value)
+
+
+def test_a_slow_command_is_transient(server: SMTPServer) -> None:
+    server.behave(slow=60)
+
+    with pytest.raises(TransientFailure, match="timed out"):
+        send(relay_of(server, timeout_s=0.1))
+
+
+def test_a_connection_lost_after_the_final_dot_is_uncertain(server: SMTPServer) -> None:
+    server.behave(drop_after_data=True, refuse_some={BOB: 550})
+
+    with pytest.raises(Uncertain) as caught:
+        send(relay_of(server), ANN, BOB)
+
+    assert server.wait_for(1)[0].recipients == (ANN,)
+    assert [one.address for one in caught.value.refused] == [BOB]
+    assert_private(caught.value)
+
+
+def test_no_reply_in_time_to_the_final_dot_is_uncertain(server: SMTPServer) -> None:
+    server.behave(slow_final_dot=60)
+
+    with pytest.raises(Uncertain, match="timed out"):
+        send(relay_of(server, data_timeout_s=0.1))
+
+
+def test_the_final_dot_has_its_own_timeout(server: SMTPServer) -> None:
+    server.behave(slow_final_dot=0.3)
+
+    assert send(relay_of(server, timeout_s=0.2, data_timeout_s=5)).code == 250
+
+
+def test_an_interruption_after_the_final_dot_is_uncertain(
+    server: SMTPServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class SoftTimeLimitExceeded(Exception):
+        pass
+
+    def interrupted(_: object) -> None:
+        raise SoftTimeLimitExceeded
+
+    send(relay_of(server))
+    monkeypatch.setattr("smtplib.SMTP.getreply", interrupted, raising=True)
+    monkeypatch.setattr("smtplib.SMTP.docmd", lambda *_: (354 if _[1] == "DATA" else 250, b""))
+    with pytest.raises(Uncertain) as caught:
+        send(relay_of(server))
+    assert isinstance(caught.value.__cause__, SoftTimeLimitExceeded)
+
+
+def test_an_interruption_between_commands_ends_the_session(
+    server: SMTPServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send(relay_of(server))
+    with monkeypatch.context() as patch:
+        patch.setattr("smtplib.SMTP.getreply", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            send(relay_of(server))
+
+    send(relay_of(server))
+
+    assert [mail.session for mail in server.wait_for(2)] == [1, 2]

@@ -1,0 +1,181 @@
+"""``deliver``: sessions that are kept, asked, replaced and closed."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from mailing import (
+    TransientFailure,
+    close_sessions,
+    session,
+    sessions,
+)
+from tests.mails import relay_of, send
+from tests.smtp_server import SMTPServer
+from tests.system import ROOT
+
+
+def test_a_session_is_used_again_and_closed_with_quit(server: SMTPServer) -> None:
+    for _ in range(3):
+        send(relay_of(server))
+    close_sessions()
+
+    assert [mail.session for mail in server.wait_for(3)] == [1, 1, 1]
+    assert server.commands(1)[-2:] in [(".", "QUIT"), ("QUIT", "(end)")]
+
+
+@pytest.mark.parametrize("check_after_s", [0, 60])
+def test_a_kept_session_has_the_timeout_of_commands(
+    server: SMTPServer, monkeypatch: pytest.MonkeyPatch, check_after_s: float
+) -> None:
+    monkeypatch.setattr(session, "CHECK_AFTER_S", check_after_s)
+    relay = relay_of(server, timeout_s=7, data_timeout_s=8)
+    send(relay)
+    send(relay)
+    sock = sessions._kept.sessions[relay]._smtp.sock
+
+    assert sock is not None
+    assert sock.gettimeout() == 7
+    assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    assert sessions._kept.sessions[relay].is_usable()
+    assert sock.gettimeout() == 7
+
+
+def test_sessions_are_closed_when_the_process_ends(server: SMTPServer) -> None:
+    code = (
+        "from mailing import Relay, deliver\n"
+        f"deliver(Relay.from_url({server.url!r}), sender='', recipients=['a@b'], content=b'')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-X", "dev", "-W", "error", "-c", code],
+        cwd=ROOT,
+        capture_output=True,
+        timeout=30,
+    )
+
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert "QUIT" in server.commands(1)
+
+
+def test_close_sessions_may_be_called_twice_and_with_nothing_open() -> None:
+    close_sessions()
+    close_sessions()
+
+
+def test_a_session_idle_for_too_long_is_closed_and_replaced(server: SMTPServer) -> None:
+    relay = relay_of(server, idle_s=0)
+    send(relay)
+    send(relay)
+
+    assert [mail.session for mail in server.wait_for(2)] == [1, 2]
+    assert "QUIT" in server.commands(1)
+
+
+def test_an_idle_session_is_asked_before_it_is_used(
+    server: SMTPServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "CHECK_AFTER_S", 0)
+    send(relay_of(server))
+    send(relay_of(server))
+
+    assert [mail.session for mail in server.wait_for(2)] == [1, 1]
+    assert server.commands(1).count("RSET") == 1
+
+
+@pytest.mark.parametrize("check_after_s", [0, 60])
+def test_a_dead_kept_session_is_replaced(
+    server: SMTPServer, monkeypatch: pytest.MonkeyPatch, check_after_s: float
+) -> None:
+    monkeypatch.setattr(session, "CHECK_AFTER_S", check_after_s)
+    send(relay_of(server))
+    server.drop_sessions()
+
+    assert send(relay_of(server)).code == 250
+
+    assert [mail.session for mail in server.wait_for(2)] == [1, 2]
+
+
+def test_a_kept_session_that_hangs_is_replaced_soon(
+    server: SMTPServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "CHECK_AFTER_S", 0)
+    monkeypatch.setattr(session, "CHECK_TIMEOUT_S", 0.05)
+    send(relay_of(server))
+    server.behave(slow=0.1)  # RSET is not answered in time; the new session's commands are
+
+    assert send(relay_of(server)).code == 250
+    assert server.wait_for(2)[1].session == 2
+    server.behave()
+
+
+def test_a_session_limit_of_the_relay_goes_unnoticed(server: SMTPServer) -> None:
+    server.behave(session_limit=2)
+    for _ in range(5):
+        send(relay_of(server))
+
+    assert [mail.session for mail in server.wait_for(5)] == [1, 1, 2, 2, 3]
+
+
+def test_a_session_is_replaced_only_once(server: SMTPServer) -> None:
+    send(relay_of(server))
+    server.behave(drop_at="MAIL")
+
+    with pytest.raises(TransientFailure, match="no reply to MAIL"):
+        send(relay_of(server))
+
+    assert server.session_count == 2
+
+
+def test_each_thread_has_its_own_session(server: SMTPServer) -> None:
+    def work() -> None:
+        send(relay_of(server))
+        both_sent.wait(5)
+        send(relay_of(server))
+        close_sessions()
+
+    both_sent = threading.Barrier(2)
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(mail.session for mail in server.wait_for(4)) == [1, 1, 2, 2]
+
+
+def test_a_thread_that_ends_says_quit(server: SMTPServer) -> None:
+    thread = threading.Thread(target=send, args=(relay_of(server),))
+    thread.start()
+    thread.join()
+
+    server.wait_until(lambda: "(end)" in server.commands(1))
+    assert "QUIT" in server.commands(1)
+
+
+# Python 3.12 and later warn of forking a process that has threads, as the server of the test.
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_a_forked_child_leaves_its_parents_session_alone(server: SMTPServer) -> None:
+    send(relay_of(server))
+
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            inherited = len(sessions._kept.sessions)
+            send(relay_of(server))
+            close_sessions()
+            status = inherited
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    send(relay_of(server))
+
+    assert [mail.session for mail in server.wait_for(3)] == [1, 2, 1]
+    assert "QUIT" not in server.commands(1)
+    assert "QUIT" in server.commands(2)
