@@ -8,7 +8,7 @@ import smtplib
 import socket
 import ssl
 
-from mailing.errors import TransientFailure
+from mailing.errors import Unreachable
 from mailing.relay import Relay
 from mailing.reply import parse
 from mailing.session import Session, reason
@@ -20,7 +20,7 @@ def open_session(relay: Relay) -> Session:
     """Open a session: connect, greet, STARTTLS and log in as the relay's settings say.
 
     Raises:
-        TransientFailure: whatever goes wrong here says nothing about a mail. That holds for 5yz
+        Unreachable: whatever goes wrong here says nothing about a mail. That holds for 5yz
             as well: a wrong password or a blocked address must not fail a whole queue for good.
     """
     smtp = _connect(relay)
@@ -31,7 +31,7 @@ def open_session(relay: Relay) -> Session:
             _log_in(smtp, relay, encrypted=encrypted)
     except OSError as exc:
         smtp.close()
-        raise TransientFailure(None, f"cannot open a session: {reason(exc)}") from exc
+        raise Unreachable(None, f"cannot open a session: {reason(exc)}") from exc
     except BaseException:
         smtp.close()
         raise
@@ -50,8 +50,8 @@ def _connect(relay: Relay) -> smtplib.SMTP:
             smtp = smtplib.SMTP(relay.host, relay.port, "localhost", timeout=relay.timeout_s)
     except smtplib.SMTPConnectError as exc:
         raise _refusal(exc.smtp_code, exc.smtp_error) from None
-    except OSError as exc:
-        raise TransientFailure(None, f"cannot connect to {place}: {reason(exc)}") from exc
+    except (OSError, UnicodeError) as exc:  # UnicodeError: a label that the DNS could not hold
+        raise Unreachable(None, f"cannot connect to {place}: {reason(exc)}") from exc
     if smtp.sock is not None:
         # The final dot is a small packet of its own: it must not wait for an acknowledgement.
         smtp.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -82,13 +82,13 @@ def _start_tls(smtp: smtplib.SMTP, relay: Relay) -> bool:
         return False
     if not smtp.has_extn("starttls"):
         if relay.tls == "required":
-            raise TransientFailure(None, "the relay offers no STARTTLS, and tls=required is set")
+            raise Unreachable(None, "the relay offers no STARTTLS, and tls=required is set")
         return False
     try:
         code, raw = smtp.starttls(context=_tls(relay.ca))
     except ssl.SSLCertVerificationError as exc:
         advice = "give its CA by ?ca=, or switch TLS off by ?tls=none"
-        raise TransientFailure(None, f"{reason(exc)}: {advice}") from exc
+        raise Unreachable(None, f"{reason(exc)}: {advice}") from exc
     if code != 220:
         raise _refusal(code, raw)
     _greet(smtp)
@@ -103,7 +103,7 @@ def _tls(ca: str | None) -> ssl.SSLContext:
 
 def _log_in(smtp: smtplib.SMTP, relay: Relay, *, encrypted: bool) -> None:
     if not encrypted and relay.tls != "none" and not relay.is_loopback:
-        raise TransientFailure(
+        raise Unreachable(
             None,
             "the session is not encrypted, so the password was not sent: "
             "set ?tls=required, or ?tls=none to send it in clear",
@@ -115,11 +115,11 @@ def _log_in(smtp: smtplib.SMTP, relay: Relay, *, encrypted: bool) -> None:
     except smtplib.SMTPServerDisconnected:
         raise
     except smtplib.SMTPException:
-        raise TransientFailure(None, "the relay offers no login that is known here") from None
+        raise Unreachable(None, "the relay offers no login that is known here") from None
 
 
-def _refusal(code: int, raw: bytes | str) -> TransientFailure:
+def _refusal(code: int, raw: bytes | str) -> Unreachable:
     reply = parse(code, raw if isinstance(raw, bytes) else raw.encode())
     if not 200 <= code <= 599:
-        return TransientFailure(None, "the relay does not speak SMTP")
-    return TransientFailure(*reply)
+        return Unreachable(None, "the relay does not speak SMTP")
+    return Unreachable(*reply)

@@ -34,12 +34,43 @@ class InvalidMessage(MailError):
         return f"{self.field}: {self.detail}"
 
 
+class TooLarge(InvalidMessage):
+    """The mail, or an attachment of it, is too large.
+
+    ``limit_bytes`` is the size that would have been taken.
+    """
+
+    def __init__(self, field: str, detail: str, limit_bytes: int) -> None:
+        super().__init__(field, detail)
+        self.limit_bytes = limit_bytes
+        self.args = (self.field, self.detail, limit_bytes)
+
+
+class TemplateError(MailError):
+    """A template is at fault, not the mail that was to be made of it.
+
+    ``file`` is its path in the template folder, ``line`` is None where no line is to blame.
+    """
+
+    def __init__(self, file: str, line: int | None, detail: str) -> None:
+        self.file = mask(file)
+        self.line = line
+        self.detail = mask(detail)
+        super().__init__(self.file, self.line, self.detail)
+
+    def __str__(self) -> str:
+        place = self.file if self.line is None else f"{self.file}, line {self.line}"
+        return f"{place}: {self.detail}"
+
+
 class DeliveryError(MailError):
     """The mail was not delivered.
 
     ``code``, ``text`` and ``enhanced`` are the relay's reply; without one, ``code`` is None and
     ``text`` says what happened. ``refused`` are the recipients that the relay had refused by
-    then; it is not part of ``args``, because it holds addresses.
+    then; it is not part of ``args``, because it holds addresses. ``host`` is the relay's, and
+    ``tls`` whether the session was encrypted (None: there was no session); they are not part
+    of ``args`` either, which are the reply.
     """
 
     def __init__(
@@ -49,11 +80,15 @@ class DeliveryError(MailError):
         enhanced: str | None = None,
         *,
         refused: tuple[Recipient, ...] = (),
+        host: str | None = None,
+        tls: bool | None = None,
     ) -> None:
         self.code = code
         self.text = mask(text)
         self.enhanced = enhanced
         self.refused = refused
+        self.host = host
+        self.tls = tls
         super().__init__(self.code, self.text, self.enhanced)
 
     def __str__(self) -> str:
@@ -67,6 +102,24 @@ class PermanentFailure(DeliveryError):
 
 class TransientFailure(DeliveryError):
     """The mail could not be delivered now; nothing was sent, and a later try may succeed."""
+
+
+class Unreachable(TransientFailure):
+    """No session with the relay could be opened.
+
+    That says nothing about the mail, and the same holds for every other mail.
+    """
+
+
+class CircuitOpen(MailError):
+    """The relay was not reached several times in a row and is left alone for a while.
+
+    Not an attempt: nobody asked the relay. ``retry_after_s`` is when to come back, in seconds.
+    """
+
+    def __init__(self, retry_after_s: float) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(retry_after_s)
 
 
 class Uncertain(DeliveryError):

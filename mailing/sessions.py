@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import logging
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from mailing import transaction
 from mailing.connection import open_session
 from mailing.delivery import Delivery
-from mailing.errors import MailError, TransientFailure
+from mailing.errors import DeliveryError, MailError, TransientFailure
 from mailing.relay import Relay
 from mailing.session import Session
 
@@ -26,7 +27,14 @@ class _Kept(threading.local):
 _kept = _Kept()
 
 
-def deliver(relay: Relay, *, sender: str, recipients: Sequence[str], content: bytes) -> Delivery:
+def deliver(
+    relay: Relay,
+    *,
+    sender: str,
+    recipients: Sequence[str],
+    content: bytes,
+    claim: Callable[[], Sequence[str]] | None = None,
+) -> Delivery:
     """Hand a mail to a relay, over this thread's session with it if there is one.
 
     A kept session that turns out to be dead before it accepted this mail's MAIL FROM is replaced
@@ -37,43 +45,73 @@ def deliver(relay: Relay, *, sender: str, recipients: Sequence[str], content: by
         sender: for MAIL FROM, a bare address; empty: no bounces.
         recipients: for RCPT TO, bare addresses.
         content: the mail as octets, lines ended by CRLF; from ``build``.
+        claim: called once, on an open session, right before the first MAIL FROM; returns those
+            of ``recipients`` who are to get the mail, at least one. What it raises passes
+            through; nothing was sent then, and the session is good for the next mail.
 
     Returns:
         The relay's replies: it took responsibility for the mail to all in ``accepted``.
 
     Raises:
         InvalidMessage: the arguments can't be put into SMTP; nothing was sent.
+        Unreachable: not sent, as no session could be opened; ``claim`` was called if that was to
+            replace a kept one that had died.
         PermanentFailure: refused for good.
         TransientFailure: not sent; a later try may succeed.
         Uncertain: sent, but the relay's answer was lost.
     """
     transaction.check(sender, recipients, content)
-    session: Session | None = None
-    try:
-        session = _begin(relay, sender, content)
+    with _conversation(relay):
+        kept = _usable(relay)
+        session = kept or _open(relay)
+    if claim:
+        chosen = set(claim())
+        recipients = [one for one in recipients if one in chosen]  # they alone were checked
+    with _conversation(relay):
+        session = _begin(session, sender, content, replace=bool(kept))
         return transaction.finish(session, recipients, content)
+
+
+@contextlib.contextmanager
+def _conversation(relay: Relay) -> Iterator[None]:
+    """Say in errors which session they are about; end it if nobody knows where it stands."""
+    try:
+        yield
+    except DeliveryError as exc:
+        session = _kept.sessions.get(relay)
+        exc.host, exc.tls = relay.host, session.tls if session else None
+        raise
     except MailError:
         raise
     except BaseException:
-        # A time limit or a signal in the middle of a command: nobody knows where we are.
+        # A time limit or a signal in the middle of a command.
         _abandon(relay)
         raise
 
 
-def _begin(relay: Relay, sender: str, content: bytes) -> Session:
-    """Return a session that has accepted MAIL FROM."""
+def _usable(relay: Relay) -> Session | None:
     session = _kept.sessions.get(relay)
-    if session and session.is_usable():
-        try:
-            transaction.begin(session, sender, content)
-        except TransientFailure:
-            if session.alive:
-                raise
-            logger.debug("session with %s:%d is gone, opening another", relay.host, relay.port)
-        else:
-            return session
+    return session if session and session.is_usable() else None
+
+
+def _open(relay: Relay) -> Session:
+    _abandon(relay)
     session = _kept.sessions[relay] = open_session(relay)
     logger.debug("session with %s:%d opened, tls=%s", relay.host, relay.port, session.tls)
+    return session
+
+
+def _begin(session: Session, sender: str, content: bytes, *, replace: bool) -> Session:
+    """Return the session that has accepted MAIL FROM: another one where it may replace a dead."""
+    try:
+        transaction.begin(session, sender, content)
+    except TransientFailure:
+        if session.alive or not replace:
+            raise
+        logger.debug("session with %s is gone, opening another", session.relay.host)
+    else:
+        return session
+    session = _open(session.relay)
     transaction.begin(session, sender, content)
     return session
 

@@ -1,0 +1,87 @@
+"""When a relay that cannot be reached is left alone: a circuit breaker for a whole worker."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Literal
+
+from mailing.errors import CircuitOpen
+from mailing.shared import SharedNumbers
+
+#: What a call has changed, for the one caller who is to announce it.
+Change = Literal["opened", "closed"]
+
+# The shared numbers' places. Closed: _OPEN_UNTIL is 0; open: it is to come; half-open: it is past.
+_FAILURES, _OPEN_UNTIL, _PROBED_BY, _PROBED_UNTIL = range(4)
+
+
+class CircuitBreaker:
+    """Counts failures to open a session, over all processes forked after it was made.
+
+    - Closed: everybody may try. After ``failures`` in a row it opens.
+    - Open: nobody may, for ``open_s`` seconds. Always that long: one try in 30 s is no burden for
+      a relay, and mail goes again soon after the relay does.
+    - Half-open: one thread at a time may try. Its failure opens the breaker again. When nothing
+      is heard of it for ``probe_s`` seconds, as it was killed perhaps, another one may.
+
+    Any session that was opened closes it. Times are CLOCK_MONOTONIC's, one for all processes.
+    """
+
+    def __init__(
+        self,
+        *,
+        failures: int = 5,
+        open_s: float = 30.0,
+        probe_s: float = 60.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._limit = failures
+        self._open_s = open_s
+        self._probe_s = probe_s
+        self._clock = clock
+        self._numbers = SharedNumbers(4)
+
+    def before_attempt(self) -> None:
+        """Return if the relay may be tried now, by this thread.
+
+        Raises:
+            CircuitOpen: not now. Nothing was counted.
+        """
+        with self._numbers.locked() as values:
+            if not values[_OPEN_UNTIL]:
+                return
+            now, me = self._clock(), threading.get_native_id()
+            if now < values[_OPEN_UNTIL]:
+                raise CircuitOpen(values[_OPEN_UNTIL] - now)
+            # A thread that comes again has ended its probe, whatever became of it.
+            if now < values[_PROBED_UNTIL] and values[_PROBED_BY] != me:
+                raise CircuitOpen(self._open_s)
+            values[_PROBED_BY] = me
+            values[_PROBED_UNTIL] = now + self._probe_s
+
+    def succeeded(self) -> Change | None:
+        """Note that a session was opened, or that one is still there."""
+        with self._numbers.locked() as values:
+            was_open = bool(values[_OPEN_UNTIL])
+            values[_FAILURES] = values[_PROBED_UNTIL] = values[_OPEN_UNTIL] = 0
+        return "closed" if was_open else None
+
+    def failed(self) -> Change | None:
+        """Note that no session could be opened, by the thread that tried.
+
+        While the breaker is open this counts for the thread alone that was let through: the
+        others began before it opened.
+        """
+        with self._numbers.locked() as values:
+            if values[_OPEN_UNTIL]:
+                if values[_PROBED_UNTIL] and values[_PROBED_BY] == threading.get_native_id():
+                    values[_OPEN_UNTIL] = self._clock() + self._open_s
+                    values[_PROBED_UNTIL] = 0
+                return None
+            values[_FAILURES] += 1
+            if values[_FAILURES] < self._limit:
+                return None
+            values[_OPEN_UNTIL] = self._clock() + self._open_s
+        return "opened"

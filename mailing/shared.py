@@ -1,0 +1,68 @@
+"""Numbers that the processes forked from one worker, and their threads, share."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import mmap
+import os
+import tempfile
+import threading
+import weakref
+from collections.abc import Iterator
+from typing import Final
+
+_NUMBER: Final = "d"  # a C double, 8 octets, which processors write whole
+_NUMBER_BYTES = 8
+
+
+class SharedNumbers:
+    """A block of floats, all 0.0 at first; made before the fork, and the same ever after.
+
+    A process may be killed at any point, also between two writes: each number is written whole,
+    but whoever writes several has to choose an order in which every first part makes sense.
+
+    ``values`` are the numbers themselves, for looks and writes that need no lock.
+    """
+
+    def __init__(self, count: int) -> None:
+        # A file without a name, gone with its last user. Not multiprocessing's Value: its lock
+        # stays locked for ever when its holder is killed, and the kernel takes back this one.
+        with tempfile.TemporaryFile() as file:
+            self._fd = os.dup(file.fileno())
+        weakref.finalize(self, os.close, self._fd)
+        os.ftruncate(self._fd, max(1, count) * _NUMBER_BYTES)
+        self.values = memoryview(mmap.mmap(self._fd, 0)).cast(_NUMBER)
+        self._mutex = threading.RLock()
+        _all.add(self)
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[memoryview[float]]:
+        """Hold the numbers for reading and writing, alone among all threads and processes.
+
+        For microseconds, and not nested: everybody else waits meanwhile.
+        """
+        # The file's lock is the process's, so its threads need one among themselves. It is one
+        # for re-entry because a time limit's signal may strike on the way out of here: then both
+        # locks are held until the exception is dropped, and its handler must not wait for itself.
+        with self._mutex:
+            try:
+                fcntl.lockf(self._fd, fcntl.LOCK_EX)
+                yield self.values
+            finally:
+                fcntl.lockf(self._fd, fcntl.LOCK_UN)
+
+    def _forget_threads(self) -> None:
+        self._mutex = threading.RLock()
+
+
+_all: weakref.WeakSet[SharedNumbers] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    """Free the mutexes that threads of the parent held: these threads are not in the child."""
+    for numbers in _all:
+        numbers._forget_threads()
+
+
+os.register_at_fork(after_in_child=_after_fork)
