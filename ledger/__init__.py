@@ -1,0 +1,69 @@
+"""What happened to each mail, in SQL; knows nothing of Celery or HTTP."""
+
+from ledger import claims, commands, idempotency, migrate, outcomes, queries, retention
+from ledger.accept import discard, enter
+from ledger.book import Ledger
+from ledger.claims import Delayed
+from ledger.commands import Sendable
+from ledger.errors import EntryRefused, LedgerError, LedgerUnavailable, NotPossible, UnknownEmail
+from ledger.idempotency import Reserved
+from ledger.outcomes import Outcome, Recorded
+from ledger.values import (
+    FINAL,
+    WAITING,
+    Busy,
+    Claim,
+    Early,
+    Email,
+    Ended,
+    Event,
+    Granted,
+    Kind,
+    NewEmail,
+    OnUncertain,
+    Recipient,
+    Reply,
+    Status,
+    Superseded,
+    To,
+)
+
+__all__ = [
+    "FINAL",
+    "WAITING",
+    "Busy",
+    "Claim",
+    "Delayed",
+    "Early",
+    "Email",
+    "Ended",
+    "EntryRefused",
+    "Event",
+    "Granted",
+    "Kind",
+    "Ledger",
+    "LedgerError",
+    "LedgerUnavailable",
+    "NewEmail",
+    "NotPossible",
+    "OnUncertain",
+    "Outcome",
+    "Recipient",
+    "Recorded",
+    "Reply",
+    "Reserved",
+    "Sendable",
+    "Status",
+    "Superseded",
+    "To",
+    "UnknownEmail",
+    "claims",
+    "commands",
+    "discard",
+    "enter",
+    "idempotency",
+    "migrate",
+    "outcomes",
+    "queries",
+    "retention",
+]

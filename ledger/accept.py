@@ -1,0 +1,91 @@
+"""Entering mails, and taking them out again when they could not be queued."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, delete
+
+from ledger import rows, schema
+from ledger.values import NewEmail
+
+
+def enter(connection: Connection, news: Sequence[NewEmail]) -> None:
+    """Enter mails with all that belongs to them; a mail that has a row already keeps it.
+
+    Server and worker may enter the same mail at the same time. Both go in the order of ids, so
+    that PostgreSQL never has each wait for the other.
+    """
+    news = sorted(news, key=lambda new: new.id)
+    _insert(connection, schema.emails, [_email(new) for new in news])
+    _insert(connection, schema.recipients, [row for new in news for row in _recipients(new)])
+    _insert(connection, schema.tags, [row for new in news for row in _tags(new)])
+    _insert(
+        connection,
+        schema.payloads,
+        [
+            {"email_id": new.id, "content": new.payload}
+            for new in news
+            if new.keep and new.payload is not None
+        ],
+    )
+
+
+def discard(connection: Connection, email_ids: Sequence[str]) -> None:
+    """Take out mails whose publish was refused; one that a worker has claimed stays."""
+    emails = schema.emails
+    connection.execute(
+        delete(emails).where(
+            emails.c.id.in_(email_ids),
+            emails.c.attempts == 0,
+            emails.c.status.in_(("queued", "scheduled")),
+        )
+    )
+
+
+def _insert(connection: Connection, table: Any, values: list[dict[str, Any]]) -> None:
+    if values:
+        rows.insert_new(connection, table, values)
+
+
+def _email(new: NewEmail) -> dict[str, Any]:
+    scheduled = new.scheduled_at is not None
+    return {
+        "id": new.id,
+        "api_key": new.api_key,
+        "status": "scheduled" if scheduled else "queued",
+        "sender": new.sender,
+        "subject": new.subject,
+        "tags": rows.dumps(new.tags),
+        "metadata": rows.dumps(new.metadata),
+        "on_uncertain": new.on_uncertain,
+        "created_at": new.created_at,
+        "updated_at": new.created_at,
+        "scheduled_at": new.scheduled_at,
+        "expires_at": new.expires_at,
+        "due_at": new.scheduled_at if scheduled else new.created_at,
+        "track": 1,
+        "attempts": 0,
+        "delays": 0,
+        "possible_duplicates": 0,
+        "suppressed": 0,
+        "events": 1,
+    }
+
+
+def _recipients(new: NewEmail) -> list[dict[str, Any]]:
+    return [
+        {
+            "email_id": new.id,
+            "position": position,
+            "kind": one.kind,
+            "mailbox": one.mailbox,
+            "address": one.address,
+        }
+        for position, one in enumerate(new.recipients)
+    ]
+
+
+def _tags(new: NewEmail) -> list[dict[str, Any]]:
+    return [{"email_id": new.id, "name": name, "value": value} for name, value in new.tags.items()]

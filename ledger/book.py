@@ -1,0 +1,128 @@
+"""The ledger as the rest of Windmail sees it: write in groups, read, close; once per process."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TypeVar
+
+from sqlalchemy import Connection
+
+from ledger.engine import open_engine
+from ledger.failures import may_be_repeated, translated
+from ledger.values import NewEmail
+from ledger.writer import Entry, Writer
+
+T = TypeVar("T")
+
+TIMEOUT_S = 4.0
+
+
+class _Process:
+    """What one process has open."""
+
+    def __init__(self, url: str, timeout_s: float) -> None:
+        self.engine = open_engine(url, timeout_s)
+        self.writer = Writer(self.engine)
+
+    def close(self) -> None:
+        self.writer.close()
+        self.engine.dispose()
+
+
+class Ledger:
+    """The ledger's database; thread-safe. Opened when it is first used, in each process anew.
+
+    Args:
+        url: ``sqlite:////absolute/path`` or ``postgresql://user:password@host/database``.
+        timeout_s: how long the database may stay locked, or take to answer or to connect.
+    """
+
+    def __init__(self, url: str, *, timeout_s: float = TIMEOUT_S) -> None:
+        self._url = url
+        self._timeout_s = timeout_s
+        self._lock = threading.Lock()
+        self._process: _Process | None = None
+        _ledgers.add(self)
+
+    def write(self, operation: Callable[[Connection], T]) -> Future[T]:
+        """Run an operation in a transaction; the future ends with its value after COMMIT.
+
+        It shares its transaction with other operations. It may be run again after a rollback, so
+        it does nothing but use the connection.
+
+        The future raises:
+            LedgerUnavailable: the database is away, locked or full; the outcome is unknown.
+            EntryRefused: the database cannot hold a value; nothing was written.
+            and what the operation raises; nothing was written.
+        """
+        entry = Entry(operation)
+        self._here().writer.submit(entry)
+        return entry.future
+
+    def accept(self, *new: NewEmail) -> Future[None]:
+        """Enter mails, all or none; the future ends after COMMIT, and raises as :meth:`write`'s.
+
+        A mail that has a row already is left as it is.
+        """
+        entry = Entry(news=new)
+        self._here().writer.submit(entry)
+        return entry.future
+
+    def read(self, query: Callable[[Connection], T]) -> T:
+        """Return what a query finds, in one transaction; blocks.
+
+        Raises:
+            LedgerUnavailable
+        """
+        for last_try in (False, True):
+            try:
+                return self._read(query)
+            except Exception as error:  # noqa: BLE001 - a query may raise anything
+                if last_try or not may_be_repeated(error):
+                    raise translated(error) from None
+        raise AssertionError("unreachable")
+
+    def _read(self, query: Callable[[Connection], T]) -> T:
+        with self._here().engine.connect() as connection:
+            return query(connection)
+
+    def close(self) -> None:
+        """Write what waits, and disconnect; the next use opens it again."""
+        with self._lock:
+            process, self._process = self._process, None
+        if process is not None:
+            process.close()
+
+    def _here(self) -> _Process:
+        process = self._process
+        if process is None:
+            with self._lock:
+                process = self._process
+                if process is None:
+                    process = self._process = _Process(self._url, self._timeout_s)
+        return process
+
+    def _after_fork(self) -> None:
+        if self._process is not None:
+            _left_to_the_parent.append(self._process)
+        self._lock = threading.Lock()
+        self._process = None
+
+
+_ledgers: weakref.WeakSet[Ledger] = weakref.WeakSet()
+
+#: Connections that a fork copied. They are the parent's: even closing one here would harm it.
+#: https://sqlite.org/howtocorrupt.html#_carrying_an_open_database_across_a_fork_
+_left_to_the_parent: list[_Process] = []
+
+
+def _after_fork_in_child() -> None:
+    for ledger in list(_ledgers):
+        ledger._after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

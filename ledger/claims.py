@@ -1,0 +1,237 @@
+"""Who may send a mail now: claiming it, putting it off, and what stands in the way.
+
+All run inside of a transaction of the ledger's writer. A mail's messages in the queue are numbered
+(``track``); only the newest one is valid, so that a copy, or one that was left behind by a crash,
+sends nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import Connection, Row
+
+from ledger import rows
+from ledger.accept import enter
+from ledger.outcomes import keep_payload
+from ledger.values import (
+    FINAL,
+    WAITING,
+    Busy,
+    Claim,
+    Early,
+    Ended,
+    Granted,
+    NewEmail,
+    Recipient,
+    Reply,
+    Status,
+    Superseded,
+    Value,
+)
+
+#: A message may come out of RabbitMQ so much before its time, in seconds.
+EARLY_S = 1.0
+
+
+class Delayed(Value, frozen=True, kw_only=True):
+    """The mail waits for its next message, number ``track``, due at ``due_at``."""
+
+    track: int
+    due_at: float
+
+
+def claim(
+    connection: Connection,
+    new: NewEmail,
+    *,
+    track: int,
+    worker: str,
+    is_gone: Callable[[str], bool],
+    lease_until: float,
+    now: float,
+) -> Claim:
+    """Take a mail to send it, or tell why not; right before MAIL FROM.
+
+    Args:
+        new: the mail as its message has it, entered here if it has no row yet.
+        track: the message's number.
+        is_gone: whether a worker is known to have ended, whatever its lease.
+    """
+    row = _entered(connection, new, track)
+    in_the_way = _in_the_way(connection, row, track, is_gone, now)
+    if in_the_way is not None:
+        return in_the_way
+    doubtful = row.status == "sending"
+    if doubtful:
+        held = _found_uncertain(connection, row, new, now)
+        if held is not None:
+            return held
+        row = rows.known(connection, new.id)
+    if now > row.expires_at:
+        return _expire(connection, row, new.payload, now)
+    recipients = rows.recipients(connection, new.id)
+    if all(one.settled for one in recipients):
+        return _complete(connection, row, recipients, new.payload, now)
+    attempt = row.attempts + 1
+    rows.change(
+        connection,
+        row,
+        "sending",
+        now,
+        {"attempt": attempt},
+        attempts=attempt,
+        track=track,
+        worker=worker,
+        lease_until=lease_until,
+    )
+    settled = tuple(
+        Reply(address=one.address, code=one.code, text=one.text or "", enhanced=one.enhanced)
+        for one in recipients
+        if one.settled and one.code is not None
+    )
+    return Granted(
+        attempt=attempt,
+        lease_until=lease_until,
+        expires_at=row.expires_at,
+        settled=settled,
+        possible_duplicate=doubtful,
+    )
+
+
+def put_off(
+    connection: Connection,
+    new: NewEmail,
+    *,
+    track: int,
+    is_gone: Callable[[str], bool],
+    next_attempt_at: Callable[[int], float],
+    counted: bool,
+    reason: dict[str, Any],
+    now: float,
+) -> Delayed | Claim:
+    """Delay a mail that could not be tried (the relay is away), or tell what stands in the way.
+
+    Args:
+        next_attempt_at: is told how often the mail was delayed since the relay was last reached.
+        counted: whether this counts as one more such delay.
+    """
+    row = _entered(connection, new, track)
+    in_the_way = _in_the_way(connection, row, track, is_gone, now)
+    if in_the_way is not None:
+        return in_the_way
+    if row.status == "sending":
+        held = _found_uncertain(connection, row, new, now)
+        if held is not None:
+            return held
+        row = rows.known(connection, new.id)
+    if now > row.expires_at:
+        return _expire(connection, row, new.payload, now, reason)
+    due_at = min(next_attempt_at(row.delays), row.expires_at)
+    data = {**reason, "next_attempt_at": rows.iso(due_at)}
+    rows.change(
+        connection,
+        row,
+        "delivery_delayed",
+        now,
+        data,
+        track=track + 1,
+        due_at=due_at,
+        delays=row.delays + (1 if counted else 0),
+        worker=None,
+        lease_until=None,
+        reason=rows.dumps(data),
+    )
+    return Delayed(track=track + 1, due_at=due_at)
+
+
+def _entered(connection: Connection, new: NewEmail, track: int) -> Row[Any]:
+    """Return a mail's row; made here for a mail that a Python program sent, or whose acceptance
+    is not committed yet."""
+    row = rows.locked(connection, new.id)
+    if row is None:
+        enter(connection, [new])
+        rows.write(connection, rows.known(connection, new.id), {"track": track})
+        row = rows.known(connection, new.id)
+    return row
+
+
+def _in_the_way(
+    connection: Connection,
+    row: Row[Any],
+    track: int,
+    is_gone: Callable[[str], bool],
+    now: float,
+) -> Claim | None:
+    if row.status in FINAL or row.status == "uncertain":
+        _count_suppressed(connection, row)
+        return Ended(
+            status=row.status,
+            reason=rows.loads(row.reason),
+            recipients=rows.recipients(connection, row.id),
+        )
+    if track < row.track:
+        _count_suppressed(connection, row)
+        waiting = row.status in WAITING
+        return Superseded(track=row.track, due_at=row.due_at, waiting=waiting)
+    if row.status == "sending" and row.lease_until > now and not is_gone(row.worker):
+        return Busy(until=row.lease_until)
+    if row.status in WAITING and now < row.due_at - EARLY_S:
+        return Early(due_at=row.due_at)
+    return None
+
+
+def _found_uncertain(
+    connection: Connection, row: Row[Any], new: NewEmail, now: float
+) -> Ended | None:
+    """Enter that an attempt ended without an outcome; a mail to be held is parked."""
+    data = {"attempt": row.attempts, "error": "The worker ended before the outcome was recorded."}
+    hold = row.on_uncertain == "hold"
+    status = "uncertain" if hold else "sending"
+    columns: dict[str, Any] = {"status": status, "worker": None, "lease_until": None}
+    if hold:
+        keep_payload(connection, row.id, new.payload)
+    else:
+        columns["possible_duplicates"] = row.possible_duplicates + 1
+    rows.change(connection, row, "uncertain", now, data, reason=rows.dumps(data), **columns)
+    return Ended(status="uncertain", reason=data) if hold else None
+
+
+def _expire(
+    connection: Connection,
+    row: Row[Any],
+    payload: bytes | None,
+    now: float,
+    reason: dict[str, Any] | None = None,
+) -> Ended:
+    last = reason or rows.loads(row.reason) or {}
+    data = {"error": "The mail's time is over.", "expired": True}
+    if "smtp" in last:
+        data["smtp"] = last["smtp"]
+    keep_payload(connection, row.id, payload)
+    text = rows.dumps(data)
+    rows.change(connection, row, "failed", now, data, reason=text, worker=None, lease_until=None)
+    return Ended(status="failed", reason=data, recipients=rows.recipients(connection, row.id))
+
+
+def _complete(
+    connection: Connection,
+    row: Row[Any],
+    recipients: tuple[Recipient, ...],
+    payload: bytes | None,
+    now: float,
+) -> Ended:
+    """End a mail whose last open recipients were settled by an outcome that came late."""
+    sent = any(one.code is not None and one.code < 300 for one in recipients)
+    status: Status = "sent" if sent else "failed"
+    data = {"attempt": row.attempts, "error": "Nobody is left to send it to."}
+    if not sent:
+        keep_payload(connection, row.id, payload)
+    text = rows.dumps(data)
+    rows.change(connection, row, status, now, data, reason=text, worker=None, lease_until=None)
+    return Ended(status=status, reason=data, recipients=recipients)
+
+
+def _count_suppressed(connection: Connection, row: Row[Any]) -> None:
+    rows.write(connection, row, {"suppressed": row.suppressed + 1})

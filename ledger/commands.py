@@ -1,0 +1,195 @@
+"""What people and programs decide about a mail: cancel, reschedule, retry, give up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, select, update
+
+from ledger import rows, schema
+from ledger.errors import NotPossible, UnknownEmail
+from ledger.outcomes import drop_payload, keep_payload
+from ledger.values import FINAL, WAITING, Value
+
+#: After so long a message that was due is perhaps not there at all, in seconds.
+OVERDUE_S = 600.0
+
+emails = schema.emails
+
+
+class Sendable(Value, frozen=True, kw_only=True):
+    """A mail that needs a new message, number ``track``. ``payload``: the arguments of its task;
+    ``before``: what :func:`undo` puts back."""
+
+    track: int
+    payload: bytes
+    before: dict[str, Any]
+
+
+def cancel(
+    connection: Connection, email_id: str, *, api_key: str | None, keep: bool, now: float
+) -> None:
+    """Cancel a mail that waits, or is held as uncertain.
+
+    Raises:
+        UnknownEmail, NotPossible
+    """
+    row = _owned(connection, email_id, api_key)
+    if row.status not in WAITING and row.status != "uncertain":
+        raise NotPossible(row.status, f"The mail is {row.status}, so it cannot be canceled.")
+    rows.change(connection, row, "canceled", now, {}, track=row.track + 1)
+    if not keep:
+        drop_payload(connection, email_id)
+
+
+def reschedule(
+    connection: Connection, email_id: str, *, api_key: str | None, scheduled_at: float, now: float
+) -> Sendable:
+    """Give a scheduled mail another time; it is to be published anew.
+
+    Its life is moved as well: it expires as long after the new time as it would have after the old.
+
+    Raises:
+        UnknownEmail, NotPossible
+    """
+    row = _owned(connection, email_id, api_key)
+    if row.status != "scheduled":
+        raise NotPossible(row.status, f"The mail is {row.status}, so it cannot be rescheduled.")
+    moved = scheduled_at - row.due_at
+    data = {"scheduled_at": rows.iso(scheduled_at)}
+    columns = {"scheduled_at": scheduled_at, "due_at": scheduled_at}
+    return _renewed(
+        connection, row, "scheduled", now, data, expires_at=row.expires_at + moved, **columns
+    )
+
+
+def retry(
+    connection: Connection, email_id: str, *, api_key: str | None, expires_at: float, now: float
+) -> Sendable:
+    """Queue a failed or held mail again, for those recipients whom the relay has not accepted.
+
+    So is one whose message is overdue by OVERDUE_S: whoever was to publish it may have died.
+
+    Raises:
+        UnknownEmail, NotPossible
+    """
+    row = _owned(connection, email_id, api_key)
+    overdue = row.status in WAITING and row.due_at + OVERDUE_S < now
+    if row.status not in ("failed", "uncertain") and not overdue:
+        raise NotPossible(row.status, f"The mail is {row.status}, so it cannot be tried again.")
+    doubtful = row.status == "uncertain"
+    duplicates = row.possible_duplicates + (1 if doubtful else 0)
+    columns = {"due_at": now, "expires_at": expires_at, "possible_duplicates": duplicates}
+    sendable = _renewed(connection, row, "queued", now, {"retry": True}, delays=0, **columns)
+    table = schema.recipients
+    refused = update(table).where(table.c.email_id == email_id, table.c.code >= 300)
+    connection.execute(refused.values(code=None, enhanced=None, text=None, settled=False))
+    return sendable
+
+
+def undo(connection: Connection, email_id: str, sendable: Sendable) -> None:
+    """Put back what :func:`reschedule` or :func:`retry` changed, since its publish was refused."""
+    number = sendable.before["events"]
+    # Nothing has happened to it since: an older message may have gone on in this one's place.
+    untouched = (
+        emails.c.id == email_id,
+        emails.c.track == sendable.track,
+        emails.c.events == number + 1,
+    )
+    changed = connection.execute(update(emails).where(*untouched).values(**sendable.before))
+    if changed.rowcount:
+        table = schema.events
+        connection.execute(
+            delete(table).where(table.c.email_id == email_id, table.c.number > number)
+        )
+
+
+def give_up(
+    connection: Connection,
+    email_id: str,
+    *,
+    reason: dict[str, Any],
+    payload: bytes | None,
+    is_gone: Callable[[str], bool],
+    now: float,
+) -> bool:
+    """Enter that a mail's message is out of the queue for good; False where it had ended already.
+
+    A mail that was claimed by then may have been sent: one to be held is parked.
+
+    Raises:
+        UnknownEmail
+        NotPossible: an attempt may still be running.
+    """
+    row = _owned(connection, email_id, None)
+    if row.status in FINAL or row.status == "uncertain":
+        return False
+    claimed = row.status == "sending"
+    if claimed and row.lease_until > now and not is_gone(row.worker):
+        raise NotPossible(row.status, "An attempt may still be running.")
+    status = "uncertain" if claimed and row.on_uncertain == "hold" else "failed"
+    data = {**reason, "possibly_sent": True} if claimed else reason
+    keep_payload(connection, email_id, payload)
+    text = rows.dumps(data)
+    doubts = row.possible_duplicates + (1 if claimed and status == "failed" else 0)
+    columns = {"worker": None, "lease_until": None, "possible_duplicates": doubts}
+    rows.change(connection, row, status, now, data, reason=text, **columns)
+    return True
+
+
+def expire(connection: Connection, *, before: float, now: float, limit: int) -> int:
+    """Give up mails whose time was over ``before``, and whose message never came; return how many.
+
+    Looks at the oldest ``limit`` mails of each status.
+    """
+    ended = 0
+    error = "The mail's time is over, and its message never came out of the queue."
+    reason = {"error": error, "expired": True}
+    for status in sorted(WAITING | {"sending"}):
+        oldest = select(emails.c.id, emails.c.expires_at).where(emails.c.status == status)
+        for email_id, expires_at in connection.execute(
+            oldest.order_by(emails.c.id).limit(limit)
+        ).all():
+            if expires_at < before:
+                ended += _give_up_lost(connection, email_id, reason, before, now)
+    return ended
+
+
+def _give_up_lost(
+    connection: Connection, email_id: str, reason: dict[str, Any], before: float, now: float
+) -> bool:
+    row = _owned(connection, email_id, None)  # locked, and as it stands by now
+    if row.expires_at >= before or (row.lease_until or 0) >= now:
+        return False
+    return give_up(
+        connection, email_id, reason=reason, payload=None, is_gone=lambda worker: False, now=now
+    )
+
+
+def _owned(connection: Connection, email_id: str, api_key: str | None) -> Row[Any]:
+    row = rows.locked(connection, email_id)
+    if row is None or (api_key is not None and row.api_key != api_key):
+        raise UnknownEmail
+    return row
+
+
+def _renewed(
+    connection: Connection,
+    row: Row[Any],
+    event: str,
+    now: float,
+    data: dict[str, Any],
+    **columns: Any,
+) -> Sendable:
+    table = schema.payloads
+    payload = connection.scalar(select(table.c.content).where(table.c.email_id == row.id))
+    if payload is None:
+        raise NotPossible(row.status, "The mail's content is not kept.")
+    track = row.track + 1
+    before = {
+        name: getattr(row, name)
+        for name in (*columns, "status", "events", "updated_at", "reason", "track")
+    }
+    rows.change(connection, row, event, now, data, track=track, reason=None, **columns)
+    return Sendable(track=track, payload=payload, before=before)

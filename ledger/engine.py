@@ -1,0 +1,121 @@
+"""How a database is opened, and how its transactions begin: SQLite's or PostgreSQL's way."""
+
+from __future__ import annotations
+
+import math
+import random
+import sqlite3
+import time
+from collections.abc import Callable
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
+
+#: How long to sleep before a locked SQLite database is tried again, in seconds. A writer holds it
+#: for less than a millisecond; SQLite's own waiting grows to 100 ms and starves who waits longest.
+RETRY_S = (0.0005, 0.005)
+
+#: How many connections one process may have: its writer and some readers.
+CONNECTIONS = 8
+
+
+def open_engine(url: str, timeout_s: float) -> Engine:
+    """Return an engine; nothing is connected yet. No statement's values are shown in errors.
+
+    A transaction on the engine reads. One on :func:`writing` of it may write.
+    """
+    target = full_url(url)
+    if target.get_backend_name() == "sqlite":
+        return _sqlite(target, timeout_s)
+    return _postgresql(target, timeout_s)
+
+
+def full_url(url: str) -> URL:
+    """Return the URL with the driver that we use, psycopg 3, where it names PostgreSQL alone."""
+    target = make_url(url)
+    if target.drivername in ("postgres", "postgresql"):
+        return target.set(drivername="postgresql+psycopg")
+    return target
+
+
+def writing(engine: Engine) -> Engine:
+    """Return the same engine, whose transactions may write."""
+    return engine.execution_options(ledger_writes=True)
+
+
+def _postgresql(url: URL, timeout_s: float) -> Engine:
+    timeout_ms = math.ceil(timeout_s * 1000)
+    limits = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
+    return create_engine(
+        url,
+        hide_parameters=True,
+        pool_size=CONNECTIONS,
+        max_overflow=0,
+        pool_timeout=timeout_s,
+        connect_args={
+            "connect_timeout": max(2, math.ceil(timeout_s)),  # libpq takes no less than 2 s
+            "tcp_user_timeout": timeout_ms,  # a host that is gone answers nothing
+            "options": " ".join(f"-c {name}={timeout_ms}" for name in limits),
+        },
+    )
+
+
+def _sqlite(url: URL, timeout_s: float) -> Engine:
+    engine = create_engine(
+        url,
+        hide_parameters=True,
+        poolclass=QueuePool,
+        pool_size=CONNECTIONS,
+        max_overflow=0,
+        pool_timeout=timeout_s,
+        # isolation_level None: the driver begins no transaction by itself, we do.
+        connect_args={"timeout": timeout_s, "isolation_level": None, "check_same_thread": False},
+    )
+
+    @event.listens_for(engine, "connect")
+    def set_up(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+        # Changing to WAL does not wait for others by itself.
+        _when_free(lambda: _set_up(connection), timeout_s)
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        cursor = connection.connection.cursor()
+        if connection.get_execution_options().get("ledger_writes"):
+            cursor.execute("PRAGMA busy_timeout = 0")
+            _when_free(lambda: cursor.execute("BEGIN IMMEDIATE"), timeout_s)
+        else:
+            cursor.execute(f"PRAGMA busy_timeout = {math.ceil(timeout_s * 1000)}")
+            cursor.execute("BEGIN")
+        cursor.close()
+
+    return engine
+
+
+def _set_up(connection: DBAPIConnection) -> None:
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA synchronous = FULL")  # what is committed survives a power cut
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.close()
+
+
+def _when_free(action: Callable[[], object], timeout_s: float) -> None:
+    """Do it as soon as no other process has the database locked.
+
+    Raises:
+        sqlite3.OperationalError: it stayed locked for ``timeout_s``; or another error.
+    """
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            action()
+        except sqlite3.OperationalError as error:
+            # The lowest byte is the primary code: https://sqlite.org/rescode.html
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                raise
+            if time.monotonic() > deadline:
+                raise
+        else:
+            return
+        time.sleep(random.uniform(*RETRY_S))  # noqa: S311 - spreads the processes, no secret

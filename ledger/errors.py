@@ -1,0 +1,31 @@
+"""What can go wrong with the ledger."""
+
+from __future__ import annotations
+
+
+class LedgerError(Exception):
+    """The ledger could not do what was asked."""
+
+    def __init__(self, detail: str | None = None) -> None:
+        self.detail = detail or (type(self).__doc__ or "").splitlines()[0]
+        super().__init__(self.detail)
+
+
+class LedgerUnavailable(LedgerError):
+    """The ledger's database cannot be used now; whether the entry was made is unknown."""
+
+
+class EntryRefused(LedgerError):
+    """The database cannot hold what was to be entered, such as text with a zero byte."""
+
+
+class UnknownEmail(LedgerError):
+    """There is no such mail."""
+
+
+class NotPossible(LedgerError):
+    """The mail's status does not allow this; ``status`` tells it."""
+
+    def __init__(self, status: str, detail: str) -> None:
+        self.status = status
+        super().__init__(detail)

@@ -1,0 +1,51 @@
+"""What an error of a database means for whoever asked: away, or refused."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from sqlalchemy.exc import (
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    SQLAlchemyError,
+    StatementError,
+)
+
+from ledger.errors import EntryRefused, LedgerUnavailable
+
+#: PostgreSQL ended the transaction in favour of another one: the same again will do.
+#: https://www.postgresql.org/docs/current/mvcc-serialization-failure-handling.html
+ROLLED_BACK = frozenset({"40001", "40P01"})
+
+
+def translated(error: Exception) -> Exception:
+    """Return what is told instead of a database's error; other errors stay as they are.
+
+    A database's own words can quote rows, and so addresses: no more than its first line is kept,
+    and that only where it tells of the database's state.
+    """
+    if isinstance(error, (DataError, IntegrityError)):
+        return EntryRefused(f"{EntryRefused().detail} ({type(error.orig).__name__})")
+    if isinstance(error, DBAPIError):
+        return LedgerUnavailable(_shown(error.orig))
+    if isinstance(error, sqlite3.Error):  # from where a transaction begins
+        return LedgerUnavailable(_shown(error))
+    if isinstance(error, (StatementError, UnicodeError)):  # a value that no driver can encode
+        return EntryRefused(f"{EntryRefused().detail} ({type(error).__name__})")
+    if isinstance(error, SQLAlchemyError):
+        return LedgerUnavailable(_shown(error))
+    return error
+
+
+def _shown(error: BaseException | None) -> str:
+    first = (str(error).splitlines() or [""])[0]
+    return f"{LedgerUnavailable().detail} ({type(error).__name__}: {first})"
+
+
+def may_be_repeated(error: Exception) -> bool:
+    """Whether a transaction that failed before its COMMIT was sent may succeed at once if it is
+    run again: its connection was found dead, or another transaction was preferred."""
+    if not isinstance(error, DBAPIError):
+        return False
+    return error.connection_invalidated or getattr(error.orig, "sqlstate", None) in ROLLED_BACK

@@ -1,0 +1,140 @@
+"""A repeated request is answered by the first one's mails: who publishes them, and when again.
+
+Of all copies of a request, over all processes, one publishes (``mine``), for as long as it said
+(``publisher_until``). If it dies before its publish is confirmed, the next copy takes over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, select, update
+
+from ledger import rows, schema
+from ledger.accept import enter
+from ledger.values import NewEmail, Value
+
+keys = schema.idempotency_keys
+
+
+class Reserved(Value, frozen=True, kw_only=True):
+    """What is known of a key. ``mine``: the caller has to publish ``email_ids``, and nobody else
+    does before ``publisher_until``; ``same_body`` False: the key belongs to another request."""
+
+    email_ids: tuple[str, ...]
+    mine: bool
+    published: bool
+    same_body: bool
+    publisher_until: float
+
+
+def reserve(
+    connection: Connection,
+    api_key: str,
+    key: str,
+    body_hash: bytes,
+    new: Sequence[NewEmail],
+    *,
+    now: float,
+    publisher_until: float,
+    kept_s: float,
+) -> Reserved:
+    """Enter a key together with its mails, or return what it stands for.
+
+    An unknown key, or one that is older than ``kept_s``, is the caller's, with the mails ``new``.
+    A known one is answered with its first request's mails (they have their rows); it is the
+    caller's as well if it was not published by the time that its publisher had.
+    """
+    email_ids = [one.id for one in new]
+    entry = {
+        "body_hash": body_hash,
+        "email_ids": rows.dumps(email_ids),
+        "created_at": now,
+        "publisher_until": publisher_until,
+        "published_at": None,
+    }
+    while True:  # every further round means that another one has changed the key
+        inserted = rows.insert_new(connection, keys, [{"api_key": api_key, "key": key, **entry}])
+        row = connection.execute(select(keys).where(*_is(api_key, key))).one_or_none()
+        if row is None:
+            continue  # was pruned at this moment
+        if not inserted and row.created_at < now - kept_s:
+            inserted = _change(connection, row, entry)
+            if not inserted:
+                continue
+        if inserted:
+            enter(connection, new)
+            return _reserved(email_ids, publisher_until, mine=True)
+        same_body = row.body_hash == body_hash
+        published = row.published_at is not None
+        email_ids = rows.loads(row.email_ids)
+        if not same_body or published or row.publisher_until >= now:
+            return _reserved(
+                email_ids, row.publisher_until, published=published, same_body=same_body
+            )
+        if _change(connection, row, {"publisher_until": publisher_until}):
+            return _reserved(email_ids, publisher_until, mine=True)
+
+
+def find(
+    connection: Connection, api_key: str, key: str, body_hash: bytes, *, since: float
+) -> Reserved | None:
+    """Return what a key stands for that was entered after ``since``; changes nothing."""
+    known = (*_is(api_key, key), keys.c.created_at >= since)
+    row = connection.execute(select(keys).where(*known)).one_or_none()
+    if row is None:
+        return None
+    return _reserved(
+        rows.loads(row.email_ids),
+        row.publisher_until,
+        published=row.published_at is not None,
+        same_body=row.body_hash == body_hash,
+    )
+
+
+def published(connection: Connection, api_key: str, key: str, now: float) -> None:
+    """Enter that a key's mails are in the queue: from now on nobody publishes them again."""
+    open_key = (*_is(api_key, key), keys.c.published_at.is_(None))
+    connection.execute(update(keys).where(*open_key).values(published_at=now))
+
+
+def release(connection: Connection, api_key: str, key: str) -> None:
+    """Let the next copy publish at once, because this publish was refused for certain.
+
+    The mails keep their rows, which the next copy needs.
+    """
+    open_key = (*_is(api_key, key), keys.c.published_at.is_(None))
+    connection.execute(update(keys).where(*open_key).values(publisher_until=0))
+
+
+def _is(api_key: str, key: str) -> tuple[ColumnElement[bool], ...]:
+    return keys.c.api_key == api_key, keys.c.key == key
+
+
+def _change(connection: Connection, row: Row[Any], values: dict[str, Any]) -> int:
+    """Change a key if nobody has changed it since it was read; return 0 otherwise."""
+    unchanged = (
+        *_is(row.api_key, row.key),
+        keys.c.created_at == row.created_at,
+        keys.c.publisher_until == row.publisher_until,
+        keys.c.published_at.is_not_distinct_from(row.published_at),
+    )
+    return connection.execute(update(keys).where(*unchanged).values(**values)).rowcount
+
+
+def _reserved(
+    email_ids: list[str],
+    publisher_until: float,
+    *,
+    mine: bool = False,
+    published: bool = False,
+    same_body: bool = True,
+) -> Reserved:
+    return Reserved(
+        email_ids=tuple(email_ids),
+        mine=mine,
+        published=published,
+        same_body=same_body,
+        publisher_until=publisher_until,
+    )

@@ -1,0 +1,115 @@
+"""What an attempt brought, and what becomes of the mail by it."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from sqlalchemy import Connection, bindparam, delete, update
+
+from ledger import rows, schema
+from ledger.values import Reply, Value
+
+#: The status that each outcome leads to.
+Verdict = Literal["sent", "failed", "delivery_delayed", "uncertain"]
+
+
+recipients = schema.recipients
+_ENTER_REPLY = (
+    update(recipients)
+    .where(
+        recipients.c.email_id == bindparam("of_email"),
+        recipients.c.address == bindparam("of_address"),
+    )
+    .values({name: bindparam(name) for name in ("code", "enhanced", "text", "settled")})
+)
+_DROP_PAYLOAD = delete(schema.payloads).where(schema.payloads.c.email_id == bindparam("of_email"))
+
+
+class Outcome(Value, frozen=True, kw_only=True):
+    """What an attempt brought. ``reason``: JSON for the timeline, such as ``smtp`` and ``error``;
+    ``next_attempt_at``: for ``delivery_delayed``; ``doubtful``: the relay may have taken the mail,
+    and it is sent again all the same; ``payload``: for what may be sent again by hand.
+    """
+
+    verdict: Verdict
+    replies: tuple[Reply, ...] = ()
+    reason: dict[str, Any] = {}  # noqa: RUF012 - msgspec copies an empty default
+    doubtful: bool = False
+    next_attempt_at: float | None = None
+    payload: bytes | None = None
+
+
+class Recorded(Value, frozen=True, kw_only=True):
+    """``late``: somebody else has gone on with the mail meanwhile, so only the timeline tells of
+    this outcome. ``track``: the number that the mail's next message must have."""
+
+    track: int
+    late: bool = False
+
+
+def record(
+    connection: Connection, email_id: str, outcome: Outcome, *, attempt: int, keep: bool, now: float
+) -> Recorded:
+    """Enter the outcome of a claimed attempt. ``keep``: the content of sent mails is kept, too.
+
+    Where it stands already, as nobody could tell whether its first COMMIT had come through,
+    nothing is changed.
+    """
+    row = rows.locked(connection, email_id)
+    if row is None:  # pruned: nothing is left to be told
+        return Recorded(track=0, late=True)
+    data = {"attempt": attempt, **outcome.reason}
+    if (row.attempts, row.status, row.reason) == (attempt, outcome.verdict, rows.dumps(data)):
+        return Recorded(track=row.track)
+    late = row.attempts != attempt or row.status not in ("sending", "uncertain")
+    _enter_replies(connection, email_id, outcome.replies, accepted_only=late)
+    if late:
+        rows.change(
+            connection, row, outcome.verdict, now, {**data, "late": True}, status=row.status
+        )
+        return Recorded(track=row.track, late=True)
+    if outcome.doubtful:
+        rows.change(connection, row, "uncertain", now, data)
+        row = rows.known(connection, email_id)
+    columns: dict[str, Any] = {"worker": None, "lease_until": None, "reason": rows.dumps(data)}
+    columns["possible_duplicates"] = row.possible_duplicates + (1 if outcome.doubtful else 0)
+    track = row.track
+    if outcome.next_attempt_at is not None:
+        track += 1
+        data["next_attempt_at"] = rows.iso(outcome.next_attempt_at)
+        columns |= {"track": track, "due_at": outcome.next_attempt_at, "delays": 0}
+    rows.change(connection, row, outcome.verdict, now, data, **columns)
+    keep_payload(connection, email_id, outcome.payload)
+    if outcome.verdict == "sent" and not keep:
+        drop_payload(connection, email_id)
+    return Recorded(track=track)
+
+
+def _enter_replies(
+    connection: Connection, email_id: str, replies: tuple[Reply, ...], *, accepted_only: bool
+) -> None:
+    values = [
+        {
+            "of_email": email_id,
+            "of_address": reply.address,
+            "code": reply.code,
+            "enhanced": reply.enhanced,
+            "text": reply.text,
+            "settled": reply.settled,
+        }
+        for reply in replies
+        if reply.code < 300 or not accepted_only
+    ]
+    if values:
+        connection.execute(_ENTER_REPLY, values)
+
+
+def keep_payload(connection: Connection, email_id: str, payload: bytes | None) -> None:
+    """Keep what a mail is made of, unless it is kept already."""
+    if payload is not None:
+        rows.insert_new(connection, schema.payloads, [{"email_id": email_id, "content": payload}])
+
+
+def drop_payload(connection: Connection, email_id: str) -> None:
+    """Forget what a mail is made of."""
+    connection.execute(_DROP_PAYLOAD, {"of_email": email_id})

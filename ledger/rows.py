@@ -1,0 +1,125 @@
+"""A mail's row: locking it, changing its status together with its timeline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Executable, Row, Table, bindparam, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from ledger import schema
+from ledger.values import Recipient
+
+emails = schema.emails
+
+#: What may change in a mail. All of it is written each time: one statement, prepared once, costs
+#: far less than one made for the columns that did change.
+CHANGEABLE = (
+    "status", "updated_at", "scheduled_at", "expires_at", "due_at", "track", "attempts", "delays",
+    "worker", "lease_until", "possible_duplicates", "suppressed", "events", "reason",
+)  # fmt: skip
+_SELECT = select(emails).where(emails.c.id == bindparam("email_id"))
+_LOCK = _SELECT.with_for_update()
+_UPDATE = (
+    update(emails)
+    .where(emails.c.id == bindparam("email_id"))
+    .values({name: bindparam(f"new_{name}") for name in CHANGEABLE})
+)
+_INSERT_EVENT = insert(schema.events)
+_RECIPIENTS = (
+    select(schema.recipients)
+    .where(schema.recipients.c.email_id == bindparam("email_id"))
+    .order_by(schema.recipients.c.position)
+)
+
+
+def locked(connection: Connection, email_id: str) -> Row[Any] | None:
+    """Return a mail's row, locked until the transaction's end (SQLite locks the whole database)."""
+    return connection.execute(_LOCK, {"email_id": email_id}).one_or_none()
+
+
+def known(connection: Connection, email_id: str) -> Row[Any]:
+    """Return the row of a mail that this transaction has locked."""
+    return connection.execute(_SELECT, {"email_id": email_id}).one()
+
+
+def change(
+    connection: Connection,
+    row: Row[Any],
+    event: str,
+    now: float,
+    data: Mapping[str, Any],
+    **columns: Any,
+) -> None:
+    """Add an event to a locked mail's timeline, and set its status: to the event's name, if
+    ``columns`` names no other one."""
+    number = row.events + 1
+    write(connection, row, {"status": event, **columns, "events": number, "updated_at": now})
+    connection.execute(
+        _INSERT_EVENT,
+        {"email_id": row.id, "number": number, "type": event, "at": now, "data": dumps(data)},
+    )
+
+
+def write(connection: Connection, row: Row[Any], columns: Mapping[str, Any]) -> None:
+    """Write columns of a locked mail.
+
+    Raises:
+        KeyError: one of them never changes.
+    """
+    values = {f"new_{name}": getattr(row, name) for name in CHANGEABLE}
+    for name, value in columns.items():
+        if f"new_{name}" not in values:
+            raise KeyError(name)
+        values[f"new_{name}"] = value
+    connection.execute(_UPDATE, {"email_id": row.id, **values})
+
+
+def recipients(connection: Connection, email_id: str) -> tuple[Recipient, ...]:
+    """Return a mail's recipients, in their order."""
+    return tuple(
+        Recipient(
+            kind=row.kind,
+            mailbox=row.mailbox,
+            address=row.address,
+            code=row.code,
+            enhanced=row.enhanced,
+            text=row.text,
+            settled=row.settled,
+        )
+        for row in connection.execute(_RECIPIENTS, {"email_id": email_id})
+    )
+
+
+def insert_new(connection: Connection, table: Table, values: Sequence[Mapping[str, Any]]) -> int:
+    """Insert rows but those whose key is there already; return how many were inserted."""
+    statement = _insert_new(table, connection.dialect.name)
+    # Without the option, an INSERT's rowcount is unknown (-1) on PostgreSQL.
+    options = {"preserve_rowcount": True}
+    return connection.execute(statement, list(values), execution_options=options).rowcount
+
+
+@cache
+def _insert_new(table: Table, dialect_name: str) -> Executable:
+    if dialect_name == "postgresql":
+        return postgresql.insert(table).on_conflict_do_nothing()
+    return sqlite.insert(table).on_conflict_do_nothing()
+
+
+def dumps(value: Any) -> str:
+    """Return a value as JSON text."""
+    return msgspec.json.encode(value).decode()
+
+
+def loads(text: str | None) -> Any:
+    """Read what :func:`dumps` wrote."""
+    return None if text is None else msgspec.json.decode(text)
+
+
+def iso(moment: float) -> str:
+    """Return Unix seconds as ISO 8601 in UTC."""
+    return datetime.fromtimestamp(moment, UTC).isoformat()

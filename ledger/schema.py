@@ -1,0 +1,112 @@
+"""The ledger's tables. What a column means stands here; how rows change, in the other modules."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+
+metadata = MetaData()
+
+#: A mail. Its id is its task's, a UUIDv7, so that ids are in the order of acceptance.
+#: Times are Unix seconds.
+emails = Table(
+    "emails",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("api_key", String(64), nullable=False),  # who sent it; empty: nobody in particular
+    Column("status", String(20), nullable=False),
+    Column("sender", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("tags", Text, nullable=False),  # JSON
+    Column("metadata", Text, nullable=False),  # JSON
+    Column("on_uncertain", String(10), nullable=False),
+    Column("created_at", Float(53), nullable=False),
+    Column("updated_at", Float(53), nullable=False),
+    Column("scheduled_at", Float(53)),
+    Column("expires_at", Float(53), nullable=False),  # no attempt begins after it
+    Column("due_at", Float(53), nullable=False),  # when its newest message comes out of the queue
+    #: Which of the mail's messages is the valid one: each new message has the next number.
+    Column("track", Integer, nullable=False),
+    Column("attempts", Integer, nullable=False),  # claims; the newest one's number
+    Column("delays", Integer, nullable=False),  # since the relay was reached last
+    Column("worker", String(200)),  # who claimed it
+    Column("lease_until", Float(53)),  # until then nobody else may claim it
+    Column("possible_duplicates", Integer, nullable=False),
+    Column("suppressed", Integer, nullable=False),  # deliveries from the queue that sent nothing
+    Column("events", Integer, nullable=False),  # the newest event's number
+    Column("reason", Text),  # JSON: why it is delayed, failed or uncertain
+    Index("emails_status", "status", "id"),
+    Index("emails_key", "api_key", "id"),
+    Index("emails_created_at", "created_at"),  # for retention
+)
+
+#: A recipient of a mail and what the relay said of it.
+recipients = Table(
+    "recipients",
+    metadata,
+    Column("email_id", ForeignKey("emails.id", ondelete="CASCADE"), primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("kind", String(3), nullable=False),  # to, cc, bcc
+    Column("mailbox", Text, nullable=False),  # as it was given, with its name
+    Column("address", String(320), nullable=False),  # bare
+    Column("code", Integer),  # None: not answered yet
+    Column("enhanced", String(16)),
+    Column("text", Text),
+    Column("settled", Boolean, nullable=False, default=False),  # the reply stands
+    Index("recipients_address", "address", "email_id"),
+)
+
+#: A mail's tags once more, to be searched.
+tags = Table(
+    "tags",
+    metadata,
+    Column("email_id", ForeignKey("emails.id", ondelete="CASCADE"), primary_key=True),
+    Column("name", String(256), primary_key=True),
+    Column("value", String(256), nullable=False),
+    Index("tags_value", "name", "value", "email_id"),
+)
+
+#: What happened to a mail, numbered from 1; ``queued`` or ``scheduled`` (1) is told by the mail's
+#: own row, so that accepting a mail costs no row here.
+events = Table(
+    "events",
+    metadata,
+    Column("email_id", ForeignKey("emails.id", ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("type", String(20), nullable=False),
+    Column("at", Float(53), nullable=False),
+    Column("data", Text, nullable=False),  # JSON
+)
+
+#: All that is needed to send a mail (again): the arguments of its task, as JSON.
+payloads = Table(
+    "payloads",
+    metadata,
+    Column("email_id", ForeignKey("emails.id", ondelete="CASCADE"), primary_key=True),
+    Column("content", LargeBinary, nullable=False),
+)
+
+#: Idempotency keys that were seen.
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("api_key", String(64), primary_key=True),
+    Column("key", String(256), primary_key=True),
+    Column("body_hash", LargeBinary(32), nullable=False),
+    Column("email_ids", Text, nullable=False),  # JSON: of a batch, several
+    Column("created_at", Float(53), nullable=False),
+    Column("publisher_until", Float(53), nullable=False),  # until then somebody publishes it
+    Column("published_at", Float(53)),  # None: no publish was confirmed yet
+    Index("idempotency_keys_created_at", "created_at"),
+)

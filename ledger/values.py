@@ -1,0 +1,154 @@
+"""What goes into the ledger and what comes out, as frozen values. Times are Unix seconds."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+Status = Literal[
+    "queued", "scheduled", "sending", "delivery_delayed", "sent", "failed", "canceled", "uncertain"
+]
+OnUncertain = Literal["retry", "hold"]
+Kind = Literal["to", "cc", "bcc"]
+
+#: No further attempt is made by itself.
+FINAL: frozenset[str] = frozenset({"sent", "failed", "canceled"})
+#: Nobody works on it, and its message is in the queue.
+WAITING: frozenset[str] = frozenset({"queued", "scheduled", "delivery_delayed"})
+
+
+class Value(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of the ledger's values."""
+
+
+class To(Value, frozen=True, kw_only=True):
+    """A recipient as accepted. ``mailbox``: with its name; ``address``: bare."""
+
+    kind: Kind
+    mailbox: str
+    address: str
+
+
+class NewEmail(Value, frozen=True, kw_only=True):
+    """A mail to be entered. ``expires_at``: no attempt begins after it. ``payload``: what it is
+    made of, as its message has it; ``keep``: it is kept from the beginning (of a scheduled mail)
+    and not only when it is needed (of a failed one).
+    """
+
+    id: str
+    api_key: str = ""
+    sender: str
+    subject: str
+    recipients: tuple[To, ...]
+    tags: dict[str, str] = {}
+    metadata: dict[str, Any] = {}
+    on_uncertain: OnUncertain = "retry"
+    created_at: float
+    scheduled_at: float | None = None
+    expires_at: float
+    payload: bytes | None = None
+    keep: bool = False
+
+
+class Reply(Value, frozen=True, kw_only=True):
+    """The relay's reply to one recipient; not ``settled``: he is to be tried again."""
+
+    address: str
+    code: int
+    text: str
+    enhanced: str | None = None
+    settled: bool = True
+
+
+class Recipient(Value, frozen=True, kw_only=True):
+    """A recipient as it stands in the ledger; ``code`` None: not answered yet."""
+
+    kind: Kind
+    mailbox: str
+    address: str
+    code: int | None = None
+    enhanced: str | None = None
+    text: str | None = None
+    settled: bool = False
+
+
+class Event(Value, frozen=True, kw_only=True):
+    """An entry of a mail's timeline. ``data``: ``smtp``, ``next_attempt_at``, ``attempt`` ..."""
+
+    number: int
+    type: str
+    at: float
+    data: dict[str, Any] = {}
+
+
+class Email(Value, frozen=True, kw_only=True):
+    """A mail as it stands in the ledger."""
+
+    id: str
+    api_key: str
+    status: Status
+    sender: str
+    subject: str
+    recipients: tuple[Recipient, ...]
+    tags: dict[str, str]
+    metadata: dict[str, Any]
+    on_uncertain: OnUncertain
+    created_at: float
+    updated_at: float
+    scheduled_at: float | None
+    expires_at: float
+    due_at: float
+    track: int
+    attempts: int
+    delays: int
+    possible_duplicates: int
+    suppressed: int
+    events: int
+    reason: dict[str, Any] | None = None
+
+
+# -- what a claim finds
+
+
+class Granted(Value, frozen=True, kw_only=True):
+    """The mail is the caller's until ``lease_until``. ``settled``: replies that stand already;
+    ``expires_at``: of the mail as it stands now, which may have been moved."""
+
+    attempt: int
+    lease_until: float
+    expires_at: float
+    settled: tuple[Reply, ...] = ()
+    possible_duplicate: bool = False
+
+
+class Ended(Value, frozen=True, kw_only=True):
+    """Nothing to send: the mail is sent, failed, canceled, or held as uncertain."""
+
+    status: Status
+    reason: dict[str, Any] | None
+    recipients: tuple[Recipient, ...] = ()
+
+
+class Busy(Value, frozen=True, kw_only=True):
+    """Another attempt may still be running: come back after ``until``."""
+
+    until: float
+
+
+class Superseded(Value, frozen=True, kw_only=True):
+    """The mail has a newer message (``track``), due at ``due_at``; ``waiting``: it is not claimed,
+    so the newer message is needed and may be missing: a crash may have come before its publish."""
+
+    track: int
+    due_at: float
+    waiting: bool
+
+
+class Early(Value, frozen=True, kw_only=True):
+    """The message came before the mail is due: come back at ``due_at``."""
+
+    due_at: float
+
+
+Claim = Granted | Ended | Busy | Superseded | Early

@@ -1,0 +1,143 @@
+"""The one thread of a process that writes: what waits is committed together."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from sqlalchemy import Connection, Engine
+
+from ledger.accept import enter
+from ledger.engine import writing
+from ledger.errors import LedgerUnavailable
+from ledger.failures import may_be_repeated, translated
+from ledger.values import NewEmail
+
+#: How many rows of mails, or other operations, one transaction takes at most.
+LARGEST_GROUP = 500
+
+#: How long to sleep before a transaction is repeated, in seconds.
+PAUSE_S = (0.01, 0.05)
+
+
+class Entry:
+    """Something to be written: mails to be entered, or an operation."""
+
+    __slots__ = ("future", "news", "operation")
+
+    def __init__(
+        self,
+        operation: Callable[[Connection], Any] | None = None,
+        news: Sequence[NewEmail] = (),
+    ) -> None:
+        self.operation = operation
+        self.news = news
+        self.future: Future[Any] = Future()
+
+    @property
+    def size(self) -> int:
+        return max(1, len(self.news))
+
+
+class Writer:
+    """Commits in groups: while one group is written, the next one gathers."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = writing(engine)
+        self._waiting: SimpleQueue[Entry | None] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
+        self._thread.start()
+
+    def submit(self, entry: Entry) -> None:
+        """Have it written; its future ends after COMMIT."""
+        with self._lock:  # nothing may come after the None that ends the thread
+            if not self._closed:
+                self._waiting.put(entry)
+                return
+        entry.future.set_exception(LedgerUnavailable("The ledger is closed."))
+
+    def close(self) -> None:
+        """Write what waits, and end."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self._waiting.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            group, last = self._next_group()
+            if group:
+                self._write(group)
+            if last:
+                return
+
+    def _next_group(self) -> tuple[list[Entry], bool]:
+        """Return all that waits, waiting for the first; and whether it is the last group."""
+        group: list[Entry] = []
+        size = 0
+        entry = self._waiting.get()
+        while entry is not None:
+            if entry.future.set_running_or_notify_cancel():
+                group.append(entry)
+                size += entry.size
+            if size >= LARGEST_GROUP:
+                return group, False
+            try:
+                entry = self._waiting.get_nowait()
+            except Empty:
+                return group, False
+        return group, True
+
+    def _write(self, group: Sequence[Entry]) -> None:
+        try:
+            values = self._commit(group)
+        except Exception as error:  # noqa: BLE001 - an operation may raise anything
+            self._fail(group, translated(error))
+        else:
+            for entry, value in zip(group, values, strict=True):
+                entry.future.set_result(value)
+
+    def _fail(self, group: Sequence[Entry], error: Exception) -> None:
+        """Tell a failure to the one whose it is: nobody else is to suffer from it."""
+        if len(group) == 1 or isinstance(error, LedgerUnavailable):
+            for entry in group:
+                entry.future.set_exception(error)
+            return
+        middle = len(group) // 2
+        self._write(group[:middle])
+        self._write(group[middle:])
+
+    def _commit(self, group: Sequence[Entry]) -> list[Any]:
+        """Write a group in one transaction; up to twice more if that cannot do harm.
+
+        Whatever COMMIT itself raises leaves open what happened, so it is never repeated.
+        """
+        committing = False
+        for last_try in (False, False, True):
+            try:
+                with self._engine.connect() as connection, connection.begin() as transaction:
+                    values = _carry_out(connection, group)
+                    committing = True
+                    transaction.commit()
+                    return values
+            except Exception as error:
+                if committing or last_try or not may_be_repeated(error):
+                    raise
+            # The transaction that was preferred to ours goes first; else both meet again.
+            time.sleep(random.uniform(*PAUSE_S))  # noqa: S311 - spreads processes, no secret
+        raise AssertionError("unreachable")
+
+
+def _carry_out(connection: Connection, group: Sequence[Entry]) -> list[Any]:
+    news = [new for entry in group for new in entry.news]
+    if news:
+        enter(connection, news)
+    return [entry.operation(connection) if entry.operation else None for entry in group]

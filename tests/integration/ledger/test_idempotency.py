@@ -1,0 +1,217 @@
+"""One of all copies of a request publishes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, text
+
+from ledger import Ledger, NewEmail, Reserved, idempotency, migrate
+from tests.ledgers import NOW, ids, new_email
+from tests.system import ROOT, wait_until
+
+BODY, OTHER_BODY = b"a" * 32, b"b" * 32
+
+#: Twenty copies of one request: ten threads each in two processes; prints how many publish.
+COPIES = """
+import sys, threading
+from concurrent.futures import ThreadPoolExecutor
+from ledger import Ledger, idempotency
+from tests.ledgers import NOW, new_email
+
+ledger = Ledger(sys.argv[1])
+ledger.read(lambda connection: None)
+print("ready", flush=True)
+sys.stdin.readline()
+start = threading.Barrier(10)
+
+def copy(_):
+    new = new_email()
+    start.wait()
+    return ledger.write(
+        lambda connection: idempotency.reserve(
+            connection, "team", "k", b"a" * 32, [new],
+            now=NOW + 100, publisher_until=NOW + 130, kept_s=86400,
+        )
+    ).result()
+
+with ThreadPoolExecutor(10) as pool:
+    found = list(pool.map(copy, range(10)))
+print(sum(one.mine for one in found), *{one.email_ids[0] for one in found})
+ledger.close()
+"""
+
+
+@pytest.fixture
+def ledger(database_url: str) -> Iterator[Ledger]:
+    migrate.upgrade(database_url)
+    ledger = Ledger(database_url)
+    yield ledger
+    ledger.close()
+
+
+def reserve(ledger: Ledger, new: NewEmail, body: bytes = BODY, **changes: Any) -> Reserved:
+    options = {"api_key": "team", "key": "k", "now": NOW, "kept_s": 86400.0, **changes}
+    options = {"publisher_until": options["now"] + 30, **options}
+    return ledger.write(
+        lambda connection: idempotency.reserve(connection, body_hash=body, new=[new], **options)
+    ).result()
+
+
+def test_the_first_request_publishes_and_its_mail_is_entered(ledger: Ledger) -> None:
+    new = new_email()
+
+    reserved = reserve(ledger, new)
+
+    assert reserved == Reserved(
+        email_ids=(new.id,),
+        mine=True,
+        published=False,
+        same_body=True,
+        publisher_until=NOW + 30,
+    )
+    assert ledger.read(ids) == {new.id}
+
+
+def test_a_copy_meanwhile_is_told_who_publishes_and_until_when(ledger: Ledger) -> None:
+    first = new_email()
+    reserve(ledger, first)
+
+    reserved = reserve(ledger, new_email(), now=NOW + 29)
+
+    assert reserved == Reserved(
+        email_ids=(first.id,),
+        mine=False,
+        published=False,
+        same_body=True,
+        publisher_until=NOW + 30,
+    )
+    assert ledger.read(ids) == {first.id}
+
+
+def test_a_copy_after_the_publish_is_answered_by_the_first_mail(ledger: Ledger) -> None:
+    first = new_email()
+    reserve(ledger, first)
+    ledger.write(lambda c: idempotency.published(c, "team", "k", NOW + 1)).result()
+
+    reserved = reserve(ledger, new_email(), now=NOW + 3600)
+
+    assert (reserved.email_ids, reserved.mine, reserved.published) == ((first.id,), False, True)
+
+
+def test_the_same_key_with_another_body_is_never_taken_over(ledger: Ledger) -> None:
+    first = new_email()
+    reserve(ledger, first)
+
+    reserved = reserve(ledger, new_email(), OTHER_BODY, now=NOW + 3600)
+
+    assert (reserved.mine, reserved.same_body) == (False, False)
+    assert ledger.read(ids) == {first.id}
+
+
+def test_a_publisher_that_died_is_replaced_under_the_first_id(ledger: Ledger) -> None:
+    first = new_email()
+    reserve(ledger, first)
+
+    reserved = reserve(ledger, new_email(), now=NOW + 31)
+    third = reserve(ledger, new_email(), now=NOW + 32)
+
+    assert (reserved.email_ids, reserved.mine) == ((first.id,), True)
+    assert reserved.publisher_until == NOW + 61
+    assert not third.mine
+    assert ledger.read(ids) == {first.id}
+
+
+def test_a_released_key_is_published_by_the_next_copy_at_once(ledger: Ledger) -> None:
+    first = new_email()
+    reserve(ledger, first)
+    ledger.write(lambda c: idempotency.release(c, "team", "k")).result()
+
+    reserved = reserve(ledger, new_email())
+
+    assert (reserved.email_ids, reserved.mine) == ((first.id,), True)
+
+
+def test_a_published_key_cannot_be_released(ledger: Ledger) -> None:
+    reserve(ledger, new_email())
+    ledger.write(lambda c: idempotency.published(c, "team", "k", NOW)).result()
+    ledger.write(lambda c: idempotency.release(c, "team", "k")).result()
+
+    reserved = reserve(ledger, new_email())
+
+    assert (reserved.mine, reserved.published) == (False, True)
+
+
+def test_a_key_that_is_too_old_stands_for_a_new_request(ledger: Ledger) -> None:
+    reserve(ledger, new_email())
+    ledger.write(lambda c: idempotency.published(c, "team", "k", NOW)).result()
+    new = new_email()
+
+    reserved = reserve(ledger, new, OTHER_BODY, now=NOW + 86401)
+    copy = reserve(ledger, new_email(), OTHER_BODY, now=NOW + 86402)
+
+    assert (reserved.email_ids, reserved.mine) == ((new.id,), True)
+    assert (copy.email_ids, copy.mine, copy.published) == ((new.id,), False, False)
+
+
+def test_each_api_key_has_its_own_keys(ledger: Ledger) -> None:
+    reserve(ledger, new_email())
+
+    assert reserve(ledger, new_email(), api_key="another team").mine
+
+
+@pytest.mark.parametrize("earlier", ["nothing", "a publisher that died", "an old key"])
+def test_of_twenty_copies_in_two_processes_one_publishes(
+    ledger: Ledger, database_url: str, earlier: str
+) -> None:
+    begun = {"a publisher that died": NOW, "an old key": NOW - 90000}
+    if earlier in begun:
+        reserve(ledger, new_email(), now=begun[earlier])
+    command = [sys.executable, "-c", COPIES, database_url]
+    pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "cwd": ROOT}
+    with subprocess.Popen(command, **pipes) as one, subprocess.Popen(command, **pipes) as two:
+        for process in (one, two):
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+        for process in (one, two):
+            assert process.stdin is not None
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        answers = [process.communicate(timeout=30)[0].split() for process in (one, two)]
+
+    assert sum(int(answer[0]) for answer in answers) == 1
+    assert len({email_id for answer in answers for email_id in answer[1:]}) == 1
+
+
+def test_of_two_that_find_the_publisher_dead_at_once_one_takes_over(
+    ledger: Ledger, database_url: str
+) -> None:
+    reserve(ledger, new_email())
+    other = Ledger(database_url)
+    taken, release = threading.Event(), threading.Event()
+
+    def take_over(connection: Connection) -> Reserved:
+        late = {"now": NOW + 31, "publisher_until": NOW + 61, "kept_s": 86400.0}
+        return idempotency.reserve(connection, "team", "k", BODY, [new_email()], **late)
+
+    def take_over_slowly(connection: Connection) -> Reserved:
+        reserved = take_over(connection)
+        taken.set()
+        release.wait(3)
+        return reserved
+
+    first = ledger.write(take_over_slowly)
+    assert taken.wait(10)
+    second = other.write(take_over)
+    if database_url.startswith("postgresql"):  # on SQLite it waits before it reads
+        waits = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        wait_until(lambda: ledger.read(lambda c: c.scalar(waits)), "the second one waits")
+    release.set()
+
+    assert (first.result().mine, second.result().mine) == (True, False)
+    other.close()

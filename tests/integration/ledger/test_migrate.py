@@ -1,0 +1,87 @@
+"""The tables are made and brought up to date."""
+
+from __future__ import annotations
+
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from dev.postgres import PostgresNode
+from ledger import Ledger, LedgerUnavailable, migrate, schema
+from tests.ledgers import ids, new_email
+from tests.system import ROOT
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def new_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of a database without any table."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/new.db"
+        return
+    node: PostgresNode = request.getfixturevalue("postgres")
+    name = f"new_{uuid4().hex}"
+    yield node.create_database(name)
+    node.drop_database(name)
+
+
+def test_the_migrations_make_the_tables_that_the_schema_describes(new_database_url: str) -> None:
+    migrate.upgrade(new_database_url)
+
+    ledger = Ledger(new_database_url)
+    differences = ledger.read(
+        lambda connection: compare_metadata(
+            MigrationContext.configure(connection, opts={"compare_type": True}), schema.metadata
+        )
+    )
+    ledger.close()
+
+    assert differences == []
+
+
+def test_migrating_again_changes_nothing(new_database_url: str) -> None:
+    migrate.upgrade(new_database_url)
+    ledger = Ledger(new_database_url)
+    new = new_email()
+    ledger.accept(new).result()
+
+    migrate.upgrade(new_database_url)
+
+    assert ledger.read(ids) == {new.id}
+    ledger.close()
+
+
+def test_several_processes_may_migrate_at_once(new_database_url: str) -> None:
+    program = "import sys; from ledger import migrate; migrate.upgrade(sys.argv[1])"
+    command = [sys.executable, "-c", program, new_database_url]
+
+    processes = [subprocess.Popen(command, cwd=ROOT) for _ in range(4)]
+
+    assert [process.wait(60) for process in processes] == [0] * 4
+    ledger = Ledger(new_database_url)
+    assert ledger.read(ids) == set()
+    ledger.close()
+
+
+def test_a_new_sqlite_file_is_readable_by_its_owner_alone(tmp_path: Path) -> None:
+    file = tmp_path / "ledger.db"
+
+    migrate.upgrade(f"sqlite:///{file}")
+
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_a_database_that_is_away_cannot_be_migrated() -> None:
+    with pytest.raises(LedgerUnavailable):
+        migrate.upgrade("postgresql://nobody@127.0.0.1:1/nothing")
+
+
+def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(LedgerUnavailable):
+        migrate.upgrade(f"sqlite:///{tmp_path}/missing/ledger.db")
