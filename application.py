@@ -9,6 +9,11 @@ from tornado.web import Application, RequestHandler, url
 
 from handlers.base import NotFoundHandler
 from handlers.celery import CeleryHandler, TaskHandler
+from handlers.email import CancelHandler, OneEmailHandler, RawHandler, RetryHandler
+from handlers.email_batch import EmailBatchHandler
+from handlers.email_events import EmailEventsHandler
+from handlers.email_handler import NoEmailHandler
+from handlers.emails import EmailsHandler
 from handlers.health import HealthHandler, ReadyHandler
 from handlers.results import EventsHandler, ResultHandler
 from handlers.services import Services
@@ -28,6 +33,14 @@ def make_application(services: Services) -> Application:
             url(rf"/celery/{TASK_ID}", ResultHandler, given),
             url(rf"/celery/{TASK_ID}/events", EventsHandler, given),
             url(r"/celery/([^/]+)", TaskHandler, given),
+            url(r"/emails/?", EmailsHandler, given),
+            url(r"/emails/batch", EmailBatchHandler, given),
+            url(rf"/emails/{TASK_ID}", OneEmailHandler, given),
+            url(rf"/emails/{TASK_ID}/cancel", CancelHandler, given),
+            url(rf"/emails/{TASK_ID}/retry", RetryHandler, given),
+            url(rf"/emails/{TASK_ID}/raw", RawHandler, given),
+            url(rf"/emails/{TASK_ID}/events", EmailEventsHandler, given),
+            url(r"/emails/.*", NoEmailHandler, given),
             url(r"/healthz", HealthHandler, given),
             url(r"/readyz", ReadyHandler, given),
         ],

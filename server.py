@@ -21,9 +21,11 @@ from tornado.netutil import bind_sockets
 from tornado.options import Error as OptionError
 
 import config
+import delivery
 from application import make_application
 from bridge import Bridge
-from handlers.services import Services
+from handlers.services import Services, make_services
+from ledger import LedgerUnavailable
 from processes import run_processes
 from task import app
 
@@ -47,7 +49,8 @@ async def serve(sockets: list[socket.socket]) -> None:
         replay_s=options.result_replay_s,
         cache_bytes=options.result_cache_bytes,
     )
-    services = Services(app=app, bridge=bridge)
+    ledger = delivery.ledger()
+    services = make_services(app, bridge, ledger)
     server = HTTPServer(
         make_application(services),
         idle_connection_timeout=options.idle_timeout_s,
@@ -59,7 +62,9 @@ async def serve(sockets: list[socket.socket]) -> None:
     server.add_sockets(sockets)
     await stop.wait()
     await _drain(server, services)
+    await services.acceptance.close(options.publish_timeout_s + options.ledger_timeout_s)
     await bridge.close()
+    await asyncio.to_thread(ledger.close)
 
 
 async def _drain(server: HTTPServer, services: Services) -> None:
@@ -90,6 +95,10 @@ def main(argv: list[str]) -> int:
     logging.getLogger("tornado.general").setLevel(logging.WARNING)  # it quotes bad headers
     logging.getLogger("pika").setLevel(logging.CRITICAL)  # the bridge says it in one line
     app.loader.import_default_modules()  # TASK_PACKAGES
+    try:
+        delivery.prepare_ledger()
+    except LedgerUnavailable as exc:  # it may come; until then mails are answered with 503
+        logger.warning("the ledger cannot be used: %s", exc)
     for sock in sockets:
         logger.info("listening on http://%s:%d", *sock.getsockname()[:2])
     gc.collect()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager
 
 from celery import Celery
 
@@ -91,6 +92,12 @@ class Results:
                 yield state
                 if state.ready:
                     return
+
+    @contextmanager
+    def news(self, task_id: str) -> Iterator[asyncio.Queue[Record]]:
+        """Give the task's records that arrive while the block runs, after a final one too."""
+        with self._subscriptions.open(task_id) as queue:
+            yield queue
 
     def decode(self, record: Record) -> TaskState:
         """Return a record as a state; a failure's result is an exception."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from bridge.records import TaskState
@@ -55,6 +56,19 @@ class TaskResult:
         """
         async for state in self._bridge.results.events(self.id, after):
             yield state
+
+    @contextmanager
+    def news(self) -> Iterator[Callable[[], Awaitable[TaskState]]]:
+        """Give a function that waits for the next state since the block began.
+
+        Unlike :meth:`events` it knows no history and no end: a task may begin anew.
+        """
+        with self._bridge.results.news(self.id) as records:
+
+            async def next_state() -> TaskState:
+                return self._bridge.results.decode(await records.get())
+
+            yield next_state
 
     async def revoke(self, *, terminate: bool = False) -> None:
         """Revoke the task; see :meth:`Bridge.revoke`."""

@@ -73,13 +73,17 @@ class BaseHandler(RequestHandler):
     def compute_etag(self) -> None:
         """Send no ETag: a state is small, and hashing it costs more than sending it."""
 
+    def raw_body(self) -> bytes:
+        """Return the body as it came."""
+        return b"".join(self._body)
+
     def json_body(self) -> dict[str, Any]:
         """Return the body, a JSON object; an empty body is an empty object.
 
         Raises:
             Problem: 400, the body is not a JSON object.
         """
-        body = b"".join(self._body)
+        body = self.raw_body()
         if not body.strip():
             return {}
         try:
@@ -180,6 +184,10 @@ class BaseHandler(RequestHandler):
             self.set_header("Allow", ", ".join(self._allowed_methods()))
         if problem.status_code == 413:
             self.set_header("Connection", "close")  # the rest of the body is not read
+        self.write_problem(problem)
+
+    def write_problem(self, problem: Problem) -> None:
+        """Answer with a problem's document; its status and headers are set."""
         self.set_header("Content-Type", "application/problem+json")
         self.finish(msgspec.json.encode(problem.body(), enc_hook=str) + b"\n")
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import time
+from datetime import datetime
 from keyword import iskeyword
 from typing import Any
 
 import msgspec
 from celery import Task
 
-from bridge import BridgeError, ResultsUnreadable, TaskResult, TaskState
+from bridge import BridgeError, InvalidArgument, ResultsUnreadable, TaskResult, TaskState
+from bridge.options import normalise
 from handlers import tasks
 from handlers.base import BaseHandler
+from handlers.outgoing import outgoing
 from handlers.problems import Problem, invalid
 from handlers.representation import describe
+from mailing import InvalidMessage
 
+MAIL_TASK = "task.sendmail"
 #: How long the old system's ``GET /celery?title=...`` waits for the mail, in seconds.
 OLD_WAIT_S = 30.0
 
@@ -40,6 +46,24 @@ class Call(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True
 class CallingHandler(BaseHandler):
     """A handler that calls a task."""
 
+    async def call(self, task: Task, call: Call) -> TaskResult:
+        """Call a task; a mail is accepted like every other one.
+
+        Raises:
+            InvalidArgument, InvalidOption, BridgeError, NotAccepted
+        """
+        if task.name != MAIL_TASK:
+            tasks.check_arguments(task, call.args, call.kwargs)
+            return await self.bridge.apply_async(task, call.args, call.kwargs, **call.options())
+        arguments = tasks.named_arguments(task, call.args, call.kwargs)
+        options = normalise(self.app, call.options())
+        try:
+            mail = outgoing(*_timed(arguments, options, time.time()))
+        except InvalidMessage as exc:
+            raise InvalidArgument(exc.field, exc.detail) from exc
+        receipt = await self._services.acceptance.accept([mail])
+        return self.bridge.result(receipt.ids[0])
+
     async def outcome(self, result: TaskResult, seconds: float) -> TaskState:
         """Wait for the end of a task that is queued; so it is still when nobody can see it."""
         try:
@@ -62,15 +86,14 @@ class CeleryHandler(CallingHandler):
         self.write_json({"tasks": [_describe(task) for task in tasks.callable_tasks(self.app)]})
 
     async def _send_as_before(self) -> None:
-        sendmail = self.app.tasks["task.sendmail"]
+        sendmail = self.app.tasks[MAIL_TASK]
         mail = {
             name: self.get_query_argument(name, self.get_query_argument(old, None))
             for name, old in (("subject", "title"), ("text", "text"), ("to", "tomail"))
         }
         arguments = {name: value for name, value in mail.items() if value is not None}
-        tasks.check_arguments(sendmail, (), arguments)
         wait_s = self.seconds_to_wait()
-        result = await self.bridge.apply_async(sendmail, (), arguments)
+        result = await self.call(sendmail, Call(kwargs=arguments))
         state = await self.outcome(result, OLD_WAIT_S if wait_s is None else wait_s)
         if state.state != "SUCCESS":
             raise _not_sent(state)
@@ -90,8 +113,7 @@ class TaskHandler(CallingHandler):
         task = self._task(name)
         call = _call(self.json_body())
         wait_s = None if task.ignore_result else self.seconds_to_wait()
-        tasks.check_arguments(task, call.args, call.kwargs)
-        result = await self.bridge.apply_async(task, call.args, call.kwargs, **call.options())
+        result = await self.call(task, call)
         self.set_header("Location", f"/celery/{result.id}")
         state = TaskState(task_id=result.id)
         if wait_s is not None:
@@ -134,6 +156,24 @@ def _call(body: dict[str, Any]) -> Call:
     # Python's keywords cannot be parameters; JSON may say "from" for from_.
     kwargs = {f"{k}_" if iskeyword(k) else k: value for k, value in call.kwargs.items()}
     return msgspec.structs.replace(call, kwargs=kwargs)
+
+
+def _timed(
+    arguments: dict[str, Any], options: dict[str, Any], now: float
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return a mail's arguments with the times that the call's options say, and the other options.
+
+    Celery would drop an expired task without a word to the ledger.
+    """
+    times: dict[str, float] = {}
+    rest = dict(options)
+    if "countdown" in rest:
+        times["_scheduled_at"] = now + rest.pop("countdown")
+    if "expires" in rest:
+        expires = rest.pop("expires")
+        moment = expires.timestamp() if isinstance(expires, datetime) else now + expires
+        times["expires_at"] = min(moment, arguments.get("expires_at") or moment)
+    return {**arguments, **times}, rest
 
 
 def _describe(task: Task) -> dict[str, Any]:

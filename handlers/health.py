@@ -8,6 +8,7 @@ from typing import Any
 from bridge import NotConnected
 from handlers.base import BaseHandler
 from handlers.problems import RETRY_AFTER_S
+from lifecycle import CIRCUIT_ID
 from task import HEARTBEAT_ID
 
 
@@ -29,12 +30,24 @@ class ReadyHandler(BaseHandler):
             "status": "not ready" if problems else "ready",
             "problems": problems,
             "heartbeat": None if problems else await self._heartbeat(),
+            "relay": None if problems else await self._relay(),
         }
         if problems:
             self.set_header("Retry-After", str(RETRY_AFTER_S))
         self.write_json(document, 503 if problems else 200)
 
     head = get
+
+    async def _relay(self) -> dict[str, Any] | None:
+        """Return the newest change of a worker's circuit before the relay; it is only news: mails
+        are accepted all the same, and wait."""
+        try:
+            state = await self.bridge.result(CIRCUIT_ID).state()
+        except NotConnected:
+            return None
+        if state.at is None:
+            return None
+        return {"circuit": state.result, "at": state.at}
 
     async def _heartbeat(self) -> dict[str, Any] | None:
         """Return when beat, broker and worker were last seen to work together."""

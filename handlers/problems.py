@@ -19,13 +19,28 @@ from bridge import (
     ResultsUnreadable,
     Unroutable,
 )
+from handlers.outgoing import KeyReused, NotAccepted
+from ledger import LedgerUnavailable, NotPossible, UnknownEmail
+from mailing import InvalidMessage, TooLarge
 
 #: After how many seconds a client may try again.
 RETRY_AFTER_S = 5
 
+#: Resend's names of errors (https://resend.com/docs/api-reference/errors), by status.
+NAMES = {
+    400: "validation_error",
+    404: "not_found",
+    405: "method_not_allowed",
+    409: "validation_error",
+    413: "validation_error",
+    422: "validation_error",
+    429: "rate_limit_exceeded",
+}
+
 
 class Problem(HTTPError):
-    """An answer that is an error; ``members`` are RFC 9457's extension members."""
+    """An answer that is an error; ``members`` are RFC 9457's extension members, ``name`` is
+    Resend's name of the error where its status does not tell it."""
 
     def __init__(
         self,
@@ -33,11 +48,13 @@ class Problem(HTTPError):
         detail: str,
         *,
         headers: Mapping[str, str] | None = None,
+        name: str | None = None,
         **members: Any,
     ) -> None:
         super().__init__(status)
         self.detail = detail
         self.headers = dict(headers or {})
+        self.name = name or NAMES.get(status, "application_error")
         self.members = members
 
     def body(self) -> dict[str, Any]:
@@ -50,10 +67,23 @@ class Problem(HTTPError):
             **self.members,
         }
 
+    def resend_body(self) -> dict[str, Any]:
+        """Return the problem document with what Resend's clients read."""
+        names = {"name": self.name, "message": self.detail, "statusCode": self.status_code}
+        return {**self.body(), **names}
 
-def invalid(argument: str, detail: str) -> Problem:
+
+def invalid(argument: str, detail: str, name: str | None = None) -> Problem:
     """Return the 422 that names an argument, or an option of the call."""
-    return Problem(422, f"{argument}: {detail}", errors=[{"argument": argument, "detail": detail}])
+    errors = [{"argument": argument, "detail": detail}]
+    return Problem(422, f"{argument}: {detail}", name=name or _name(argument), errors=errors)
+
+
+def _name(argument: str) -> str | None:
+    """Return Resend's name for an argument that is not valid; None: it has no special one."""
+    if argument == "from":
+        return "invalid_from_address"
+    return "invalid_attachment" if argument.startswith("attachments") else None
 
 
 def from_exception(exc: BaseException) -> Problem:
@@ -68,6 +98,33 @@ def from_exception(exc: BaseException) -> Problem:
             return invalid(exc.argument, exc.detail)
         case InvalidOption():
             return invalid(exc.option, exc.detail)
+        case NotAccepted():
+            return _not_accepted(exc)
+        case _:
+            return _of_mail(exc) or _of_broker(exc)
+
+
+def _of_mail(exc: BaseException) -> Problem | None:
+    match exc:
+        case TooLarge():
+            detail = f"{_shown(exc.field)}: {exc.detail}"
+            return Problem(413, detail, limit_bytes=exc.limit_bytes)
+        case InvalidMessage():
+            return invalid(_shown(exc.field), exc.detail)
+        case KeyReused():
+            return Problem(409, str(exc), name="invalid_idempotent_request")
+        case UnknownEmail():
+            return Problem(404, "There is no such mail.")
+        case NotPossible():
+            return Problem(409, exc.detail, email_status=exc.status)
+        case LedgerUnavailable():
+            return Problem(503, exc.detail, headers={"Retry-After": str(RETRY_AFTER_S)})
+        case _:
+            return None
+
+
+def _of_broker(exc: BaseException) -> Problem:
+    match exc:
         case Blocked():
             return _unavailable(f"The broker takes no tasks now: {exc.detail}.", sent=False)
         case ResultsUnreadable():
@@ -83,6 +140,21 @@ def from_exception(exc: BaseException) -> Problem:
             return Problem(500, exc.detail)
         case _:
             return Problem(500, "An error on our side; the log tells more.")
+
+
+def _not_accepted(exc: NotAccepted) -> Problem:
+    """Return the problem for mails that the queue or the ledger did not take."""
+    if not isinstance(exc.cause, BridgeError | LedgerUnavailable):
+        return from_exception(exc.cause)
+    members: dict[str, Any] = {}
+    if exc.queued is None:
+        members = {"id": exc.ids[0]} if len(exc.ids) == 1 else {"ids": list(exc.ids)}
+    return _unavailable(from_exception(exc.cause).detail, sent=exc.queued, **members)
+
+
+def _shown(field: str) -> str:
+    """Return an argument of the mail's task by its name in HTTP."""
+    return "from" if field == "from_" else field.removeprefix("_")
 
 
 def _unavailable(detail: str, *, sent: bool | None, **members: Any) -> Problem:

@@ -6,13 +6,12 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-import msgspec
 from tornado.iostream import StreamClosedError
 
 import config
 from bridge import TaskState
 from handlers.base import BaseHandler
-from handlers.problems import invalid
+from handlers.event_stream import EventStreamHandler
 from handlers.representation import describe
 from handlers.services import Interrupted
 
@@ -38,62 +37,41 @@ class ResultHandler(BaseHandler):
         self.write_json(document, 200 if state.ready else 202)
 
 
-class EventsHandler(BaseHandler):
+class EventsHandler(EventStreamHandler):
     """``/celery/<id>/events``: the state changes as server-sent events.
 
     An event's id is its record's offset in the stream, the same in every server process,
-    so a client may go on anywhere with ``Last-Event-ID``
-    (https://html.spec.whatwg.org/multipage/server-sent-events.html).
+    so a client may go on anywhere with ``Last-Event-ID``.
     """
 
     async def get(self, task_id: str) -> None:
-        after = self._last_event_id()
+        after = self.last_event_id()
         result = self.bridge.result(task_id)
         state = await result.state()
         if state.ready and state.offset is not None and state.offset <= after:
-            self.set_status(204)  # tells an EventSource to stop reconnecting
+            self.stop_reconnecting()
             return
-        self.set_header("Content-Type", "text/event-stream")
-        self.set_header("X-Accel-Buffering", "no")  # nginx would hold events back
         try:
-            await self._flush()
+            await self.begin()
             async with aclosing(result.events(after)) as events:
-                await self._send(events)
+                await self._send_all(events)
         except (Interrupted, StreamClosedError):
             return
 
-    async def _send(self, events: AsyncGenerator[TaskState, None]) -> None:
+    async def _send_all(self, events: AsyncGenerator[TaskState, None]) -> None:
         upcoming = asyncio.ensure_future(anext(events, None))
         try:
             while True:
                 wait = asyncio.wait({upcoming}, timeout=config.options.sse_heartbeat_s)
                 done, _ = await self.interruptible(wait)
                 if not done:
-                    self.write(":\n\n")
-                    await self._flush()
+                    await self.send_heartbeat()
                     continue
                 state = await upcoming
-                if state is None:
+                if state is None or state.offset is None:
                     return
-                data = msgspec.json.encode(describe(state), enc_hook=str).decode()
-                self.write(f"id: {state.offset}\ndata: {data}\n\n")
-                await self._flush()
+                await self.send(state.offset, describe(state))
                 upcoming = asyncio.ensure_future(anext(events, None))
         finally:
             upcoming.cancel()
             await asyncio.wait({upcoming})
-
-    async def _flush(self) -> None:
-        """Send what is written; a client that does not read holds up no server that stops."""
-
-        async def flushed() -> None:
-            await self.flush()
-
-        await self.interruptible(flushed())
-
-    def _last_event_id(self) -> int:
-        text = self.request.headers.get("Last-Event-ID") or "-1"
-        try:
-            return int(text)
-        except ValueError:
-            raise invalid("Last-Event-ID", "is not an id of our events") from None

@@ -11,7 +11,11 @@ from weakref import WeakSet
 from celery import Celery
 from tornado.web import RequestHandler
 
+import config
 from bridge import Bridge
+from handlers.acceptance import Acceptance
+from handlers.outgoing import publisher
+from ledger import Ledger
 
 
 class Interrupted(Exception):
@@ -55,6 +59,19 @@ class Services:
 
     app: Celery
     bridge: Bridge
+    ledger: Ledger
+    acceptance: Acceptance
     open_requests: OpenRequests = field(default_factory=OpenRequests)
     waits: WeakSet[asyncio.Task[Any]] = field(default_factory=WeakSet)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+def make_services(app: Celery, bridge: Bridge, ledger: Ledger) -> Services:
+    """Return what handlers need, for the settings."""
+    acceptance = Acceptance(
+        ledger,
+        publisher(bridge, app.tasks["task.sendmail"]),
+        publish_timeout_s=config.options.publish_timeout_s,
+        kept_s=config.options.idempotency_s,
+    )
+    return Services(app=app, bridge=bridge, ledger=ledger, acceptance=acceptance)

@@ -92,8 +92,16 @@ def check_arguments(task: Task, args: Sequence[Any], kwargs: Mapping[str, Any]) 
     """Check a call's arguments against the task.
 
     Raises:
-        InvalidArgument: naming the first argument that is missing, unknown or of another
-            type, or that the task itself refuses.
+        InvalidArgument: as :func:`named_arguments`, or one that the task itself refuses.
+    """
+    task.check(named_arguments(task, args, kwargs))
+
+
+def named_arguments(task: Task, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a call's arguments by name.
+
+    Raises:
+        InvalidArgument: naming the first one that is missing, unknown or of another type.
     """
     arguments = _bind(task, args, kwargs)
     hints = {parameter.name: hint for parameter, hint in _signature(task)}
@@ -102,7 +110,7 @@ def check_arguments(task: Task, args: Sequence[Any], kwargs: Mapping[str, Any]) 
             msgspec.convert(value, hints.get(name, Any))
         except msgspec.ValidationError as exc:
             raise InvalidArgument(name, str(exc).replace("`", "")) from None
-    task.check(arguments)
+    return arguments
 
 
 def _bind(task: Task, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:

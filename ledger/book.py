@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 import weakref
@@ -12,6 +13,7 @@ from typing import TypeVar
 from sqlalchemy import Connection
 
 from ledger.engine import open_engine
+from ledger.errors import LedgerUnavailable
 from ledger.failures import may_be_repeated, translated
 from ledger.values import NewEmail
 from ledger.writer import Entry, Writer
@@ -19,6 +21,8 @@ from ledger.writer import Entry, Writer
 T = TypeVar("T")
 
 TIMEOUT_S = 4.0
+#: Timeouts that a caller waits for at most: one for a group before, two tries of its own.
+PATIENCE = 3
 
 
 class _Process:
@@ -62,6 +66,26 @@ class Ledger:
         entry = Entry(operation)
         self._here().writer.submit(entry)
         return entry.future
+
+    def commit(self, operation: Callable[[Connection], T]) -> T:
+        """Run an operation as :meth:`write` does, and return its value after COMMIT; blocks.
+
+        Raises:
+            as the future of :meth:`write`; LedgerUnavailable as well when nothing is heard of
+            the database, not even an error: the outcome is unknown.
+        """
+        try:
+            return self.write(operation).result(PATIENCE * self._timeout_s)
+        except TimeoutError:
+            raise LedgerUnavailable("The database does not answer.") from None
+
+    async def awaited(self, entry: Future[T]) -> T:
+        """Await what :meth:`write` or :meth:`accept` returned; raises as :meth:`commit`."""
+        try:
+            async with asyncio.timeout(PATIENCE * self._timeout_s):
+                return await asyncio.wrap_future(entry)
+        except TimeoutError:
+            raise LedgerUnavailable("The database does not answer.") from None
 
     def accept(self, *new: NewEmail) -> Future[None]:
         """Enter mails, all or none; the future ends after COMMIT, and raises as :meth:`write`'s.

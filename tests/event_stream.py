@@ -21,12 +21,15 @@ class Event(NamedTuple):
 
 
 class EventStream:
-    """An open ``/celery/<id>/events``; ``comments`` counts the heartbeats seen so far."""
+    """An open ``/celery/<id>/events``, or ``below`` another path.
 
-    def __init__(self, port: int, task_id: str, **headers: str) -> None:
+    ``comments`` counts the heartbeats seen so far.
+    """
+
+    def __init__(self, port: int, task_id: str, *, below: str = "/celery", **headers: str) -> None:
         names = {name.replace("_", "-"): value for name, value in headers.items()}
         self._connection = HTTPConnection("127.0.0.1", port, timeout=DEADLINE_S)
-        self._connection.request("GET", f"/celery/{task_id}/events", headers=names)
+        self._connection.request("GET", f"{below}/{task_id}/events", headers=names)
         self._answer = self._connection.getresponse()
         self.status = self._answer.status
         self.headers = self._answer.headers

@@ -33,6 +33,7 @@ def test_the_callable_tasks_are_listed(server: Server) -> None:
     shown = [parameter["name"] for parameter in listed["task.sendmail"]["parameters"]]
     assert shown == [
         *("subject", "text", "to", "html", "from_", "cc", "bcc", "reply_to", "headers"),
+        *("attachments", "tags", "metadata", "expires_at", "on_uncertain"),
     ]
 
 

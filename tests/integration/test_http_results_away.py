@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,10 +13,11 @@ from tornado.httpclient import AsyncHTTPClient, HTTPResponse
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
+import delivery
 from application import make_application
 from bridge import Bridge
 from dev.broker import BrokerNode
-from handlers.services import Services
+from handlers.services import make_services
 from task import app
 
 pytestmark = [
@@ -33,10 +35,11 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 @asynccontextmanager
 async def half_a_server() -> AsyncIterator[str]:
     """Serve while tasks can be sent and results cannot be read; give the address."""
+    await asyncio.to_thread(delivery.prepare_ledger)
     bridge = Bridge(app)
     bridge.publishing.start()  # and not bridge.start()
     await bridge.publishing.wait_open()
-    server = HTTPServer(make_application(Services(app=app, bridge=bridge)))
+    server = HTTPServer(make_application(make_services(app, bridge, delivery.ledger())))
     sockets = bind_sockets(0, "127.0.0.1")
     server.add_sockets(sockets)
     try:

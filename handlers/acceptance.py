@@ -1,0 +1,246 @@
+"""Accepting mails: their rows in the ledger and their messages in the queue, both or a clear no."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import Future
+from functools import partial
+from typing import Any, TypeVar
+
+import msgspec
+from sqlalchemy import Connection
+
+from bridge import BridgeError, PublishTimeout
+from handlers.outgoing import (
+    Key,
+    KeyReused,
+    Message,
+    NotAccepted,
+    Outgoing,
+    Publish,
+    Receipt,
+)
+from ledger import Ledger, LedgerError, Reserved, Sendable, commands, discard, idempotency
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+#: How often a copy of a request looks whether another process has published its mails.
+POLL_S = 0.05
+#: A process that publishes under a key is given so much longer than the broker's confirm may take.
+GRACE_S = 1.0
+
+
+class Acceptance:
+    """Accepts mails; what has begun is finished, also for a client that has hung up.
+
+    Args:
+        publish: publishes one mail's message.
+        publish_timeout_s: for how long that may take.
+        kept_s: for how long an Idempotency-Key is known.
+    """
+
+    def __init__(
+        self, ledger: Ledger, publish: Publish, *, publish_timeout_s: float, kept_s: float
+    ) -> None:
+        self._ledger = ledger
+        self._publish = publish
+        self._lease_s = publish_timeout_s + GRACE_S
+        self._kept_s = kept_s
+        self._running: set[asyncio.Task[Any]] = set()
+        self._by_key: dict[tuple[str, str], tuple[bytes, asyncio.Task[Receipt]]] = {}
+
+    async def accept(self, outgoing: Sequence[Outgoing]) -> Receipt:
+        """Enter and publish mails at the same time; success promises both, for all of them.
+
+        Raises:
+            NotAccepted
+        """
+        return await asyncio.shield(self._start(self._accept(outgoing)))
+
+    async def accept_once(self, key: Key, outgoing: Sequence[Outgoing]) -> Receipt:
+        """Accept mails unless the key's request was accepted before; then return its ids.
+
+        Raises:
+            KeyReused: the key stands for another request.
+            NotAccepted
+            LedgerUnavailable: nothing was published.
+        """
+        name = (key.owner, key.text)
+        if name not in self._by_key:
+            first = self._start(self._accept_once(key, outgoing))
+            self._by_key[name] = (key.body_hash, first)
+            first.add_done_callback(lambda _: self._by_key.pop(name))
+            return await asyncio.shield(first)
+        body_hash, running = self._by_key[name]
+        if body_hash != key.body_hash:
+            raise KeyReused
+        receipt = await asyncio.shield(running)
+        return Receipt(ids=receipt.ids, replayed=True)
+
+    async def known(self, key: Key) -> Receipt | None:
+        """Return what an earlier request with this key was answered; None: there was none.
+
+        Raises:
+            KeyReused, LedgerUnavailable
+        """
+        find = partial(
+            idempotency.find,
+            api_key=key.owner,
+            key=key.text,
+            body_hash=key.body_hash,
+            since=time.time() - self._kept_s,
+        )
+        found = await asyncio.to_thread(self._ledger.read, find)
+        return None if found is None else _replay(found)
+
+    async def send_again(
+        self,
+        email_id: str,
+        change: Callable[[Connection], Sendable],
+        not_before: float | None = None,
+    ) -> None:
+        """Change a mail in the ledger so that it needs a new message, and publish that.
+
+        Raises:
+            UnknownEmail, NotPossible
+            NotAccepted: refused, so the change is undone; or nobody knows (``queued`` is None).
+            LedgerUnavailable: nothing was published.
+        """
+        await asyncio.shield(self._start(self._send_again(email_id, change, not_before)))
+
+    async def close(self, timeout_s: float) -> None:
+        """Finish what has begun."""
+        deadline = time.monotonic() + timeout_s
+        while self._running and (left_s := deadline - time.monotonic()) > 0:
+            await asyncio.wait(self._running, timeout=left_s)  # what ends may begin another
+        if self._running:
+            logger.warning("stopping with %d acceptances unfinished", len(self._running))
+
+    # -- inside
+
+    def _start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # seen, even if the client that waited for it is gone
+
+    async def _accept(self, outgoing: Sequence[Outgoing]) -> Receipt:
+        entry = self._ledger.accept(*(one.email for one in outgoing))
+        entering = asyncio.ensure_future(self._ledger.awaited(entry))
+        errors = await self._publish_all(outgoing)
+        (entered,) = await asyncio.gather(entering, return_exceptions=True)
+        refused = [
+            one.id
+            for one, error in zip(outgoing, errors, strict=True)
+            if error is not None and not isinstance(error, PublishTimeout)
+        ]
+        if refused:
+            await self._note(self._ledger.write(partial(discard, email_ids=refused)))
+        _check(outgoing, errors, entered)
+        return Receipt(ids=tuple(one.id for one in outgoing))
+
+    async def _accept_once(self, key: Key, outgoing: Sequence[Outgoing]) -> Receipt:
+        reserved = await self._reserve(key, outgoing)
+        if not reserved.mine:
+            return _replay(reserved)
+        if len(reserved.email_ids) != len(outgoing):
+            raise KeyReused  # of a permissive batch other mails are valid by now
+        mails = [
+            one.renamed(email_id)
+            for one, email_id in zip(outgoing, reserved.email_ids, strict=True)
+        ]
+        errors = await self._publish_all(mails)
+        if any(errors):
+            if not any(isinstance(error, PublishTimeout) for error in errors):
+                await self._note(
+                    self._ledger.write(
+                        partial(idempotency.release, api_key=key.owner, key=key.text)
+                    )
+                )
+            _check(mails, errors, None)
+        published = partial(idempotency.published, api_key=key.owner, key=key.text, now=time.time())
+        self._start(self._note(self._ledger.write(published)))
+        replayed = mails[0].id != outgoing[0].id  # taken over from another request
+        return Receipt(ids=tuple(reserved.email_ids), replayed=replayed)
+
+    async def _reserve(self, key: Key, outgoing: Sequence[Outgoing]) -> Reserved:
+        """Return the key once it is ours to publish, or another one has published it."""
+        news = [one.email for one in outgoing]
+        while True:
+            now = time.time()
+            reserve = partial(
+                idempotency.reserve,
+                api_key=key.owner,
+                key=key.text,
+                body_hash=key.body_hash,
+                new=news,
+                now=now,
+                publisher_until=now + self._lease_s,
+                kept_s=self._kept_s,
+            )
+            reserved = await self._ledger.awaited(self._ledger.write(reserve))
+            if reserved.mine or reserved.published or not reserved.same_body:
+                return reserved
+            await asyncio.sleep(POLL_S)
+
+    async def _publish_all(self, outgoing: Sequence[Outgoing]) -> list[BaseException | None]:
+        publishes = (self._publish(one) for one in outgoing)
+        return list(await asyncio.gather(*publishes, return_exceptions=True))
+
+    async def _send_again(
+        self, email_id: str, change: Callable[[Connection], Sendable], not_before: float | None
+    ) -> None:
+        sendable = await self._ledger.awaited(self._ledger.write(change))
+        arguments = {**msgspec.json.decode(sendable.payload), "_track": sendable.track}
+        if not_before is not None:
+            arguments["_scheduled_at"] = not_before
+        try:
+            await self._publish(Message(id=email_id, arguments=arguments, not_before=not_before))
+        except PublishTimeout as exc:
+            raise NotAccepted(exc, queued=None, ids=[email_id]) from exc
+        except BridgeError as exc:
+            undo = partial(commands.undo, email_id=email_id, sendable=sendable)
+            await self._note(self._ledger.write(undo))
+            raise NotAccepted(exc, queued=False, ids=[]) from exc
+
+    async def _note(self, entry: Future[Any]) -> None:
+        """Await an entry that the answer does not hang on."""
+        try:
+            await self._ledger.awaited(entry)
+        except LedgerError as exc:
+            logger.warning("the ledger misses an entry: %s", exc.detail)
+
+
+def _check(
+    outgoing: Sequence[Outgoing],
+    errors: Sequence[BaseException | None],
+    entered: BaseException | None,
+) -> None:
+    """Raise NotAccepted for the first publish that failed, or the entry that did."""
+    cause = next((error for error in errors if error is not None), entered)
+    if cause is None:
+        return
+    if not isinstance(cause, Exception):
+        raise cause  # the loop ends
+    open_ids = [
+        one.id
+        for one, error in zip(outgoing, errors, strict=True)
+        if error is None or isinstance(error, PublishTimeout)
+    ]
+    raise NotAccepted(cause, queued=None if open_ids else False, ids=open_ids) from cause
+
+
+def _replay(reserved: Reserved) -> Receipt:
+    if not reserved.same_body:
+        raise KeyReused
+    return Receipt(ids=tuple(reserved.email_ids), replayed=True)

@@ -1,0 +1,101 @@
+"""``/emails/<id>``: one mail, and what can be done about it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import suppress
+from functools import partial
+
+from celery.exceptions import TaskRevokedError
+
+import config
+import delivery
+from bridge import BridgeError
+from handlers.email_arguments import moment_to_send
+from handlers.email_body import Rescheduling, read
+from handlers.email_handler import OWNER, SETTLED, EmailHandler
+from handlers.problems import Problem, invalid
+from ledger import Email, commands
+
+
+class OneEmailHandler(EmailHandler):
+    """``/emails/<id>``: the mail; patching it gives a scheduled one another time."""
+
+    async def get(self, email_id: str) -> None:
+        wait_s = self.seconds_to_wait()
+        if wait_s is None:
+            email = await self.email(email_id)
+        else:
+            email = await self.settled(email_id, wait_s)
+        await self.write_email(email)
+
+    head = get
+
+    async def patch(self, email_id: str) -> None:
+        body = read(self.raw_body(), Rescheduling)
+        if body.id not in (None, email_id):
+            raise invalid("id", "is another mail's")
+        now = time.time()
+        moment = moment_to_send(body.scheduled_at, now)
+        change = partial(
+            commands.reschedule, email_id=email_id, api_key=OWNER, scheduled_at=moment, now=now
+        )
+        await self._services.acceptance.send_again(email_id, change, moment)
+        await self.write_email(await self.email(email_id))
+
+
+class CancelHandler(EmailHandler):
+    """``/emails/<id>/cancel``: a mail that waits, or is held, is not sent."""
+
+    async def post(self, email_id: str) -> None:
+        await self.write_entry(
+            partial(
+                commands.cancel,
+                email_id=email_id,
+                api_key=OWNER,
+                keep=config.options.ledger_keep == "all",
+                now=time.time(),
+            )
+        )
+        with suppress(BridgeError):  # the ledger decides; this only wakes those who wait
+            await self.bridge.record(email_id, "REVOKED", TaskRevokedError("canceled"))
+        await self.write_email(await self.email(email_id))
+
+
+class RetryHandler(EmailHandler):
+    """``/emails/<id>/retry``: a mail that failed, or is held, is sent again."""
+
+    async def post(self, email_id: str) -> None:
+        wait_s = self.seconds_to_wait()
+        now = time.time()
+        change = partial(
+            commands.retry,
+            email_id=email_id,
+            api_key=OWNER,
+            expires_at=now + config.options.mail_retry_for_s,
+            now=now,
+        )
+        await self._services.acceptance.send_again(email_id, change)
+        self.set_header("Location", f"/emails/{email_id}")
+        email = await (self.email(email_id) if wait_s is None else self.settled(email_id, wait_s))
+        waited = wait_s is not None and email.status in SETTLED
+        await self.write_email(email, 200 if waited else 202)
+
+
+class RawHandler(EmailHandler):
+    """``/emails/<id>/raw``: the mail's octets, as they go to the relay."""
+
+    async def get(self, email_id: str) -> None:
+        email = await self.email(email_id)
+        arguments = await self.arguments(email_id)
+        if arguments is None:
+            raise Problem(404, "The mail's content is not kept; LEDGER_KEEP=all keeps all mails'.")
+        self.set_header("Content-Type", "message/rfc822")
+        self.write(await asyncio.to_thread(_octets, email, arguments))
+
+    head = get
+
+
+def _octets(email: Email, arguments: dict[str, object]) -> bytes:
+    return delivery.content(delivery.compose(arguments), email.id, email.created_at)

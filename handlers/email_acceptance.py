@@ -1,0 +1,101 @@
+"""Accepting the mails of a request: with its ``Idempotency-Key``, or without one."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+
+import msgspec
+
+from handlers.email_arguments import arguments
+from handlers.email_body import EmailBody, read
+from handlers.email_handler import EmailHandler
+from handlers.outgoing import Key, Outgoing, Receipt, outgoing
+from handlers.problems import Problem
+
+KEY_LENGTH = 256
+#: Bodies from this size on are read in a thread: a megabyte takes milliseconds.
+LARGE_BYTES = 64 * 1024
+
+
+def prepare(raw: bytes | msgspec.Raw, now: float) -> Outgoing:
+    """Return the mail that a body describes.
+
+    Raises:
+        Problem: 400 or 422, naming the member.
+        InvalidMessage, TooLarge
+    """
+    return outgoing(arguments(read(raw, EmailBody), now))
+
+
+class AcceptingHandler(EmailHandler):
+    """A handler of requests that bring mails."""
+
+    async def accept(self, outgoing: Sequence[Outgoing], key: Key | None) -> Receipt:
+        """Accept mails, once for all requests with the same key; the answer says if it was before.
+
+        Raises:
+            KeyReused, NotAccepted, LedgerUnavailable
+        """
+        acceptance = self._services.acceptance
+        if key is None:
+            return await acceptance.accept(outgoing)
+        receipt = await acceptance.accept_once(key, outgoing)
+        self._say_if_replayed(receipt)
+        return receipt
+
+    async def known(self, key: Key | None) -> Receipt | None:
+        """Return what this request was answered before, None if it was not.
+
+        A request that was valid may be no longer, since times and templates go on.
+
+        Raises:
+            KeyReused, LedgerUnavailable
+        """
+        if key is None:
+            return None
+        receipt = await self._services.acceptance.known(key)
+        if receipt is not None:
+            self._say_if_replayed(receipt)
+        return receipt
+
+    async def idempotency_key(self, scope: str) -> Key | None:
+        """Return the request's ``Idempotency-Key``; ``scope``: what else makes it another request.
+
+        Raises:
+            Problem: 400, the key is not 1 to 256 printable ASCII characters, or the body is
+                no JSON.
+        """
+        text = self.request.headers.get("Idempotency-Key")
+        if text is None:
+            return None
+        if not (0 < len(text) <= KEY_LENGTH and text.isascii() and text.isprintable()):
+            detail = f"Idempotency-Key: must be 1 to {KEY_LENGTH} printable ASCII characters"
+            raise Problem(400, detail, name="invalid_idempotency_key")
+        raw = self.raw_body()
+        hashed = (
+            _hash(scope, raw) if len(raw) < LARGE_BYTES else asyncio.to_thread(_hash, scope, raw)
+        )
+        body_hash = hashed if isinstance(hashed, bytes) else await hashed
+        return Key(owner=self._namespace(), text=text, body_hash=body_hash)
+
+    def _namespace(self) -> str:
+        """Return whose key it is: two clients with other tokens may use the same one."""
+        kind, _, token = self.request.headers.get("Authorization", "").partition(" ")
+        if kind.lower() != "bearer" or not token.strip():
+            return ""
+        return hashlib.sha256(token.strip().encode()).hexdigest()[:16]
+
+    def _say_if_replayed(self, receipt: Receipt) -> None:
+        if receipt.replayed:
+            self.set_header("Idempotent-Replayed", "true")
+
+
+def _hash(scope: str, raw: bytes) -> bytes:
+    """Return the SHA-256 of a request: spaces and the order of members make no other one."""
+    try:
+        canonical = msgspec.json.encode(msgspec.json.decode(raw), order="sorted")
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as exc:
+        raise Problem(400, f"The body is not JSON: {exc}.") from None
+    return hashlib.sha256(scope.encode() + b"\n" + canonical).digest()

@@ -1,0 +1,82 @@
+"""``/emails/batch``: up to a hundred mails in one request."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+import mailing
+from handlers.email_acceptance import AcceptingHandler, prepare
+from handlers.outgoing import Outgoing
+from handlers.problems import Problem, from_exception, invalid
+
+LARGEST_BATCH = 100
+STRICT, PERMISSIVE = "strict", "permissive"
+
+Errors = list[tuple[int, Problem]]
+
+
+class EmailBatchHandler(AcceptingHandler):
+    """``/emails/batch``."""
+
+    async def post(self) -> None:
+        validation = self.request.headers.get("x-batch-validation", STRICT).lower()
+        if validation not in (STRICT, PERMISSIVE):
+            raise invalid("x-batch-validation", f"must be {STRICT} or {PERMISSIVE}")
+        key = await self.idempotency_key(f"/emails/batch {validation}")
+        mails, errors = await asyncio.to_thread(_prepared, self.raw_body(), time.time())
+        if errors and (validation == STRICT or not mails):
+            receipt = await self.known(key)
+            if receipt is None:
+                raise _refused(errors)
+        else:
+            receipt = await self.accept(mails, key)
+        document: dict[str, Any] = {"data": [{"id": email_id} for email_id in receipt.ids]}
+        if validation == PERMISSIVE:
+            document["errors"] = [
+                {"index": index, "message": problem.detail} for index, problem in errors
+            ]
+        self.write_json(document, 202)
+
+
+def _prepared(raw: bytes, now: float) -> tuple[Sequence[Outgoing], Errors]:
+    """Return a batch's valid mails, and what is wrong with the others.
+
+    Raises:
+        Problem: it is no batch.
+    """
+    mails: list[Outgoing] = []
+    errors: Errors = []
+    for index, item in enumerate(_items(raw)):
+        try:
+            mails.append(prepare(item, now))
+        except (Problem, mailing.InvalidMessage) as exc:
+            errors.append((index, from_exception(exc)))
+    return mails, errors
+
+
+def _items(raw: bytes) -> list[msgspec.Raw]:
+    try:
+        items = msgspec.json.decode(raw, type=list[msgspec.Raw])
+    except msgspec.ValidationError:
+        raise Problem(422, "The body is not a JSON list of mails.") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+        raise Problem(400, f"The body is not JSON: {exc}.") from None
+    if not 1 <= len(items) <= LARGEST_BATCH:
+        raise Problem(422, f"A batch holds 1 to {LARGEST_BATCH} mails, not {len(items)}.")
+    return items
+
+
+def _refused(errors: Errors) -> Problem:
+    """Return the problem of a batch that is refused as a whole."""
+    index, first = errors[0]
+    shown = [
+        {"index": index, **named, "message": problem.detail}
+        for index, problem in errors
+        for named in problem.members.get("errors", [{}])
+    ]
+    return Problem(422, f"emails[{index}]: {first.detail}", name=first.name, errors=shown)

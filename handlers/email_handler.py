@@ -1,0 +1,110 @@
+"""What the handlers of ``/emails`` share: reading the ledger, waiting for a mail, their errors."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
+
+import msgspec
+from sqlalchemy import Connection
+
+from handlers.base import BaseHandler
+from handlers.email_representation import document
+from handlers.problems import Problem
+from handlers.services import Interrupted
+from ledger import FINAL, Email, UnknownEmail, queries
+
+T = TypeVar("T")
+
+#: Nothing more happens to these mails by itself.
+SETTLED = FINAL | {"uncertain"}
+#: Whose mails these are: nobody has a key yet.
+OWNER = ""
+
+
+class EmailHandler(BaseHandler):
+    """A handler of ``/emails``."""
+
+    async def read(self, query: Callable[[Connection], T]) -> T:
+        """Return what a query finds in the ledger.
+
+        Raises:
+            LedgerUnavailable
+        """
+        return await asyncio.to_thread(self._services.ledger.read, query)
+
+    async def write_entry(self, operation: Callable[[Connection], T]) -> T:
+        """Run an operation on the ledger; success promises that it is committed.
+
+        Raises:
+            LedgerUnavailable, and what the operation raises.
+        """
+        ledger = self._services.ledger
+        return await ledger.awaited(ledger.write(operation))
+
+    async def email(self, email_id: str) -> Email:
+        """Return a mail as it stands in the ledger.
+
+        Raises:
+            UnknownEmail, LedgerUnavailable
+        """
+        found = await self.read(partial(queries.get, email_id=email_id, api_key=OWNER))
+        if found is None:
+            raise UnknownEmail
+        return found
+
+    async def settled(self, email_id: str, seconds: float) -> Email:
+        """Return a mail once nothing more happens to it, or as it is when the time is up.
+
+        Raises:
+            UnknownEmail, LedgerUnavailable
+        """
+        try:
+            return await self.interruptible(self._settled(email_id, seconds))
+        except Interrupted:
+            return await self.email(email_id)
+
+    async def _settled(self, email_id: str, seconds: float) -> Email:
+        with self.bridge.result(email_id).news() as next_state:
+            email = await self.email(email_id)
+            try:
+                async with asyncio.timeout(seconds):
+                    while email.status not in SETTLED:
+                        if (await next_state()).ready:  # the ledger knew it before
+                            email = await self.email(email_id)
+            except TimeoutError:
+                return await self.email(email_id)
+        return email
+
+    async def arguments(self, email_id: str) -> dict[str, Any] | None:
+        """Return what a mail is made of, its task's arguments; None: they are not kept.
+
+        Raises:
+            LedgerUnavailable
+        """
+        kept = await self.read(partial(queries.payload, email_id=email_id))
+        return None if kept is None else msgspec.json.decode(kept, type=dict[str, Any])
+
+    async def write_email(self, email: Email, status: int = 200) -> None:
+        """Answer with a mail's whole document."""
+        self.write_json(document(email, await self.arguments(email.id)), status)
+
+    def write_problem(self, problem: Problem) -> None:
+        """Answer with a problem that also says what Resend's clients read.
+
+        Its SDKs read ``application/json`` only, and ask for nothing else.
+        """
+        accepted = self.request.headers.get("Accept", "")
+        plain = "application/json" in accepted and "problem" not in accepted
+        kind = "application/json" if plain else "application/problem+json"
+        self.set_header("Content-Type", kind)
+        self.finish(msgspec.json.encode(problem.resend_body(), enc_hook=str) + b"\n")
+
+
+class NoEmailHandler(EmailHandler):
+    """Answers for every path below ``/emails`` that is not a resource."""
+
+    def prepare(self) -> None:
+        raise Problem(404, "There is no such mail, or nothing of that name about it.")

@@ -1,0 +1,109 @@
+"""``/emails``: sending a mail, and listing mails."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from functools import partial
+from typing import get_args
+from urllib.parse import urlencode
+
+import mailing
+from handlers.email_acceptance import LARGE_BYTES, AcceptingHandler, prepare
+from handlers.email_handler import OWNER, SETTLED
+from handlers.email_representation import accepted, summary
+from handlers.outgoing import Outgoing
+from handlers.problems import Problem, invalid
+from ledger import LedgerUnavailable, Status, UnknownEmail, queries
+from mailing.address import parse_mailbox
+
+DEFAULT_LIMIT = 20
+LARGEST_LIMIT = 100
+STATUSES: tuple[Status, ...] = get_args(Status)
+FILTERS = ("status", "to", "tag")
+
+
+class EmailsHandler(AcceptingHandler):
+    """``/emails``."""
+
+    async def post(self) -> None:
+        wait_s = self.seconds_to_wait()
+        key = await self.idempotency_key("/emails")
+        scheduled_at = None
+        try:
+            mail = await self._prepared()
+        except (Problem, mailing.InvalidMessage):
+            receipt = await self.known(key)
+            if receipt is None:
+                raise
+        else:
+            scheduled_at = mail.email.scheduled_at
+            receipt = await self.accept([mail], key)
+        (email_id,) = receipt.ids
+        self.set_header("Location", f"/emails/{email_id}")
+        if wait_s is None or not await self._answer_with_outcome(email_id, wait_s):
+            self.write_json(accepted(email_id, scheduled_at), 202)
+
+    async def _prepared(self) -> Outgoing:
+        raw = self.raw_body()
+        if len(raw) < LARGE_BYTES and b'"template"' not in raw:
+            return prepare(raw, time.time())
+        return await asyncio.to_thread(prepare, raw, time.time())
+
+    async def _answer_with_outcome(self, email_id: str, wait_s: float) -> bool:
+        """Answer with what became of the mail; False: it is accepted, but cannot be looked at."""
+        try:
+            email = await self.settled(email_id, wait_s)
+            await self.write_email(email, 200 if email.status in SETTLED else 202)
+        except (LedgerUnavailable, UnknownEmail):
+            return False
+        return True
+
+    async def get(self) -> None:
+        given = {name: self.get_query_argument(name, None) for name in FILTERS}
+        to = given["to"]
+        limit = self._limit()
+        find = partial(
+            queries.find,
+            api_key=OWNER,
+            status=_status(given["status"]),
+            to=None if to is None else parse_mailbox("to", to).address,
+            tag=given["tag"],
+            before=self._before(),
+            limit=limit + 1,
+        )
+        found = await self.read(find)
+        page = found[:limit]
+        has_more = len(found) > limit
+        document = {"object": "list", "data": list(map(summary, page)), "has_more": has_more}
+        if has_more:
+            kept = {name: value for name, value in given.items() if value is not None}
+            query = urlencode({**kept, "limit": limit, "before": page[-1].id})
+            document["next"] = f"/emails?{query}"
+        self.write_json(document)
+
+    head = get
+
+    def _limit(self) -> int:
+        text = self.get_query_argument("limit", str(DEFAULT_LIMIT))
+        limit = int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else 0
+        if not 1 <= limit <= LARGEST_LIMIT:
+            raise invalid("limit", f"must be a number from 1 to {LARGEST_LIMIT}")
+        return limit
+
+    def _before(self) -> str | None:
+        """Return the last id of the page before; Resend's clients call it ``after``."""
+        before, after = (self.get_query_argument(name, None) for name in ("before", "after"))
+        if before is not None and after is not None:
+            raise invalid("after", "cannot be given together with before")
+        return before or after
+
+
+def _status(text: str | None) -> Status | None:
+    """Return a status by its name."""
+    for status in STATUSES:
+        if status == text:
+            return status
+    if text is not None:
+        raise invalid("status", f"must be one of {', '.join(STATUSES)}")
+    return None

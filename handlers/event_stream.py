@@ -1,0 +1,63 @@
+"""Server-sent events: how they are written, resumed, and ended.
+
+https://html.spec.whatwg.org/multipage/server-sent-events.html
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from handlers.base import BaseHandler
+from handlers.problems import invalid
+
+
+class EventStreamHandler(BaseHandler):
+    """A handler whose answer is a stream of events.
+
+    Its writes raise ``Interrupted`` when the server stops and ``StreamClosedError`` when the
+    client is gone.
+    """
+
+    def last_event_id(self) -> int:
+        """Return the id of the event that the client has seen last; -1 if it has seen none.
+
+        Raises:
+            Problem: 422, it is no id of ours.
+        """
+        text = self.request.headers.get("Last-Event-ID") or "-1"
+        try:
+            return int(text)
+        except ValueError:
+            raise invalid("Last-Event-ID", "is not an id of our events") from None
+
+    def stop_reconnecting(self) -> None:
+        """Answer a client that has seen everything."""
+        self.set_status(204)
+
+    async def begin(self) -> None:
+        """Send the header."""
+        self.set_header("Content-Type", "text/event-stream")
+        self.set_header("X-Accel-Buffering", "no")  # nginx would hold events back
+        await self._flush()
+
+    async def send(self, event_id: int, data: Any, kind: str | None = None) -> None:
+        """Send an event with a JSON document."""
+        text = msgspec.json.encode(data, enc_hook=str).decode()
+        event = f"event: {kind}\n" if kind else ""
+        self.write(f"id: {event_id}\n{event}data: {text}\n\n")
+        await self._flush()
+
+    async def send_heartbeat(self) -> None:
+        """Send a comment, so that nobody on the way takes the connection for dead."""
+        self.write(":\n\n")
+        await self._flush()
+
+    async def _flush(self) -> None:
+        """Send what is written; a client that does not read holds up no server that stops."""
+
+        async def flushed() -> None:
+            await self.flush()
+
+        await self.interruptible(flushed())

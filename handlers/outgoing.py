@@ -1,0 +1,119 @@
+"""A mail on its way into queue and ledger, and what its acceptance may come to."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+from celery import Task
+
+import config
+import delivery
+from bridge import Bridge
+from bridge.ids import new_task_id
+from ledger import NewEmail
+
+#: No options of Celery's.
+EMPTY: Mapping[str, Any] = MappingProxyType({})
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True):
+    """A mail's message: its task's id, arguments and options (``queue``).
+
+    ``not_before``: it leaves the queue no earlier, in Unix seconds.
+    """
+
+    id: str
+    arguments: Mapping[str, Any]
+    not_before: float | None = None
+    options: Mapping[str, Any] = EMPTY
+
+
+class Outgoing(Message, frozen=True, kw_only=True):
+    """A mail to be accepted: its message, and its row."""
+
+    email: NewEmail
+
+    def renamed(self, email_id: str) -> Outgoing:
+        """Return the mail under another id."""
+        email = msgspec.structs.replace(self.email, id=email_id)
+        return msgspec.structs.replace(self, id=email_id, email=email)
+
+
+Publish = Callable[[Message], Awaitable[None]]
+
+
+def outgoing(arguments: Mapping[str, Any], options: Mapping[str, Any] = EMPTY) -> Outgoing:
+    """Check a mail and return it under a new id, ready to be accepted.
+
+    Raises:
+        InvalidMessage: naming the argument.
+        TooLarge
+    """
+    email_id = new_task_id()
+    keep = config.options.ledger_keep == "all"
+    return Outgoing(
+        id=email_id,
+        arguments=arguments,
+        not_before=arguments.get("_scheduled_at"),
+        options=options,
+        email=delivery.new_email(email_id, arguments, keep=keep),
+    )
+
+
+def publisher(bridge: Bridge, task: Task) -> Publish:
+    """Return the function that publishes mails' messages; see ``Bridge.apply_async``."""
+
+    async def publish(message: Message) -> None:
+        delay_s = None
+        if message.not_before is not None:
+            delay_s = max(0.0, message.not_before - time.time())
+        await bridge.apply_async(
+            task,
+            (),
+            message.arguments,
+            task_id=message.id,
+            countdown=delay_s,
+            **message.options,
+        )
+
+    return publish
+
+
+class Key(msgspec.Struct, frozen=True, kw_only=True):
+    """An ``Idempotency-Key``, whose it is, and the hash of the request that it stands for."""
+
+    owner: str
+    text: str
+    body_hash: bytes
+
+
+class Receipt(msgspec.Struct, frozen=True, kw_only=True):
+    """Accepted mails; ``replayed``: by an earlier request."""
+
+    ids: tuple[str, ...]
+    replayed: bool = False
+
+
+class KeyReused(Exception):
+    """The Idempotency-Key was used for another request."""
+
+    def __str__(self) -> str:
+        return str(type(self).__doc__)
+
+
+class NotAccepted(Exception):
+    """The mails were not accepted.
+
+    ``queued`` is False where none of them is in the queue for certain, None where some (``ids``)
+    may be; ``cause`` tells why.
+    """
+
+    def __init__(self, cause: Exception, *, queued: bool | None, ids: Sequence[str]) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+        self.queued = queued
+        self.ids = tuple(ids)

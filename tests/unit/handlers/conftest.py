@@ -1,0 +1,36 @@
+"""A ledger in a file of its own, one that is away, and a queue."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ledger import (
+    Ledger,
+    migrate,
+)
+from tests.acceptance import Queue
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    url = f"sqlite:///{tmp_path / 'ledger.sqlite3'}"
+    migrate.upgrade(url)
+    ledger = Ledger(url)
+    yield ledger
+    ledger.close()
+
+
+@pytest.fixture
+def away(tmp_path: Path) -> Iterator[Ledger]:
+    """A ledger that cannot be used."""
+    ledger = Ledger(f"sqlite:///{tmp_path / 'nowhere' / 'ledger.sqlite3'}", timeout_s=0.2)
+    yield ledger
+    ledger.close()
+
+
+@pytest.fixture
+def queue() -> Queue:
+    return Queue()

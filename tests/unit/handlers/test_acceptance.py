@@ -1,0 +1,188 @@
+"""Accepting mails: with a real ledger, and a queue that does what a test says."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import msgspec
+import pytest
+from sqlalchemy import Connection
+
+from bridge import NotConnected, PublishRejected, PublishTimeout, Unroutable
+from handlers.outgoing import NotAccepted, Receipt
+from ledger import (
+    Ledger,
+    LedgerUnavailable,
+    NotPossible,
+    commands,
+    queries,
+)
+from tests.acceptance import Queue, acceptance, mail, run, status
+
+CERTAIN = [NotConnected("away"), PublishRejected("full"), Unroutable("no queue")]
+
+
+def test_an_accepted_mail_is_in_the_queue_and_in_the_ledger(ledger: Ledger, queue: Queue) -> None:
+    one = mail()
+
+    receipt = run(acceptance(ledger, queue).accept([one]))
+
+    assert receipt == Receipt(ids=(one.id,))
+    assert queue.ids == [one.id]
+    assert status(ledger, one.id) == "queued"
+
+
+@pytest.mark.parametrize("error", CERTAIN, ids=lambda error: type(error).__name__)
+def test_a_mail_that_the_broker_refuses_is_in_neither(
+    ledger: Ledger, queue: Queue, error: Exception
+) -> None:
+    one = mail()
+    queue.errors = [error]
+
+    with pytest.raises(NotAccepted) as info:
+        run(acceptance(ledger, queue).accept([one]))
+
+    assert (info.value.cause, info.value.queued, info.value.ids) == (error, False, ())
+    assert status(ledger, one.id) is None
+
+
+def test_a_mail_whose_confirm_is_late_stays_in_the_ledger(ledger: Ledger, queue: Queue) -> None:
+    one = mail()
+    queue.errors = [PublishTimeout()]
+
+    with pytest.raises(NotAccepted) as info:
+        run(acceptance(ledger, queue).accept([one]))
+
+    assert (info.value.queued, info.value.ids) == (None, (one.id,))
+    assert status(ledger, one.id) == "queued"
+
+
+def test_a_ledger_that_cannot_be_written_accepts_nothing(away: Ledger, queue: Queue) -> None:
+    one = mail()
+
+    with pytest.raises(NotAccepted) as info:
+        run(acceptance(away, queue).accept([one]))
+
+    assert isinstance(info.value.cause, LedgerUnavailable)
+    assert (info.value.queued, info.value.ids) == (None, (one.id,))
+
+
+def test_of_a_batch_only_what_was_refused_is_taken_out(ledger: Ledger, queue: Queue) -> None:
+    mails = [mail(), mail(), mail()]
+    queue.errors = [None, PublishRejected(), PublishTimeout()]
+
+    with pytest.raises(NotAccepted) as info:
+        run(acceptance(ledger, queue).accept(mails))
+
+    assert info.value.queued is None
+    assert info.value.ids == (mails[0].id, mails[2].id)
+    assert [status(ledger, one.id) for one in mails] == ["queued", None, "queued"]
+
+
+def test_a_request_that_is_dropped_is_finished_before_the_end(ledger: Ledger, queue: Queue) -> None:
+    one = mail()
+
+    async def drop_and_close() -> None:
+        queue.gate = asyncio.Event()
+        accepting = acceptance(ledger, queue)
+        request = asyncio.ensure_future(accepting.accept([one]))
+        await asyncio.sleep(0)
+        request.cancel()
+        asyncio.get_running_loop().call_later(0.05, queue.gate.set)
+        await accepting.close(timeout_s=10)
+
+    run(drop_and_close())
+
+    assert queue.ids == [one.id]
+    assert status(ledger, one.id) == "queued"
+
+
+def tomorrow() -> float:
+    return time.time() + 86400
+
+
+def move(email_id: str, moment: float) -> Callable[[Connection], Any]:
+    return partial(
+        commands.reschedule, email_id=email_id, api_key="", scheduled_at=moment, now=time.time()
+    )
+
+
+def test_a_moved_mail_gets_a_new_message(ledger: Ledger, queue: Queue) -> None:
+    one, moment = mail(_scheduled_at=tomorrow()), tomorrow() + 60
+
+    async def accept_and_move() -> None:
+        accepting = acceptance(ledger, queue)
+        await accepting.accept([one])
+        await accepting.send_again(one.id, move(one.id, moment), moment)
+
+    run(accept_and_move())
+
+    old, new = queue.messages
+    assert (old.id, old.not_before) == (one.id, one.email.scheduled_at)
+    assert (new.id, new.not_before) == (one.id, moment)
+    assert new.arguments == {**one.arguments, "_track": 2, "_scheduled_at": moment}
+
+
+@pytest.mark.parametrize(
+    ("error", "queued", "moved"), [(NotConnected(), False, False), (PublishTimeout(), None, True)]
+)
+def test_a_move_is_undone_if_its_message_is_refused_for_certain(
+    ledger: Ledger, queue: Queue, error: Exception, queued: bool | None, moved: bool
+) -> None:
+    one, moment = mail(_scheduled_at=tomorrow()), tomorrow() + 60
+
+    async def accept_and_move() -> None:
+        accepting = acceptance(ledger, queue)
+        await accepting.accept([one])
+        queue.errors = [error]
+        with pytest.raises(NotAccepted) as info:
+            await accepting.send_again(one.id, move(one.id, moment), moment)
+        assert info.value.queued is queued
+
+    run(accept_and_move())
+
+    email = ledger.read(partial(queries.get, email_id=one.id, api_key=""))
+    assert email is not None
+    assert (email.scheduled_at == moment) is moved
+
+
+def test_what_is_not_possible_publishes_nothing(ledger: Ledger, queue: Queue) -> None:
+    one = mail()
+
+    async def accept_and_move() -> None:
+        accepting = acceptance(ledger, queue)
+        await accepting.accept([one])
+        with pytest.raises(NotPossible):
+            await accepting.send_again(one.id, move(one.id, tomorrow()), tomorrow())
+
+    run(accept_and_move())
+
+    assert len(queue.messages) == 1
+
+
+def test_the_loop_does_not_wait_for_the_ledger(ledger: Ledger, queue: Queue) -> None:
+    held = threading.Event()
+    ledger.write(lambda _: held.wait(10))
+
+    async def accept() -> None:
+        accepting = asyncio.ensure_future(acceptance(ledger, queue).accept([mail()]))
+        await asyncio.wait_for(queue.taken.wait(), 5)
+        assert not accepting.done()
+        held.set()
+        await accepting
+
+    run(accept())
+
+
+def test_an_outgoing_mail_has_its_row_under_its_messages_id() -> None:
+    one = mail(_scheduled_at=tomorrow())
+    other = one.renamed("0" * 36)
+
+    assert one.email.id == one.id
+    assert (other.id, other.email.id) == ("0" * 36, "0" * 36)
+    assert msgspec.structs.replace(other, id=one.id, email=one.email) == one

@@ -1,0 +1,176 @@
+"""Accepting mails once for all copies of a request."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+
+import pytest
+from sqlalchemy import Connection
+
+from bridge import NotConnected
+from handlers.outgoing import KeyReused, NotAccepted, Receipt
+from ledger import (
+    Ledger,
+    LedgerUnavailable,
+    idempotency,
+)
+from tests.acceptance import Queue, acceptance, key, mail, run
+
+
+def test_a_key_is_published_once(ledger: Ledger, queue: Queue) -> None:
+    async def twice() -> list[Receipt]:
+        accepting = acceptance(ledger, queue)
+        receipts = [await accepting.accept_once(key(), [mail()]) for _ in range(2)]
+        await accepting.close(10)
+        return receipts
+
+    first, second = run(twice())
+
+    assert queue.ids == list(first.ids) == list(second.ids)
+    assert (first.replayed, second.replayed) == (False, True)
+
+
+def test_concurrent_copies_in_one_process_wait_for_the_first(
+    ledger: Ledger, queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writes: list[Callable[[Connection], object]] = []
+    write = ledger.write
+
+    def counted(operation: Callable[[Connection], object]) -> Future[object]:
+        writes.append(operation)
+        return write(operation)
+
+    monkeypatch.setattr(ledger, "write", counted)
+
+    async def copies() -> list[Receipt]:
+        accepting = acceptance(ledger, queue)
+        receipts = await asyncio.gather(
+            *(accepting.accept_once(key(), [mail()]) for _ in range(50))
+        )
+        await accepting.close(10)
+        return receipts
+
+    receipts = run(copies())
+
+    assert len({receipt.ids for receipt in receipts}) == len(queue.ids) == 1
+    assert sum(not receipt.replayed for receipt in receipts) == 1
+    assert len(writes) == 2  # reserved, and published
+
+
+def test_copies_in_other_processes_wait_for_the_publish(ledger: Ledger, queue: Queue) -> None:
+    async def copies() -> tuple[Receipt, Receipt]:
+        queue.gate = asyncio.Event()
+        first = asyncio.ensure_future(acceptance(ledger, queue).accept_once(key(), [mail()]))
+        while not await acceptance(ledger, queue).known(key()):
+            pass
+        other = Queue()
+        second = asyncio.ensure_future(acceptance(ledger, other).accept_once(key(), [mail()]))
+        done, _ = await asyncio.wait({second}, timeout=0.2)
+        assert not done
+        queue.gate.set()
+        receipts = await first, await second
+        assert not other.messages
+        return receipts
+
+    first, second = run(copies())
+
+    assert second == Receipt(ids=first.ids, replayed=True)
+
+
+def test_a_key_whose_publisher_died_is_taken_over_under_the_same_id(
+    ledger: Ledger, queue: Queue
+) -> None:
+    dead = mail()
+    now = time.time()
+    ledger.write(
+        lambda connection: idempotency.reserve(
+            connection,
+            "",
+            "k",
+            key().body_hash,
+            [dead.email],
+            now=now,
+            publisher_until=now + 0.3,
+            kept_s=86400,
+        )
+    ).result()
+
+    receipt = run(acceptance(ledger, queue).accept_once(key(), [mail()]))
+
+    assert receipt == Receipt(ids=(dead.id,), replayed=True)
+    assert queue.ids == [dead.id]
+    assert time.time() > now + 0.3
+
+
+def test_a_refused_publish_leaves_the_key_to_the_next_copy_at_once(
+    ledger: Ledger, queue: Queue
+) -> None:
+    first = mail()
+    queue.errors = [NotConnected()]
+
+    async def twice() -> Receipt:
+        accepting = acceptance(ledger, queue, timeout_s=3600)
+        with pytest.raises(NotAccepted) as info:
+            await accepting.accept_once(key(), [first])
+        assert info.value.queued is False
+        return await accepting.accept_once(key(), [mail()])
+
+    receipt = run(twice())
+
+    assert receipt.ids == (first.id,)
+    assert queue.ids == [first.id]
+
+
+def test_another_body_under_the_same_key_is_refused(ledger: Ledger, queue: Queue) -> None:
+    async def reuse() -> None:
+        accepting = acceptance(ledger, queue)
+        await accepting.accept_once(key(), [mail()])
+        with pytest.raises(KeyReused):
+            await accepting.accept_once(key(body=b"other"), [mail()])
+        with pytest.raises(KeyReused):
+            await accepting.known(key(body=b"other"))
+
+    run(reuse())
+
+    assert len(queue.ids) == 1
+
+
+def test_another_body_is_refused_while_the_first_is_being_accepted(
+    ledger: Ledger, queue: Queue
+) -> None:
+    async def reuse() -> None:
+        queue.gate = asyncio.Event()
+        accepting = acceptance(ledger, queue)
+        first = asyncio.ensure_future(accepting.accept_once(key(), [mail()]))
+        await asyncio.sleep(0)
+        with pytest.raises(KeyReused):
+            await accepting.accept_once(key(body=b"other"), [mail()])
+        queue.gate.set()
+        await first
+
+    run(reuse())
+
+
+def test_with_a_key_nothing_is_published_without_the_ledger(away: Ledger, queue: Queue) -> None:
+    with pytest.raises(LedgerUnavailable):
+        run(acceptance(away, queue).accept_once(key(), [mail()]))
+
+    assert not queue.messages
+
+
+def test_the_mark_of_a_published_key_outlives_a_stop(ledger: Ledger, queue: Queue) -> None:
+    async def accept_and_close() -> None:
+        accepting = acceptance(ledger, queue)
+        await accepting.accept_once(key(), [mail()])
+        await accepting.close(10)
+
+    run(accept_and_close())
+
+    found = ledger.read(
+        lambda connection: idempotency.find(connection, "", "k", key().body_hash, since=0)
+    )
+    assert found is not None
+    assert found.published
