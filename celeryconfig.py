@@ -12,6 +12,9 @@ from urllib.parse import urlencode
 import config
 from bridge.topology import DEFAULT
 
+#: The ledger is pruned every hour.
+PRUNE_S = 3600.0
+
 try:
     config.check()
 except config.ConfigError as exc:
@@ -59,6 +62,7 @@ task_reject_on_worker_lost = True
 task_acks_on_failure = False
 task_acks_on_timeout = False
 worker_deduplicate_successful_tasks = True
+worker_consumer = "bridge.worker:DurableConsumer"  # bad messages go to the dead queue, too
 worker_prefetch_multiplier = 1  # what a dying worker held counts towards x-delivery-limit
 worker_cancel_long_running_tasks_on_connection_loss = False
 task_time_limit = _options.task_time_limit_s
@@ -78,5 +82,6 @@ beat_schedule = {
         "schedule": _options.beat_interval_s,
         # A late run is worth nothing, and a missing worker must not pile them up.
         "options": {"expires": _options.beat_interval_s},
-    }
+    },
+    "prune": {"task": "task.prune", "schedule": PRUNE_S, "options": {"expires": PRUNE_S}},
 }

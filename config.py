@@ -12,28 +12,14 @@ import os
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from pathlib import Path
 
-from kombu.compression import encoders as compression_types
 from tornado.log import define_logging_options
 from tornado.options import Error as OptionError
 from tornado.options import OptionParser
 
-from config_checks import (
-    Check,
-    between,
-    broker_urls,
-    names_in,
-    not_empty,
-    one_of,
-    packages,
-    relay_url,
-    sender,
-    split_url,
-    user_and_password,
-)
-
-Value = str | int | float
+from config_checks import names_in, split_url
+from config_table import SETTINGS, Setting
 
 #: RabbitMQ closes the channel of a consumer that holds a message longer than this
 #: (``consumer_timeout``, https://www.rabbitmq.com/docs/consumers#acknowledgement-timeout).
@@ -47,120 +33,6 @@ class ConfigError(Exception):
         self.problems = dict(problems)
         lines = (f"  {name.upper()}: {text}" for name, text in self.problems.items())
         super().__init__("these settings are not usable:\n" + "\n".join(lines))
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One setting. ``help`` states the unit; ``secret`` masks it wherever it is shown."""
-
-    group: str
-    name: str
-    default: Value
-    help: str
-    check: Check | None = None
-    secret: bool = False
-
-    def convert(self, text: str) -> Value:
-        """Turn a variable's or a flag's text into this setting's type.
-
-        Raises:
-            ValueError: the text is not a number where one is asked for, and says so.
-        """
-        try:
-            return type(self.default)(text)
-        except ValueError:  # a text converts always, so this tells no secret
-            kind = "a whole number" if isinstance(self.default, int) else "a number"
-            raise ValueError(f"{text!r} is not {kind}") from None
-
-
-_SECONDS = between(0.1, 3600)
-_DAY = between(1, 86400)
-_DAYS = between(1, 30 * 86400)
-# kombu's short names, with their content types; it offers those whose library is there.
-_TYPES = {
-    "brotli": "x-brotli",
-    "bzip2": "x-bz2",
-    "gzip": "x-gzip",
-    "lzma": "x-lzma",
-    "zstd": "zstd",
-}
-_OFFERED = compression_types()
-_COMPRESSIONS = tuple(name for name, kind in _TYPES.items() if f"application/{kind}" in _OFFERED)
-
-_TABLE: dict[str, tuple[tuple[str, Value, str, Check | None], ...]] = {
-    "web": (
-        ("address", "127.0.0.1", "address to listen on; empty: all", None),
-        ("port", 8888, "port to listen on", between(0, 65535)),
-        ("processes", 1, "server processes; 0: one per core", between(0, 64)),
-        ("max_body_size", 10 * 2**20, "largest request body, bytes", between(1024, 2**30)),
-        ("idle_timeout_s", 30.0, "wait for a request's header, seconds", _SECONDS),
-        ("body_timeout_s", 30.0, "time to send a request's body, seconds", _SECONDS),
-        ("max_wait_s", 60.0, "longest `Prefer: wait` honoured, seconds", _SECONDS),
-        ("sse_heartbeat_s", 15.0, "silent event streams: comment every, s", _SECONDS),
-        ("drain_s", 10.0, "time to finish requests at shutdown, seconds", _SECONDS),
-    ),
-    "broker": (
-        (
-            "broker_url",
-            "amqp://guest:guest@127.0.0.1:5672//",
-            "RabbitMQ, amqp:// or amqps://; several separated by ';'",
-            broker_urls,
-        ),
-        ("publish_timeout_s", 4.0, "wait for the broker's confirm, s", _SECONDS),
-        ("result_stream", "windmail.results", "the results' stream", not_empty),
-        ("result_retention_s", 86400, "a new stream keeps results, seconds", _DAYS),
-        ("result_replay_s", 3600, "past results read at start, s", between(0, 86400)),
-        ("result_cache_bytes", 2**26, "results in memory, bytes", between(2**16, 2**36)),
-    ),
-    "tasks": (
-        ("task_packages", "", "packages with a `tasks` module, comma-separated", packages),
-        ("task_serializer", "json", "json or msgpack", one_of("json", "msgpack")),
-        (
-            "task_compression",
-            "",
-            f"of task messages: {', '.join(_COMPRESSIONS)}; empty: none",
-            one_of("", *_COMPRESSIONS),
-        ),
-        ("task_time_limit_s", 1500, "a task is killed after, seconds", _DAY),
-        ("task_soft_time_limit_s", 1440, "SoftTimeLimitExceeded after, seconds", _DAY),
-        ("worker_concurrency", 8, "tasks at a time per worker", between(1, 1024)),
-        ("worker_shutdown_s", 30.0, "a stopping worker waits for tasks, s", _SECONDS),
-        ("beat_task", "task.heartbeat", "the periodic task", not_empty),
-        ("beat_interval_s", 30.0, "sent every, seconds", _DAYS),
-    ),
-    "mail": (
-        (
-            "smtp_url",
-            "smtp://127.0.0.1:1025",
-            "relay: smtp://user:password@host:587?tls=required, smtps://host:465",
-            relay_url,
-        ),
-        ("mail_from", "windmail@localhost", "sender of mails without one", sender),
-        ("smtp_timeout_s", 30.0, "for each SMTP command, seconds", _SECONDS),
-        ("smtp_data_timeout_s", 600.0, "reply to the final dot, seconds", _SECONDS),
-        ("smtp_idle_s", 30.0, "unused sessions close after, seconds", _SECONDS),
-        ("mail_retry_first_s", 5.0, "first retry after about, seconds", _SECONDS),
-        ("mail_retry_longest_s", 14400.0, "delays grow up to, seconds", _DAYS),
-        ("mail_retry_for_s", 172800.0, "a mail is given up after, seconds", _DAYS),
-    ),
-    "flower": (
-        ("flower_address", "127.0.0.1", "address of Flower", not_empty),
-        ("flower_port", 5555, "port of Flower", between(1, 65535)),
-        (
-            "flower_auth",
-            "",
-            "user:password for Flower; empty: no login, and its API is off",
-            user_and_password,
-        ),
-    ),
-    "files": (("var_dir", "var", "folder for state (schedule, revoked, history)", not_empty),),
-}
-_SECRET = frozenset({"broker_url", "smtp_url", "flower_auth"})
-SETTINGS: tuple[Setting, ...] = tuple(
-    Setting(group, name, default, text, check, secret=name in _SECRET)
-    for group, rows in _TABLE.items()
-    for name, default, text, check in rows
-)
 
 
 class _Parser(OptionParser):
@@ -224,15 +96,28 @@ def check() -> None:
         raise ConfigError(problems)
 
 
+def database_url() -> str:
+    """Return the ledger's database, as SQLAlchemy takes it: SQLite below VAR_DIR by default."""
+    if options.database_url:
+        return str(options.database_url)
+    path = Path(options.var_dir).resolve() / "ledger.sqlite3"
+    return f"sqlite:///{path}"
+
+
 def task_packages() -> list[str]:
     """Return the packages of ``TASK_PACKAGES``."""
     return names_in(options.task_packages)
 
 
+def mail_headers() -> tuple[str, ...]:
+    """Return the names of ``MAIL_HEADERS``."""
+    return tuple(names_in(options.mail_headers))
+
+
 def masked(setting: Setting) -> str:
     """Return a setting's value as text with any password replaced by ``***``."""
     value = str(options[setting.name])
-    if not setting.secret or not value:
+    if not setting.secret or not value or value.startswith("sqlite:"):
         return value
     parts = re.split(r";(?=amqps?://)", value)
     return ";".join(_mask(part) for part in parts)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
@@ -89,3 +90,39 @@ def not_empty(value: str) -> str | None:
 
 def user_and_password(value: str) -> str | None:
     return None if not value or value.partition(":")[2] else "must be user:password"
+
+
+def database(value: str) -> str | None:
+    parts = split_url(value)
+    if not value or value.startswith("sqlite:///") or (parts and parts.scheme == "postgresql"):
+        return None
+    return "must be postgresql://user:password@host/name, or sqlite:///path"
+
+
+def dkim(value: str) -> str | None:
+    domain, colon, selector = value.partition(":")
+    return None if not value or (domain and colon and selector) else "must be domain:selector"
+
+
+def file_or_empty(value: str) -> str | None:
+    return None if not value or Path(value).is_file() else "there is no such file"
+
+
+def header_names(value: str) -> str | None:
+    from mailing.limits import Limits
+
+    try:
+        Limits(header_names=tuple(names_in(value)))
+    except ValueError as exc:
+        return str(exc)
+    return None
+
+
+def rate_limits(value: str) -> str | None:
+    from mailing.rates import parse_limits
+
+    try:
+        parse_limits(value)
+    except ValueError as exc:
+        return str(exc)
+    return None

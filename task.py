@@ -6,37 +6,27 @@ This module alone decides what is tried again, when, and for how long.
 from __future__ import annotations
 
 import math
-import random
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from functools import cache
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-import msgspec
 from celery import Celery, signals, states
-from celery.exceptions import Reject
+from celery.exceptions import Ignore, Reject
 from celery.utils.log import get_task_logger
 from msgspec import Meta
 
 import config
-import mailing
+import delivery
+import lifecycle
 from bridge import (
-    DeclareTopology,
     DurableTask,
     InvalidArgument,
     PrivateTask,
     TaskAMQP,
-    bound_warm_shutdown,
 )
-from bridge.ids import created_at
-from mailing import (
-    InvalidMessage,
-    MailError,
-    Recipient,
-)
+from mailing import InvalidMessage, MailError
 
 logger = get_task_logger(__name__)
 
@@ -44,6 +34,8 @@ logger = get_task_logger(__name__)
 HEARTBEAT_ID = "heartbeat"
 #: A task may hold its message for so long at most (see ``sleep``), in parts of the limit.
 SLEEP_SLICE = 0.9
+#: Before a message goes back to the queue, a worker waits so long at most, in seconds.
+LONGEST_RETURN_S = 60.0
 
 Seconds = Annotated[float, Meta(ge=0, le=3600)]
 Count = Annotated[int, Meta(ge=0, le=100_000)]
@@ -55,7 +47,7 @@ sys.path.append(str(Path(__file__).parent))
 
 app = Celery("windmail", amqp=TaskAMQP, task_cls=DurableTask)
 app.config_from_object("celeryconfig")
-app.steps["consumer"].add(DeclareTopology)
+lifecycle.install(app)
 app.autodiscover_tasks(config.task_packages)
 
 
@@ -63,43 +55,18 @@ app.autodiscover_tasks(config.task_packages)
 
 
 class MailTask(PrivateTask):
-    """A task that sends a mail."""
+    """A task that sends a mail. The ledger keeps what failed, so no dead letter is needed."""
 
     abstract = True
     max_retries = None
+    verdicts = (MailError,)
 
     def check(self, arguments: Mapping[str, Any]) -> None:
         """Refuse what is no mail before it is queued."""
         try:
-            mailing.compose(**_composed(**arguments))
+            delivery.new_email("", arguments, keep=False)
         except InvalidMessage as exc:
             raise InvalidArgument(exc.field, exc.detail) from exc
-
-    def accepted_at(self) -> datetime:
-        """Return when the mail was accepted: every attempt has the same Date."""
-        moment = created_at(self.request.id)
-        if moment is None:  # an id that Celery's canvas made
-            moment = float((self.request.headers or {}).get("accepted_at") or time.time())
-        return datetime.fromtimestamp(moment, UTC)
-
-    def time_left_s(self) -> float:
-        """Return for how long the mail may still be tried, in seconds."""
-        return float(self.accepted_at().timestamp() + config.options.mail_retry_for_s - time.time())
-
-
-def _composed(*, from_: str | None = None, **values: Any) -> dict[str, Any]:
-    return {"from_": from_ or config.options.mail_from, **values}
-
-
-@cache
-def relay() -> mailing.Relay:
-    """Return the relay of ``SMTP_URL``."""
-    return mailing.Relay.from_url(
-        config.options.smtp_url,
-        timeout_s=config.options.smtp_timeout_s,
-        data_timeout_s=config.options.smtp_data_timeout_s,
-        idle_s=config.options.smtp_idle_s,
-    )
 
 
 @app.task(bind=True, base=MailTask)
@@ -114,62 +81,60 @@ def sendmail(
     bcc: Addresses | None = None,
     reply_to: Addresses | None = None,
     headers: dict[str, str] | None = None,
-    _settled: Sequence[Mapping[str, Any]] = (),
+    attachments: list[dict[str, Any]] | None = None,
+    tags: dict[str, str] | None = None,
+    metadata: dict[str, Any] | None = None,
+    expires_at: float | None = None,
+    on_uncertain: Literal["retry", "hold"] = "retry",
+    _scheduled_at: float | None = None,
+    _api_key: str = "",
+    _track: int = 1,
 ) -> dict[str, Any]:
     """Send a mail and return the relay's verdict.
 
     Tried again, with growing delays, while the relay cannot be reached or answers 4xx, for
-    those recipients only whose fate is open (``_settled`` carries the other ones' replies).
+    those recipients only whose fate is open. ``expires_at``: Unix seconds; ``on_uncertain``: what
+    to do when a crash leaves open whether the mail went out, send it again or hold it.
     """
-    values = _composed(
-        subject=subject, text=text, to=to, html=html, from_=from_, cc=cc, bcc=bcc,
-        reply_to=reply_to, headers=headers,
-    )  # fmt: skip
-    mail = mailing.compose(**values)
-    settled = [msgspec.convert(recipient, Recipient) for recipient in _settled]
-    attempt = mailing.attempt(
-        relay(),
-        mail,
-        mail_id=self.request.id,
-        accepted_at=self.accepted_at(),
-        before=settled,
-        last=self.time_left_s() <= 0,
+    arguments = {
+        "subject": subject, "text": text, "to": to, "html": html, "from_": from_, "cc": cc,
+        "bcc": bcc, "reply_to": reply_to, "headers": headers, "attachments": attachments,
+        "tags": tags, "metadata": metadata, "expires_at": expires_at,
+        "on_uncertain": on_uncertain, "_scheduled_at": _scheduled_at, "_api_key": _api_key,
+    }  # fmt: skip
+    given = self.request.headers or {}
+    step = delivery.send(
+        self.request.id,
+        arguments,
+        track=_track,
+        returns=self.request.retries,
+        moment=given.get("accepted_at"),
     )
-    settled += attempt.settled
-    if attempt.again is not None:
-        raise _try_again(self, values, settled, attempt.again, requeue=not attempt.settled)
-    return {
-        **attempt.reply,
-        "message_id": mailing.message_id(mail, self.request.id),
-        "accepted": [msgspec.to_builtins(r) for r in settled if r.code < 300],
-        "refused": [msgspec.to_builtins(r) for r in settled if r.code >= 300],
-    }
+    match step:
+        case delivery.Done():
+            return step.result
+        case delivery.Fail():
+            raise step.error
+        case delivery.Drop():
+            if step.canceled:
+                self.backend.mark_as_revoked(self.request.id, "canceled", request=self.request)
+            raise Ignore
+        case delivery.Again():
+            raise _publish(self, arguments, step.track, step.due_at - time.time(), step.reason)
+        case delivery.Wait():
+            raise _publish(self, arguments, _track, step.delay_s, step.reason)
 
 
-def _try_again(
-    task: MailTask,
-    values: Mapping[str, Any],
-    settled: Sequence[Recipient],
-    reason: MailError,
-    *,
-    requeue: bool,
+def _publish(
+    task: MailTask, arguments: Mapping[str, Any], track: int, delay_s: float, reason: Exception
 ) -> BaseException:
-    """Send the task again, later; once its time is over, return the reason instead.
-
-    Published once, since a second copy would be a second mail. Where that fails, the old
-    message goes back to the queue (``requeue``); but to the dead queue if the relay has
-    accepted the mail for somebody by now, of which the old message does not know.
+    """Send the task again, later; published once. Where that fails, the old message goes back to
+    the queue: the ledger knows what it is worth. Later each time, as the delivery limit counts it.
     """
-    left_s = task.time_left_s()
-    if left_s <= 0:
-        return reason
-    first_s, longest_s = config.options.mail_retry_first_s, config.options.mail_retry_longest_s
-    delay_s = min(first_s * 4 ** min(task.request.retries, 20), longest_s)
-    delay_s = min(delay_s * random.uniform(0.75, 1.25), left_s)  # noqa: S311 - jitter
     try:
         retry: BaseException = task.retry(
             args=(),
-            kwargs={**values, "_settled": [msgspec.to_builtins(r) for r in settled]},
+            kwargs={k: v for k, v in arguments.items() if v is not None} | {"_track": track},
             exc=reason,
             countdown=max(1, math.ceil(delay_s)),
             queue="mail",
@@ -177,8 +142,16 @@ def _try_again(
             throw=False,
         )
     except Reject as exc:
-        retry = Reject(exc.reason, requeue=requeue)
+        returned = int((task.request.headers or {}).get("x-delivery-count") or 0)
+        time.sleep(min(2.0**returned, LONGEST_RETURN_S))
+        retry = Reject(exc.reason, requeue=True)
     return retry
+
+
+@app.task(ignore_result=True)
+def prune() -> None:
+    """Forget old mails in the ledger, and give up those whose time is over; beat sends it."""
+    delivery.prune()
 
 
 # -- tasks to try the system with
@@ -227,21 +200,7 @@ def heartbeat(self: DurableTask) -> None:
     app.backend.store_result(HEARTBEAT_ID, None, states.SUCCESS, request=self.request)
 
 
-# -- life of the processes
-
-
 @signals.beat_init.connect
 def _show_that_beat_runs(**_: Any) -> None:
     """Send a heartbeat at once: a new schedule's first run is an interval away."""
     heartbeat.apply_async(expires=config.options.beat_interval_s)
-
-
-@signals.worker_process_shutdown.connect
-def _stop_pool_process(**_: Any) -> None:
-    mailing.close_sessions()
-
-
-@signals.worker_shutting_down.connect
-def _bound_shutdown(how: str, **_: Any) -> None:
-    if how == "Warm":
-        bound_warm_shutdown(config.options.worker_shutdown_s)

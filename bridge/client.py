@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -169,6 +170,25 @@ class Bridge:
         arguments = {"task_id": task_id, "terminate": terminate, "signal": "SIGTERM"}
         # The channel is asked for only where a reply is expected.
         self.app.control.mailbox._publish("revoke", arguments, producer=recorder, channel=object())
+        await self._publish(recorder.messages[0], task_id)
+
+    async def record(self, task_id: str, state: str, result: Any = None) -> None:
+        """Append a state to the results, for a task whose end was decided here and not by a worker.
+
+        Raises:
+            BridgeError: it could not be written.
+        """
+        backend = self.app.backend
+        recorder = Recorder()
+        recorder.publish(
+            backend._to_result(task_id, state, backend.encode_result(result, state), None, None),
+            exchange="",
+            routing_key=backend.stream.name,
+            correlation_id=task_id,
+            serializer=backend.serializer,
+            timestamp=int(time.time()),
+            mandatory=True,
+        )
         await self._publish(recorder.messages[0], task_id)
 
     def result(self, task_id: str) -> TaskResult:

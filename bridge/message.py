@@ -17,7 +17,9 @@ from bridge.errors import InvalidArgument, InvalidOption
 #: The header of a message that was published before and perhaps arrived.
 PUBLISHED_AGAIN = "published_again"
 #: What AMQP 0-9-1's basic class knows (section 4.2.6.1); Celery passes other things along.
-_PROPERTIES = frozenset({"correlation_id", "reply_to", "priority", "type", "user_id", "app_id"})
+_PROPERTIES = frozenset(
+    {"correlation_id", "reply_to", "priority", "timestamp", "type", "user_id", "app_id"}
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

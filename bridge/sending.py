@@ -64,6 +64,8 @@ class DurableTask(Task):
 
     abstract = True
     Request = "bridge.worker:DurableRequest"
+    #: Failures that are recorded elsewhere: the message is acknowledged, and no dead letter.
+    verdicts: tuple[type[BaseException], ...] = ()
 
     def check(self, arguments: Mapping[str, Any]) -> None:
         """Refuse arguments that fit the signature, but make no task; called before sending.

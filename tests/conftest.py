@@ -18,6 +18,7 @@ SETTINGS = {
     "SMTP_TIMEOUT_S": "3",
     "SMTP_DATA_TIMEOUT_S": "3",
     "MAIL_RETRY_FIRST_S": "1",
+    "MAIL_RETRY_REFUSED_S": "1",
     "VAR_DIR": tempfile.mkdtemp(prefix="windmail-tests-"),
     "WORKER_CONCURRENCY": "4",
     "TASK_PACKAGES": "examples.sms",

@@ -11,6 +11,7 @@ import kombu
 import pytest
 
 import config
+import config_table
 import task
 from dev.broker import BrokerNode
 from tests.outside import Tap, python, virtual_host
@@ -72,7 +73,7 @@ def test_tasks_and_results_travel_as_the_settings_say(
 
 
 def test_every_compression_that_can_be_set_is_tried_here() -> None:
-    (setting,) = (one for one in config.SETTINGS if one.name == "task_compression")
+    (setting,) = (one for one in config_table.SETTINGS if one.name == "task_compression")
 
     assert setting.help == "of task messages: bzip2, gzip, lzma, zstd; empty: none"
 

@@ -18,7 +18,7 @@ from uuid import uuid4
 
 import pytest
 
-import config
+import config_table
 from dev.broker import BrokerNode
 from dev.ports import free_port, is_free
 from tests.event_stream import EventStream
@@ -202,7 +202,7 @@ def test_help_lists_every_option() -> None:
     assert done.returncode == 0
     text = done.stdout + done.stderr
     joined = "".join(text.split())  # the help texts are wrapped
-    for setting in config.SETTINGS:
+    for setting in config_table.SETTINGS:
         assert f"  --{setting.name.replace('_', '-')} " in text
         assert "".join(setting.help.split()) in joined
         assert f"(default{setting.default})" in joined or setting.default == ""

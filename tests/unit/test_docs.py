@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-import config
+import config_table
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("deploy/*.md")])
@@ -22,7 +22,7 @@ def test_every_relative_link_leads_somewhere(page: Path) -> None:
 
 def test_the_settings_that_the_readme_names_exist_with_these_defaults() -> None:
     table = (ROOT / "README.md").read_text().split("## Settings")[1].split("\n## ")[0]
-    defaults = {s.name.upper(): str(s.default) for s in config.SETTINGS}
+    defaults = {s.name.upper(): str(s.default) for s in config_table.SETTINGS}
     named = dict[str, str]()
     for row in re.findall(r"^\| (`[^|]+) \| ([^|]+) \|", table, re.MULTILINE):
         names = re.findall(r"`(\w+)`", row[0])

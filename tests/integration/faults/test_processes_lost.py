@@ -81,7 +81,7 @@ def test_a_mail_waits_for_a_relay_that_is_down(own_worker: Process, own_server: 
         final = own_server.get(f"/celery/{task_id}?wait=30").json()
 
         assert len(relay.mails) == 1
-    assert retry["error"]["type"] == "TransientFailure"
+    assert retry["error"]["type"] == "Unreachable"
     assert "refused" in retry["error"]["message"].lower()
     assert final["state"] == "SUCCESS"
     assert final["retries"] >= 1

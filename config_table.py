@@ -1,0 +1,170 @@
+"""The table of settings: names, defaults, help, checks. A setting's meaning stands here alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kombu.compression import encoders as compression_types
+
+from config_checks import (
+    Check,
+    between,
+    broker_urls,
+    database,
+    dkim,
+    file_or_empty,
+    header_names,
+    not_empty,
+    one_of,
+    packages,
+    rate_limits,
+    relay_url,
+    sender,
+    user_and_password,
+)
+
+Value = str | int | float
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting. ``help`` states the unit; ``secret`` masks it wherever it is shown."""
+
+    group: str
+    name: str
+    default: Value
+    help: str
+    check: Check | None = None
+    secret: bool = False
+
+    def convert(self, text: str) -> Value:
+        """Turn a variable's or a flag's text into this setting's type.
+
+        Raises:
+            ValueError: the text is not a number where one is asked for, and says so.
+        """
+        try:
+            return type(self.default)(text)
+        except ValueError:  # a text converts always, so this tells no secret
+            kind = "a whole number" if isinstance(self.default, int) else "a number"
+            raise ValueError(f"{text!r} is not {kind}") from None
+
+
+_SECONDS = between(0.1, 3600)
+_HEADERS = (
+    "X-*,List-*,References,In-Reply-To,Auto-Submitted,Precedence,Importance,Priority,"
+    "Feedback-ID,Organization,Comments,Keywords"
+)
+_DAY = between(1, 86400)
+_DAYS = between(1, 30 * 86400)
+# kombu's short names, with their content types; it offers those whose library is there.
+_TYPES = {
+    "brotli": "x-brotli",
+    "bzip2": "x-bz2",
+    "gzip": "x-gzip",
+    "lzma": "x-lzma",
+    "zstd": "zstd",
+}
+_OFFERED = compression_types()
+_COMPRESSIONS = tuple(name for name, kind in _TYPES.items() if f"application/{kind}" in _OFFERED)
+
+_TABLE: dict[str, tuple[tuple[str, Value, str, Check | None], ...]] = {
+    "web": (
+        ("address", "127.0.0.1", "address to listen on; empty: all", None),
+        ("port", 8888, "port to listen on", between(0, 65535)),
+        ("processes", 1, "server processes; 0: one per core", between(0, 64)),
+        ("max_body_size", 10 * 2**20, "largest request body, bytes", between(1024, 2**30)),
+        ("idle_timeout_s", 30.0, "wait for a request's header, seconds", _SECONDS),
+        ("body_timeout_s", 30.0, "time to send a request's body, seconds", _SECONDS),
+        ("max_wait_s", 60.0, "longest `Prefer: wait` honoured, seconds", _SECONDS),
+        ("sse_heartbeat_s", 15.0, "silent event streams: comment every, s", _SECONDS),
+        ("drain_s", 10.0, "time to finish requests at shutdown, seconds", _SECONDS),
+    ),
+    "broker": (
+        (
+            "broker_url",
+            "amqp://guest:guest@127.0.0.1:5672//",
+            "RabbitMQ, amqp:// or amqps://; several separated by ';'",
+            broker_urls,
+        ),
+        ("publish_timeout_s", 4.0, "wait for the broker's confirm, s", _SECONDS),
+        ("result_stream", "windmail.results", "the results' stream", not_empty),
+        ("result_retention_s", 86400, "a new stream keeps results, seconds", _DAYS),
+        ("result_replay_s", 3600, "past results read at start, s", between(0, 86400)),
+        ("result_cache_bytes", 2**26, "results in memory, bytes", between(2**16, 2**36)),
+    ),
+    "tasks": (
+        ("task_packages", "", "packages with a `tasks` module, comma-separated", packages),
+        ("task_serializer", "json", "json or msgpack", one_of("json", "msgpack")),
+        (
+            "task_compression",
+            "",
+            f"of task messages: {', '.join(_COMPRESSIONS)}; empty: none",
+            one_of("", *_COMPRESSIONS),
+        ),
+        ("task_time_limit_s", 1500, "a task is killed after, seconds", _DAY),
+        ("task_soft_time_limit_s", 1440, "SoftTimeLimitExceeded after, seconds", _DAY),
+        ("worker_concurrency", 8, "tasks at a time per worker", between(1, 1024)),
+        ("worker_shutdown_s", 30.0, "a stopping worker waits for tasks, s", _SECONDS),
+        ("beat_task", "task.heartbeat", "the periodic task", not_empty),
+        ("beat_interval_s", 30.0, "sent every, seconds", _DAYS),
+    ),
+    "mail": (
+        (
+            "smtp_url",
+            "smtp://127.0.0.1:1025",
+            "relay: smtp://user:password@host:587?tls=required, smtps://host:465",
+            relay_url,
+        ),
+        ("mail_from", "windmail@localhost", "sender of mails without one", sender),
+        ("smtp_timeout_s", 30.0, "for each SMTP command, seconds", _SECONDS),
+        ("smtp_data_timeout_s", 600.0, "reply to the final dot, seconds", _SECONDS),
+        ("smtp_idle_s", 30.0, "unused sessions close after, seconds", _SECONDS),
+        ("mail_retry_first_s", 5.0, "relay unreachable: first retry after, seconds", _SECONDS),
+        ("mail_retry_refused_s", 60.0, "relay said later (4xx): first retry, seconds", _SECONDS),
+        ("mail_retry_longest_s", 14400.0, "delays grow up to, seconds", _DAYS),
+        ("mail_retry_for_s", 172800.0, "a mail is given up after, seconds", _DAYS),
+        ("breaker_failures", 5, "failed connections that open the circuit", between(1, 1000)),
+        ("breaker_open_s", 30.0, "an open circuit is tried again after, seconds", _SECONDS),
+        ("rate_limits", "", "by domain: gmail.com=20/s,example.com=100/m:4", rate_limits),
+        ("mail_schedule_days", 30, "scheduled_at lies ahead at most, days", between(1, 365)),
+        ("mail_templates", "templates", "folder of templates", not_empty),
+        ("template_timeout_s", 1.0, "rendering a template, seconds", _SECONDS),
+        ("template_output_bytes", 2**20, "largest output of a template", between(1024, 2**26)),
+        ("dkim", "", "domain:selector of DKIM signatures; empty: none", dkim),
+        ("dkim_key_file", "", "private key for them, a PEM file", file_or_empty),
+    ),
+    "limits": (
+        ("mail_max_recipients", 50, "in each of to, cc, bcc and reply_to", between(1, 1000)),
+        ("mail_max_subject", 998, "characters", between(1, 8192)),
+        ("mail_max_headers", 50, "further headers", between(0, 200)),
+        ("mail_headers", _HEADERS, "names of further headers; * at the end", header_names),
+        ("mail_max_attachments", 20, "attachments of a mail", between(0, 200)),
+        ("mail_max_attachment_bytes", 5 * 2**20, "each, decoded", between(1024, 2**27)),
+        ("mail_max_bytes", 7 * 2**20, "texts and decoded attachments", between(1024, 2**27)),
+    ),
+    "ledger": (
+        ("database_url", "", "postgresql://user:password@host/name; empty: SQLite", database),
+        ("ledger_keep", "failed", "content kept: of failed mails, or all", one_of("failed", "all")),
+        ("ledger_days", 30, "a mail's record is kept, days", between(1, 3650)),
+        ("ledger_timeout_s", 4.0, "wait for the database, seconds", _SECONDS),
+        ("idempotency_s", 86400, "an Idempotency-Key is known, seconds", _DAYS),
+    ),
+    "flower": (
+        ("flower_address", "127.0.0.1", "address of Flower", not_empty),
+        ("flower_port", 5555, "port of Flower", between(1, 65535)),
+        (
+            "flower_auth",
+            "",
+            "user:password for Flower; empty: no login, and its API is off",
+            user_and_password,
+        ),
+    ),
+    "files": (("var_dir", "var", "folder for state (schedule, revoked, history)", not_empty),),
+}
+_SECRET = frozenset({"broker_url", "smtp_url", "flower_auth", "database_url"})
+SETTINGS: tuple[Setting, ...] = tuple(
+    Setting(group, name, default, text, check, secret=name in _SECRET)
+    for group, rows in _TABLE.items()
+    for name, default, text, check in rows
+)

@@ -1,0 +1,104 @@
+"""From the arguments of a mail's task to the mail, its octets, and its entry in the ledger."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+import config
+import mailing
+from bridge.ids import created_at
+from delivery import parts
+from ledger import NewEmail
+from ledger.values import Kind, To
+from mailing.address import parse_mailbox
+
+#: The arguments that make the mail itself.
+CONTENT = (
+    "subject", "text", "to", "html", "from_", "cc", "bcc", "reply_to", "headers", "attachments",
+)  # fmt: skip
+#: The argument that numbers a mail's messages; all the others are what the mail is made of.
+TRACK = "_track"
+
+
+def compose(arguments: Mapping[str, Any]) -> mailing.Mail:
+    """Check a mail's arguments and return the mail.
+
+    Raises:
+        InvalidMessage: naming the argument.
+    """
+    given = {name: arguments[name] for name in CONTENT if arguments.get(name) is not None}
+    given.setdefault("from_", config.options.mail_from)
+    for name in ("subject", "text", "to"):
+        given.setdefault(name, "")
+    return mailing.compose(**given, limits=parts.limits())
+
+
+def accepted_at(email_id: str, otherwise: float | None = None) -> float:
+    """Return when a mail was accepted, as its id tells; ``otherwise`` for an id that does not."""
+    return created_at(email_id) or otherwise or time.time()
+
+
+def content(mail: mailing.Mail, email_id: str, moment: float) -> bytes:
+    """Return a mail's octets, signed where DKIM is set; the same ones for each attempt."""
+    when = datetime.fromtimestamp(moment, UTC)
+    octets = mailing.build(mail, mail_id=email_id, accepted_at=when)
+    signer = parts.signer()
+    return signer.sign(octets, signed_at=when) if signer else octets
+
+
+def new_email(
+    email_id: str,
+    arguments: Mapping[str, Any],
+    *,
+    keep: bool,
+    mail: mailing.Mail | None = None,
+    moment: float | None = None,
+) -> NewEmail:
+    """Return a mail's entry for the ledger. ``moment``: when it was accepted, if the id does not
+    tell; ``keep``: its content is kept from the beginning.
+
+    Raises:
+        InvalidMessage: naming the argument.
+    """
+    mail = mail or compose(arguments)
+    begin = accepted_at(email_id, moment)
+    scheduled_at = arguments.get("_scheduled_at")
+    longest = (scheduled_at or begin) + config.options.mail_retry_for_s
+    return NewEmail(
+        id=email_id,
+        api_key=arguments.get("_api_key") or "",
+        sender=mail.from_,
+        subject=mail.subject,
+        recipients=recipients(mail),
+        tags=dict(arguments.get("tags") or {}),
+        metadata=dict(arguments.get("metadata") or {}),
+        on_uncertain=arguments.get("on_uncertain") or "retry",
+        created_at=begin,
+        scheduled_at=scheduled_at,
+        expires_at=min(arguments.get("expires_at") or longest, longest),
+        payload=payload(arguments),
+        keep=keep or scheduled_at is not None,
+    )
+
+
+def payload(arguments: Mapping[str, Any]) -> bytes:
+    """Return the arguments as the ledger keeps them."""
+    return msgspec.json.encode({k: v for k, v in arguments.items() if k != TRACK and v is not None})
+
+
+def recipients(mail: mailing.Mail) -> tuple[To, ...]:
+    """Return a mail's recipients, each address once, as the envelope has them."""
+    found: dict[str, To] = {}
+    fields: tuple[tuple[Kind, tuple[str, ...]], ...] = (
+        ("to", mail.to), ("cc", mail.cc), ("bcc", mail.bcc),
+    )  # fmt: skip
+    for kind, mailboxes in fields:
+        for mailbox in mailboxes:
+            address = parse_mailbox(kind, mailbox).address
+            found.setdefault(address, To(kind=kind, mailbox=mailbox, address=address))
+    return tuple(found.values())

@@ -1,0 +1,63 @@
+"""Which process claims a mail, and whether a process that did is still there.
+
+A lease must be longer than the longest SMTP dialogue, ten minutes and more. But a process of this
+machine that is gone needs no waiting for. What cannot be told for certain counts as still there.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from functools import cache
+from pathlib import Path
+
+_PROC = Path("/proc")
+
+
+def worker_name() -> str:
+    """Return this process's name: machine, process namespace, process id and start time."""
+    return _name(os.getpid())
+
+
+@cache
+def _name(pid: int) -> str:
+    return f"{_machine()}/{pid}/{_start_of(pid)}"
+
+
+@cache
+def _machine() -> str:
+    # Host names are not unique among machines, and process ids not among containers.
+    try:
+        boot = (_PROC / "sys" / "kernel" / "random" / "boot_id").read_text().strip()
+        namespace = str((_PROC / "self" / "ns" / "pid").readlink())
+    except OSError:
+        boot = namespace = ""
+    return f"{socket.gethostname()}/{boot}/{namespace}"
+
+
+def _start_of(pid: int) -> str | None:
+    """Return when a process began, in the kernel's ticks; None where that cannot be told."""
+    try:
+        stat = (_PROC / str(pid) / "stat").read_text()
+    except OSError:
+        return None
+    fields = stat.rpartition(")")[2].split()
+    return None if fields[0] in "ZX" else fields[19]  # a zombie works no more; proc(5)
+
+
+def is_gone(name: str) -> bool:
+    """Tell whether a process is known to have ended; False for one of another machine."""
+    machine, _, rest = (name or "").rpartition("/")
+    machine, _, pid = machine.rpartition("/")
+    if machine != _machine() or machine.endswith("/") or rest == "None":
+        return False
+    start = _start_of(int(pid))
+    if start is not None:
+        return start != rest
+    try:
+        os.kill(int(pid), 0)
+    except PermissionError:  # another user's, perhaps hidden from us: proc(5), hidepid
+        return False
+    except ProcessLookupError:
+        pass
+    return True

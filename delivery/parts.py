@@ -1,0 +1,101 @@
+"""The parts that the settings describe, each made once in a process, when it is first needed."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import config
+import mailing
+from ledger import Ledger, migrate
+from mailing import CircuitBreaker, RateLimits
+from mailing.limits import Limits
+from mailing.rates import parse_limits
+from mailing.signing import Signer
+from mailing.templates import Templates
+
+options = config.options
+
+
+@cache
+def ledger() -> Ledger:
+    """Return the ledger of ``DATABASE_URL``."""
+    return Ledger(config.database_url(), timeout_s=options.ledger_timeout_s)
+
+
+@cache
+def relay() -> mailing.Relay:
+    """Return the relay of ``SMTP_URL``."""
+    return mailing.Relay.from_url(
+        options.smtp_url,
+        timeout_s=options.smtp_timeout_s,
+        data_timeout_s=options.smtp_data_timeout_s,
+        idle_s=options.smtp_idle_s,
+    )
+
+
+@cache
+def breaker() -> CircuitBreaker:
+    """Return the circuit breaker before the relay; to be made before the pool forks."""
+    return CircuitBreaker(failures=options.breaker_failures, open_s=options.breaker_open_s)
+
+
+@cache
+def rates() -> RateLimits:
+    """Return the limits of ``RATE_LIMITS``; to be made before the pool forks."""
+    return RateLimits(parse_limits(options.rate_limits))
+
+
+@cache
+def templates() -> Templates:
+    """Return the templates of ``MAIL_TEMPLATES``."""
+    return Templates(
+        Path(options.mail_templates),
+        timeout_s=options.template_timeout_s,
+        output_bytes=options.template_output_bytes,
+    )
+
+
+@cache
+def signer() -> Signer | None:
+    """Return what signs mails, None without ``DKIM``.
+
+    Raises:
+        ValueError: the key cannot be used.
+    """
+    if not options.dkim:
+        return None
+    domain, _, selector = options.dkim.partition(":")
+    return Signer.from_file(domain=domain, selector=selector, key_file=Path(options.dkim_key_file))
+
+
+@cache
+def limits() -> Limits:
+    """Return what a mail may have at most."""
+    return Limits(
+        recipients_per_field=options.mail_max_recipients,
+        subject_length=options.mail_max_subject,
+        headers=options.mail_max_headers,
+        header_names=config.mail_headers(),
+        attachments=options.mail_max_attachments,
+        attachment_bytes=options.mail_max_attachment_bytes,
+        total_bytes=options.mail_max_bytes,
+    )
+
+
+def prepare_ledger() -> None:
+    """Bring a SQLite ledger's tables up to date; ``make migrate`` does PostgreSQL's.
+
+    Raises:
+        LedgerUnavailable
+    """
+    url = config.database_url()
+    if url.startswith("sqlite:"):
+        Path(options.var_dir).mkdir(parents=True, exist_ok=True)
+        migrate.upgrade(url)
+
+
+def share() -> None:
+    """Make what all processes of a worker have in common; call it before they are forked."""
+    breaker()
+    rates()

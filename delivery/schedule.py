@@ -1,0 +1,43 @@
+"""When a mail is tried again. This module alone decides it."""
+
+from __future__ import annotations
+
+import random
+
+import config
+
+#: Multiples of the first delay (5 s: 5 s, 30 s, 2 min, 10 min); each further one doubles.
+UNREACHABLE = (1, 6, 24, 120)
+#: The same for a relay that said *later* (60 s: 1 min, 5 min, 15 min, 1 h).
+REFUSED = (1, 5, 15, 60)
+JITTER = 0.25
+
+
+def unreachable_s(delays: int) -> float:
+    """Return the delay of a mail whose relay could not be reached ``delays`` times before."""
+    return _delay_s(config.options.mail_retry_first_s, UNREACHABLE, delays)
+
+
+def refused_s(attempt: int) -> float:
+    """Return the delay after an attempt, counted from 1, that was to be made again later."""
+    return _delay_s(config.options.mail_retry_refused_s, REFUSED, attempt - 1)
+
+
+def ledger_away_s() -> float:
+    """Return after how long to come back when the ledger cannot be used."""
+    return _jittered(config.options.mail_retry_first_s)
+
+
+def circuit_open_s(retry_after_s: float) -> float:
+    """Return the delay of a mail that was not tried, since the circuit is open: not all at once."""
+    return retry_after_s * random.uniform(1, 1 + JITTER)  # noqa: S311 - no secret
+
+
+def _delay_s(first_s: float, steps: tuple[int, ...], step: int) -> float:
+    doubled = max(0, min(step - len(steps) + 1, 20))
+    factor = steps[min(step, len(steps) - 1)] * 2**doubled
+    return _jittered(min(first_s * factor, config.options.mail_retry_longest_s))
+
+
+def _jittered(delay_s: float) -> float:
+    return delay_s * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - no secret

@@ -1,0 +1,243 @@
+"""One attempt at a mail: claim it in the ledger, send it, record what came of it.
+
+The claim is committed right before MAIL FROM, the outcome right after the relay's last reply, so
+the time in which a crash leaves a doubt is as short as the SMTP dialogue.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection
+
+import config
+import mailing
+from delivery import circuit, entry, parts, schedule, standing
+from delivery.identity import is_gone, worker_name
+from delivery.steps import Again, Done, Drop, Fail, Step, Wait
+from delivery.verdicts import judge, reason_of
+from ledger import claims, commands, outcomes
+from ledger.errors import LedgerUnavailable, NotPossible, UnknownEmail
+from ledger.values import Claim, Granted, NewEmail
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+#: Beyond the longest SMTP dialogue, for the ledger and the scheduler.
+LEASE_MARGIN_S = 15.0
+#: Pause between tries to record an outcome, in seconds.
+RECORD_PAUSE_S = 0.5
+
+
+class _NotGranted(Exception):
+    def __init__(self, found: Claim) -> None:
+        self.found = found
+        super().__init__()
+
+
+class _Attempt:
+    """What one call of :func:`send` knows."""
+
+    def __init__(
+        self, email_id: str, arguments: Mapping[str, Any], track: int, moment: float | None
+    ) -> None:
+        self.track = track
+        self.moment = entry.accepted_at(email_id, moment)
+        self.mail = entry.compose(arguments)
+        keep = config.options.ledger_keep == "all"
+        self.new: NewEmail = entry.new_email(
+            email_id, arguments, keep=keep, mail=self.mail, moment=self.moment
+        )
+        self.message_id = mailing.message_id(self.mail, email_id)
+        self.granted: Granted | None = None
+
+    def claim(self) -> Sequence[str]:
+        """Claim the mail; return the recipients whose fate is open."""
+        circuit.announce(parts.breaker().succeeded())
+        now = time.time()
+        relay, count = parts.relay(), len(self.new.recipients)
+        lease_s = relay.data_timeout_s + relay.timeout_s * (count + 4) + LEASE_MARGIN_S
+
+        def operation(connection: Connection) -> Claim:
+            return claims.claim(
+                connection,
+                self.new,
+                track=self.track,
+                worker=worker_name(),
+                is_gone=is_gone,
+                lease_until=now + lease_s,
+                now=now,
+            )
+
+        found = parts.ledger().commit(operation)
+        if not isinstance(found, Granted):
+            raise _NotGranted(found)
+        self.granted = found
+        settled = {reply.address for reply in found.settled}
+        return [one.address for one in self.new.recipients if one.address not in settled]
+
+
+def send(
+    email_id: str,
+    arguments: Mapping[str, Any],
+    *,
+    track: int,
+    returns: int,
+    moment: float | None = None,
+) -> Step:
+    """Try once to send a mail, and say what is to be done with its message.
+
+    Args:
+        arguments: of the mail's task.
+        track: the number of this message.
+        returns: how often the mail was put off before, so that its turn comes first.
+        moment: when the mail was accepted, if its id does not tell.
+    """
+    try:
+        attempt = _Attempt(email_id, arguments, track, moment)
+    except mailing.InvalidMessage as exc:
+        return _refuse(email_id, arguments, exc)
+    domains = {one.address.rpartition("@")[2] for one in attempt.new.recipients}
+    try:
+        with parts.rates().admit(domains, returns=returns) as wait_s:
+            if wait_s:
+                reason = mailing.TransientFailure(None, "held back by RATE_LIMITS")
+                return Wait(delay_s=wait_s, reason=reason)
+            return _send(attempt)
+    except mailing.InvalidMessage as exc:  # nothing was sent of it
+        return _refuse(email_id, arguments, exc)
+    except LedgerUnavailable as exc:
+        logger.warning("mail %s waits for the ledger: %s", email_id, exc)
+        return Wait(delay_s=schedule.ledger_away_s(), reason=exc)
+
+
+def _send(attempt: _Attempt) -> Step:
+    try:
+        parts.breaker().before_attempt()
+    except mailing.CircuitOpen as exc:
+        open_s = schedule.circuit_open_s(exc.retry_after_s)
+        error = mailing.Unreachable(None, "the relay cannot be reached; not tried")
+        return _put_off(attempt, error, lambda delays: open_s, counted=False)
+    octets = entry.content(attempt.mail, attempt.new.id, attempt.moment)
+    try:
+        delivery: Any = mailing.deliver(
+            parts.relay(),
+            sender=attempt.mail.envelope_from,
+            recipients=[one.address for one in attempt.new.recipients],
+            content=octets,
+            claim=attempt.claim,
+        )
+    except _NotGranted as exc:
+        return _standing(exc.found, attempt)
+    except mailing.DeliveryError as exc:
+        if isinstance(exc, mailing.Unreachable):
+            circuit.announce(parts.breaker().failed())
+            if attempt.granted is None:
+                return _put_off(attempt, exc, schedule.unreachable_s, counted=True)
+        elif attempt.granted is None:
+            return _put_off(attempt, exc, schedule.unreachable_s, counted=True)
+        delivery = exc
+    except LedgerUnavailable:
+        raise
+    except Exception as exc:  # a time limit, or a fault of ours, in the middle of the dialogue
+        if attempt.granted is None:
+            raise
+        delivery = mailing.Uncertain(None, f"the attempt was stopped by {type(exc).__name__}")
+    return _record(attempt, delivery)
+
+
+def _refuse(email_id: str, arguments: Mapping[str, Any], error: mailing.InvalidMessage) -> Step:
+    """Enter that there is no mail to send: limits or templates have changed since its acceptance,
+    or a Python program made it."""
+
+    def operation(connection: Connection) -> bool:
+        with contextlib.suppress(UnknownEmail, NotPossible):
+            return commands.give_up(
+                connection,
+                email_id,
+                reason={"error": str(error)},
+                payload=entry.payload(arguments),
+                is_gone=is_gone,
+                now=time.time(),
+            )
+        return False
+
+    try:
+        parts.ledger().commit(operation)
+    except LedgerUnavailable as exc:
+        return Wait(delay_s=schedule.ledger_away_s(), reason=exc)
+    return Fail(error=error)
+
+
+def _put_off(
+    attempt: _Attempt,
+    error: mailing.DeliveryError,
+    delay_s: Callable[[int], float],
+    *,
+    counted: bool,
+) -> Step:
+    now = time.time()
+
+    def operation(connection: Connection) -> claims.Delayed | Claim:
+        return claims.put_off(
+            connection,
+            attempt.new,
+            track=attempt.track,
+            is_gone=is_gone,
+            next_attempt_at=lambda delays: now + delay_s(delays),
+            counted=counted,
+            reason=reason_of(error),
+            now=now,
+        )
+
+    found = parts.ledger().commit(operation)
+    if isinstance(found, claims.Delayed):
+        return Again(track=found.track, due_at=found.due_at, reason=error)
+    return _standing(found, attempt)
+
+
+def _standing(found: Claim, attempt: _Attempt) -> Step:
+    logger.info("mail %s is not sent: %s", attempt.new.id, type(found).__name__.lower())
+    return standing.step_for(found, attempt.message_id)
+
+
+def _record(attempt: _Attempt, delivery: mailing.Delivery | mailing.DeliveryError) -> Step:
+    """Record the outcome, for as long as the claim stands: without it, the mail is in doubt."""
+    granted, new = attempt.granted, attempt.new
+    if granted is None:  # deliver() claims first
+        raise RuntimeError("sent without a claim")
+    judged = judge(delivery, granted, new, now=time.time())
+    keep = config.options.ledger_keep == "all"
+
+    def operation(connection: Connection) -> outcomes.Recorded:
+        now = time.time()
+        return outcomes.record(
+            connection, new.id, judged.outcome, attempt=granted.attempt, keep=keep, now=now
+        )
+
+    recorded = _persistently(operation, until=granted.lease_until)
+    if judged.error is None:
+        smtp = judged.outcome.reason["smtp"]
+        return Done(result=standing.result(smtp, attempt.message_id, judged.recipients))
+    if recorded.late:  # somebody else has gone on with it
+        return Drop()
+    if judged.outcome.next_attempt_at is None:
+        return Fail(error=judged.error)
+    due_at = judged.outcome.next_attempt_at
+    return Again(track=recorded.track, due_at=due_at, reason=judged.error)
+
+
+def _persistently(operation: Callable[[Connection], T], *, until: float) -> T:
+    while True:
+        try:
+            return parts.ledger().commit(operation)
+        except LedgerUnavailable as exc:
+            if time.time() > until:
+                raise
+            logger.warning("an outcome waits for the ledger: %s", exc)
+            time.sleep(RECORD_PAUSE_S)

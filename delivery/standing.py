@@ -1,0 +1,60 @@
+"""What a message is worth whose mail the ledger did not grant."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import mailing
+from delivery.steps import Again, Done, Drop, Fail, Step, Wait
+from ledger.values import Busy, Claim, Early, Ended, Recipient, Superseded
+
+
+def step_for(found: Claim, message_id: str) -> Step:
+    """Return what is to be done with a message whose mail was not granted."""
+    busy = mailing.TransientFailure(None, "another attempt may still be running")
+    match found:
+        case Ended(status="sent"):
+            return Done(result=_known_result(found, message_id))
+        case Ended(status="canceled"):
+            return Drop(canceled=True)
+        case Ended():
+            return Fail(error=_known_failure(found))
+        case Busy():
+            return Wait(delay_s=max(1.0, found.until - time.time()), reason=busy)
+        case Early():
+            early = mailing.TransientFailure(None, "the mail is not due yet")
+            return Wait(delay_s=max(1.0, found.due_at - time.time()), reason=early)
+        case Superseded(waiting=True):
+            # Whoever made the newer message may have ended before it was published. If there are
+            # two of it now, one sends nothing.
+            again = mailing.TransientFailure(None, "in place of a newer message")
+            return Again(track=found.track, due_at=found.due_at, reason=again)
+    return Drop()
+
+
+def _known_failure(found: Ended) -> Exception:
+    reason = found.reason or {}
+    smtp = reason.get("smtp") or {}
+    text = smtp.get("text") or reason.get("error") or ""
+    kind = mailing.Uncertain if found.status == "uncertain" else mailing.PermanentFailure
+    return kind(smtp.get("code"), text, smtp.get("enhanced"))
+
+
+def _known_result(found: Ended, message_id: str) -> dict[str, Any]:
+    smtp = (found.reason or {}).get("smtp") or {}
+    return result(smtp, message_id, found.recipients)
+
+
+def result(
+    smtp: Mapping[str, Any], message_id: str, recipients: Sequence[Recipient]
+) -> dict[str, Any]:
+    """Return the result of the task of a mail that is sent: the relay's verdict."""
+    accepted = [_shown(one) for one in recipients if one.code is not None and one.code < 300]
+    refused = [_shown(one) for one in recipients if one.code is not None and one.code >= 300]
+    return {**smtp, "message_id": message_id, "accepted": accepted, "refused": refused}
+
+
+def _shown(one: Recipient) -> dict[str, Any]:
+    return {"address": one.address, "code": one.code, "text": one.text, "enhanced": one.enhanced}

@@ -1,0 +1,110 @@
+"""What a relay's replies mean for a mail: sent, failed, later, or in doubt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+import mailing
+from delivery import schedule
+from ledger.outcomes import Outcome, Verdict
+from ledger.values import Granted, NewEmail, Recipient, Reply
+
+
+class Judged(msgspec.Struct, frozen=True, kw_only=True):
+    """The outcome, the error to tell (None: sent), and every recipient with his reply."""
+
+    outcome: Outcome
+    error: Exception | None
+    recipients: tuple[Recipient, ...]
+
+
+def judge(
+    delivery: mailing.Delivery | mailing.DeliveryError,
+    granted: Granted,
+    new: NewEmail,
+    *,
+    now: float,
+) -> Judged:
+    """Judge what an attempt brought, together with what earlier ones had settled."""
+    last = now >= granted.expires_at
+    replies = tuple(_replies(delivery, last=last))
+    standing = {reply.address: reply for reply in (*granted.settled, *replies)}
+    recipients = tuple(_recipients(new, standing))
+    verdict, error = _verdict(delivery, recipients, new, last=last)
+    next_attempt_at = None
+    if verdict == "delivery_delayed":
+        unreachable = isinstance(delivery, mailing.Unreachable)
+        delay_s = schedule.unreachable_s(0) if unreachable else schedule.refused_s(granted.attempt)
+        next_attempt_at = min(now + delay_s, granted.expires_at)
+    outcome = Outcome(
+        verdict=verdict,
+        replies=replies,
+        reason=reason_of(delivery if error is None or verdict == "uncertain" else error),
+        next_attempt_at=next_attempt_at,
+        doubtful=isinstance(delivery, mailing.Uncertain) and verdict != "uncertain",
+        payload=new.payload if verdict in ("failed", "uncertain") else None,
+    )
+    return Judged(outcome=outcome, error=error, recipients=recipients)
+
+
+def _verdict(
+    delivery: mailing.Delivery | mailing.DeliveryError,
+    recipients: Iterable[Recipient],
+    new: NewEmail,
+    *,
+    last: bool,
+) -> tuple[Verdict, Exception | None]:
+    anybody = any(one.code is not None and one.code < 300 for one in recipients)
+    if isinstance(delivery, mailing.Uncertain):
+        if new.on_uncertain == "hold":
+            return "uncertain", delivery
+        return ("failed" if last else "delivery_delayed"), delivery
+    if isinstance(delivery, mailing.TransientFailure):
+        if not last:
+            return "delivery_delayed", delivery
+        return ("sent", None) if anybody else ("failed", delivery)
+    if isinstance(delivery, mailing.DeliveryError):  # refused for good
+        return ("sent", None) if anybody else ("failed", delivery)
+    later = [one for one in delivery.refused if one.transient]
+    if later and not last:
+        reason = mailing.TransientFailure(later[0].code, later[0].text, later[0].enhanced)
+        return "delivery_delayed", reason
+    return "sent", None
+
+
+def _replies(delivery: mailing.Delivery | mailing.DeliveryError, *, last: bool) -> Iterable[Reply]:
+    accepted = delivery.accepted if isinstance(delivery, mailing.Delivery) else ()
+    for one in (*accepted, *delivery.refused):
+        yield Reply(
+            address=one.address,
+            code=one.code,
+            text=one.text,
+            enhanced=one.enhanced,
+            settled=last or not one.transient,
+        )
+
+
+def _recipients(new: NewEmail, standing: dict[str, Reply]) -> Iterable[Recipient]:
+    for to in new.recipients:
+        reply = standing.get(to.address)
+        yield Recipient(
+            kind=to.kind,
+            mailbox=to.mailbox,
+            address=to.address,
+            code=reply.code if reply else None,
+            text=reply.text if reply else None,
+            enhanced=reply.enhanced if reply else None,
+        )
+
+
+def reason_of(delivery: Any) -> dict[str, Any]:
+    """Return what the timeline tells of a reply, or of its absence."""
+    smtp = {
+        name: getattr(delivery, name, None) for name in ("code", "enhanced", "text", "host", "tls")
+    }
+    if isinstance(delivery, mailing.Delivery):
+        return {"smtp": smtp}
+    return {"smtp": smtp, "error": str(delivery)}

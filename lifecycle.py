@@ -1,0 +1,65 @@
+"""What a worker does when it starts, when it ends, and when a message dies."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from celery import Celery, signals, states
+
+import config
+import delivery
+import mailing
+from bridge import DeadLetter, DeclareTopology, bound_warm_shutdown, record_dead_letters
+from bridge.task_message import Undecodable
+
+logger = logging.getLogger(__name__)
+
+#: Under which id the newest change of the circuit before the relay stands among the results.
+CIRCUIT_ID = "circuit"
+SENDMAIL = "task.sendmail"
+
+
+def install(app: Celery) -> None:
+    """Have the app's workers declare, share, record and end what is to be."""
+
+    def announce(change: str | None) -> None:
+        if change is not None:
+            logger.warning("the circuit before the relay has %s", change)
+            app.backend.store_result(CIRCUIT_ID, change, states.SUCCESS)
+
+    def prepare(**_: Any) -> None:
+        delivery.prepare_ledger()
+        delivery.share()  # before the pool's processes are forked
+        delivery.announce_circuit_by(announce)
+
+    def bury(letter: DeadLetter) -> None:
+        if letter.task == SENDMAIL and letter.id is not None:
+            delivery.bury(letter.id, mail_arguments(app, letter), letter.detail)
+
+    app.steps["consumer"].add(DeclareTopology)
+    app.steps["worker"].add(record_dead_letters(bury))
+    signals.worker_init.connect(prepare, weak=False)
+    signals.worker_process_shutdown.connect(_end_pool_process, weak=False)
+    signals.worker_shutting_down.connect(_bound_shutdown, weak=False)
+
+
+def mail_arguments(app: Celery, letter: DeadLetter) -> Mapping[str, Any] | None:
+    """Return the arguments of a dead letter's mail by their names; None: they cannot be read."""
+    try:
+        args, kwargs = letter.arguments()
+        return inspect.signature(app.tasks[SENDMAIL].run).bind_partial(*args, **kwargs).arguments
+    except (Undecodable, TypeError):
+        return None
+
+
+def _end_pool_process(**_: Any) -> None:
+    mailing.close_sessions()
+    delivery.ledger().close()
+
+
+def _bound_shutdown(how: str, **_: Any) -> None:
+    if how == "Warm":
+        bound_warm_shutdown(config.options.worker_shutdown_s)
