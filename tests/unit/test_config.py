@@ -214,7 +214,7 @@ def test_a_bad_secret_is_not_told(load: Load) -> None:
 )
 def test_a_password_is_masked(load: Load, name: str, value: str, shown: str) -> None:
     config = load(**{name.upper(): value})
-    (setting,) = (setting for setting in config_table.SETTINGS if setting.name == name)
+    (setting,) = (setting for setting in config.SETTINGS if setting.name == name)
 
     assert config.masked(setting) == shown
 
