@@ -12,34 +12,53 @@ Knows nothing of Celery, Tornado, HTTP or the settings. A mail goes through thre
     )
 """
 
-from mailing.attempt import Attempt, attempt
+from mailing.attachment import Attachment
+from mailing.breaker import CircuitBreaker
 from mailing.delivery import Delivery, Recipient
 from mailing.errors import (
+    CircuitOpen,
     DeliveryError,
     InvalidMessage,
     MailError,
     PermanentFailure,
+    TemplateError,
+    TooLarge,
     TransientFailure,
     Uncertain,
+    Unreachable,
 )
+from mailing.limits import DEFAULT_LIMITS, Limits
 from mailing.message import Mail, compose
 from mailing.mime import build, message_id
+from mailing.rates import RateLimits
 from mailing.relay import Relay
 from mailing.sessions import close_sessions, deliver
+from mailing.signing import Signer
+from mailing.templates import Rendered, Templates
 
 __all__ = [
-    "Attempt",
+    "DEFAULT_LIMITS",
+    "Attachment",
+    "CircuitBreaker",
+    "CircuitOpen",
     "Delivery",
     "DeliveryError",
     "InvalidMessage",
+    "Limits",
     "Mail",
     "MailError",
     "PermanentFailure",
+    "RateLimits",
     "Recipient",
     "Relay",
+    "Rendered",
+    "Signer",
+    "TemplateError",
+    "Templates",
+    "TooLarge",
     "TransientFailure",
     "Uncertain",
-    "attempt",
+    "Unreachable",
     "build",
     "close_sessions",
     "compose",

@@ -18,7 +18,9 @@ NAME_LENGTH = 256
 
 _ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]"
 _DOT_ATOM = re.compile(rf"{_ATEXT}+(?:\.{_ATEXT}+)*")
-_LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+_DELIMITER = re.compile(r"[<>,;: ]")
 # A phrase that needs no quotes; characters beyond ASCII are encoded later, so they need none.
 _NAME_WORD = rf"(?:{_ATEXT}|[^\x00-\x7f])+"
 _PLAIN_NAME = re.compile(rf"{_NAME_WORD}(?: {_NAME_WORD})*")
@@ -88,7 +90,7 @@ def parse_mailbox(field: str, value: object) -> Mailbox:
 
 def _address(field: str, text: str) -> str:
     local, at, domain = text.rpartition("@")
-    if not (at and local and domain) or re.search(r"[<>,;: ]", text):
+    if not (at and local and domain) or _DELIMITER.search(text):
         raise InvalidMessage(field, "must be one address: name at domain, or Name <name at domain>")
     if not local.isascii():
         # It would need SMTPUTF8 at every relay on the way, and has no fallback (RFC 6531).
@@ -107,7 +109,7 @@ def _domain(field: str, domain: str) -> str:
         raise InvalidMessage(field, "has a domain that is too long")
     if not domain.isascii():
         domain = _idna(field, domain)
-    if not all(_LABEL.fullmatch(label) for label in domain.split(".")):
+    if not _DOMAIN.fullmatch(domain):
         raise InvalidMessage(field, "has a domain that is not a valid domain name")
     return domain.lower()
 

@@ -23,6 +23,12 @@ _WORD_FRAME = len("=?utf-8?b??=")
 _SHORTEST_FIRST_WORD = 32  # with less room beside the header's name, begin on the next line
 # RFC 2047 section 5 (3): what may stand plain in an encoded word of any header.
 _PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!*+-/")
+_Q_PLAIN = bytes(_PLAIN) + b" "
+# Each octet as "q" writes it.
+_Q = [
+    chr(octet) if octet in _PLAIN else "_" if octet == ord(" ") else f"={octet:02X}"
+    for octet in range(256)
+]
 _PIECE = re.compile(r" *[^ ]+")
 _FIELD = re.compile(r"[!-9;-~]+:[ -~]*(?:\r\n +[!-~][ -~]*)*")
 
@@ -88,14 +94,17 @@ def encoded_words(text: str, first: int = _WORD_LENGTH) -> Iterator[str]:
         first: longest length of the first word; where that is too little, it is ignored.
     """
     octets = text.encode()
-    q_length = sum(_q_cost(octet) for octet in octets)
+    q_length = _q_length(octets)
     kind = "q" if q_length <= 4 * len(octets) / 3 else "b"
     if first < _SHORTEST_FIRST_WORD:
         first = _WORD_LENGTH
     room, used, chunk = _room(kind, first), 0, bytearray()
+    if (q_length if kind == "q" else len(octets)) <= room:
+        yield _word(kind, octets)
+        return
     for character in text:
         encoded = character.encode()
-        cost = sum(map(_q_cost, encoded)) if kind == "q" else len(encoded)
+        cost = _q_length(encoded) if kind == "q" else len(encoded)
         if used + cost > room:
             yield _word(kind, chunk)
             room, used, chunk = _room(kind, _WORD_LENGTH), 0, bytearray()
@@ -104,8 +113,8 @@ def encoded_words(text: str, first: int = _WORD_LENGTH) -> Iterator[str]:
     yield _word(kind, chunk)
 
 
-def _q_cost(octet: int) -> int:
-    return 1 if octet in _PLAIN or octet == ord(" ") else len("=00")
+def _q_length(octets: bytes) -> int:
+    return len(octets) + (len("=00") - 1) * len(octets.translate(None, _Q_PLAIN))
 
 
 def _room(kind: str, length: int) -> int:
@@ -118,10 +127,7 @@ def _word(kind: str, octets: bytes | bytearray) -> str:
     if kind == "b":
         content = base64.b64encode(octets).decode()
     else:
-        content = "".join(
-            chr(octet) if octet in _PLAIN else "_" if octet == ord(" ") else f"={octet:02X}"
-            for octet in octets
-        )
+        content = "".join([_Q[octet] for octet in octets])
     return f"=?utf-8?{kind}?{content}?="
 
 
@@ -150,6 +156,7 @@ def header_field(name: str, value: str) -> str:
             from checked text never does.
     """
     text = f"{name}:{value}"
-    if not _FIELD.fullmatch(text) or max(map(len, text.split("\r\n"))) > LINE_LENGTH:
+    fits = len(text) <= LINE_LENGTH or max(map(len, text.split("\r\n"))) <= LINE_LENGTH
+    if not (fits and _FIELD.fullmatch(text)):
         raise InvalidMessage(f"headers.{name}", "is not a valid header field")
     return f"{text}\r\n"

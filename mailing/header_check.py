@@ -18,7 +18,6 @@ VALUE_LENGTH = 8192
 # Controls (C0, DEL, C1), and the line separators that Python's str.splitlines also splits at.
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _UNSAFE_BYTE = re.compile(rb"[\x00-\x1f\x7f]")
-_SURROGATE = re.compile("[\ud800-\udfff]")
 # As lenient as the readers are: white space inside, any charset, RFC 2231's language suffix.
 _WORD = re.compile(r"=\?([^?]*)\?([bq])\?(.*?)\?=", re.IGNORECASE | re.DOTALL)
 
@@ -31,23 +30,30 @@ def check_text(field: str, value: object) -> str:
     """
     if not isinstance(value, str):
         raise InvalidMessage(field, "must be text")
-    if _SURROGATE.search(value):
-        raise InvalidMessage(field, "holds a lone surrogate, which is not a character")
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:  # which holds the value
+            detail = "holds a lone surrogate, which is not a character"
+            raise InvalidMessage(field, detail) from None
     return value
 
 
-def check_value(field: str, value: object) -> str:
+def check_value(field: str, value: object, longest: int = VALUE_LENGTH) -> str:
     """Return ``value`` if it may stand in a header, as it is and after RFC 2047 decoding.
 
     Readers decode headers, gateways encode them anew, and some do so more than once: text that
     decodes to a line break is as dangerous as a line break.
 
+    Args:
+        longest: in characters.
+
     Raises:
         InvalidMessage: it is not text, is too long, or holds a control character.
     """
     text = check_text(field, value)
-    if len(text) > VALUE_LENGTH:
-        raise InvalidMessage(field, f"is longer than {VALUE_LENGTH} characters")
+    if len(text) > longest:
+        raise InvalidMessage(field, f"is longer than {longest} characters")
     if _UNSAFE.search(text):
         raise InvalidMessage(field, "holds a control character or a line break")
     reading = text

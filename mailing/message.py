@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import NamedTuple
 
 import msgspec
 
 from mailing.address import Mailbox, parse_mailbox, split_mailboxes
-from mailing.errors import InvalidMessage
-from mailing.header import structured, unstructured
+from mailing.attachment import Attachment, check_attachments
+from mailing.custom_headers import check_headers
+from mailing.errors import InvalidMessage, TooLarge
 from mailing.header_check import check_text, check_value
-
-#: Most recipients in one field; relays take at least 100 a mail (RFC 5321 section 4.5.3.1.8).
-FIELD_RECIPIENTS = 50
-HEADERS = 50
-
-# Free text: encoded where needed.
-_UNSTRUCTURED = re.compile(r"x-[a-z0-9_-]{1,60}|comments|keywords|organization", re.IGNORECASE)
-# For machines: ASCII only, never encoded.
-_STRUCTURED = re.compile(
-    r"list-[a-z-]{1,40}|references|in-reply-to|auto-submitted|precedence|importance|priority"
-    r"|feedback-id",
-    re.IGNORECASE,
-)
-_SHOWABLE = re.compile(r"[A-Za-z0-9_-]{1,64}")
+from mailing.limits import DEFAULT_LIMITS, Limits
 
 
-class Mail(msgspec.Struct, frozen=True, kw_only=True):
+class Mailboxes(NamedTuple):
+    """The addresses of a mail, field by field."""
+
+    from_: Mailbox
+    to: tuple[Mailbox, ...]
+    cc: tuple[Mailbox, ...]
+    bcc: tuple[Mailbox, ...]
+    reply_to: tuple[Mailbox, ...]
+
+
+class Mail(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """A mail that was checked; make it with ``compose``.
 
     Addresses are ``name@domain`` or ``Name <name@domain>``, their domains in IDNA, their names
@@ -43,15 +42,28 @@ class Mail(msgspec.Struct, frozen=True, kw_only=True):
     bcc: tuple[str, ...] = ()
     reply_to: tuple[str, ...] = ()
     headers: dict[str, str] = {}
+    attachments: tuple[Attachment, ...] = ()
+
+    @cached_property
+    def mailboxes(self) -> Mailboxes:
+        """The addresses as values: read once, or left here by ``compose``, which has read them.
+
+        Raises:
+            InvalidMessage: the mail did not come from ``compose``, and one is not valid.
+        """
+        return Mailboxes(
+            from_=parse_mailbox("from_", self.from_),
+            to=_read("to", self.to),
+            cc=_read("cc", self.cc),
+            bcc=_read("bcc", self.bcc),
+            reply_to=_read("reply_to", self.reply_to),
+        )
 
     @property
     def recipients(self) -> tuple[str, ...]:
         """The envelope's recipients (RCPT TO): bare, each once, in the order to, cc, bcc."""
-        fields = {"to": self.to, "cc": self.cc, "bcc": self.bcc}
-        addresses = (
-            parse_mailbox(name, text).address for name, texts in fields.items() for text in texts
-        )
-        return tuple(dict.fromkeys(addresses))
+        _, to, cc, bcc, _ = self.mailboxes
+        return tuple(dict.fromkeys(mailbox.address for mailbox in to + cc + bcc))
 
     @property
     def envelope_from(self) -> str:
@@ -61,7 +73,7 @@ class Mail(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def sender(self) -> Mailbox:
         """``from_`` as a value."""
-        return parse_mailbox("from_", self.from_)
+        return self.mailboxes.from_
 
     def __repr__(self) -> str:
         return f"<Mail, {len(self.to) + len(self.cc) + len(self.bcc)} recipients>"
@@ -78,6 +90,8 @@ def compose(
     bcc: str | Sequence[str] | None = None,
     reply_to: str | Sequence[str] | None = None,
     headers: Mapping[str, str] | None = None,
+    attachments: Sequence[Attachment | Mapping[str, object]] | None = None,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> Mail:
     """Check everything and return the mail.
 
@@ -86,35 +100,50 @@ def compose(
 
     Args:
         subject: may be empty.
-        text: the plain text; may be empty.
+        text: the plain text. Empty with ``html``: the mail is HTML alone.
         to, cc, bcc, reply_to: one text with an address or several, separated by commas, or a
             list with one address each. ``to`` may be empty if ``cc`` or ``bcc`` is not.
-        html: the same content as HTML, or None.
+        html: the same content as HTML; None or empty: the mail is plain text alone.
         from_: one address; also the envelope's sender.
-        headers: further headers, of these names: X-..., List-..., References, In-Reply-To,
-            Auto-Submitted, Precedence, Importance, Priority, Feedback-ID, Organization,
-            Comments, Keywords.
+        headers: further headers, of names that ``limits`` allows.
+        attachments: each an ``Attachment`` or an object with the same fields.
+        limits: what is taken at most.
 
     Raises:
+        TooLarge: the mail or one of its attachments is.
         InvalidMessage: naming the field.
     """
+    mailboxes = Mailboxes(
+        from_=parse_mailbox("from_", from_),
+        to=_mailboxes("to", to, limits),
+        cc=_mailboxes("cc", cc, limits),
+        bcc=_mailboxes("bcc", bcc, limits),
+        reply_to=_mailboxes("reply_to", reply_to, limits),
+    )
+    if not (mailboxes.to or mailboxes.cc or mailboxes.bcc):
+        raise InvalidMessage("to", "must name at least one recipient")
     mail = Mail(
-        subject=check_value("subject", subject),
+        subject=check_value("subject", subject, limits.subject_length),
         text=check_text("text", text),
         html=None if html is None else check_text("html", html),
-        to=_mailboxes("to", to),
-        from_=str(parse_mailbox("from_", from_)),
-        cc=_mailboxes("cc", cc),
-        bcc=_mailboxes("bcc", bcc),
-        reply_to=_mailboxes("reply_to", reply_to),
-        headers=_headers(headers),
+        to=tuple(map(str, mailboxes.to)),
+        from_=str(mailboxes.from_),
+        cc=tuple(map(str, mailboxes.cc)),
+        bcc=tuple(map(str, mailboxes.bcc)),
+        reply_to=tuple(map(str, mailboxes.reply_to)),
+        headers=check_headers(headers, limits),
+        attachments=check_attachments(attachments, limits),
     )
-    if not (mail.to or mail.cc or mail.bcc):
-        raise InvalidMessage("to", "must name at least one recipient")
+    _check_size(mail, limits.total_bytes)
+    vars(mail)["mailboxes"] = mailboxes  # what the cached property would read again
     return mail
 
 
-def _mailboxes(field: str, value: object) -> tuple[str, ...]:
+def _read(field: str, texts: tuple[str, ...]) -> tuple[Mailbox, ...]:
+    return tuple(parse_mailbox(field, text) for text in texts)
+
+
+def _mailboxes(field: str, value: object, limits: Limits) -> tuple[Mailbox, ...]:
     if value is None:
         return ()
     if isinstance(value, str):
@@ -124,42 +153,26 @@ def _mailboxes(field: str, value: object) -> tuple[str, ...]:
         parts, single = list(value), False
     else:
         raise InvalidMessage(field, "must be text or a list of texts")
-    if len(parts) > FIELD_RECIPIENTS:
-        raise InvalidMessage(field, f"must not hold more than {FIELD_RECIPIENTS} addresses")
+    if len(parts) > limits.recipients_per_field:
+        detail = f"must not hold more than {limits.recipients_per_field} addresses"
+        raise InvalidMessage(field, detail)
     return tuple(
-        str(parse_mailbox(field if single else f"{field}[{index}]", part))
+        parse_mailbox(field if single else f"{field}[{index}]", part)
         for index, part in enumerate(parts)
     )
 
 
-def _headers(headers: object) -> dict[str, str]:
-    if headers is None:
-        return {}
-    if not isinstance(headers, Mapping):
-        raise InvalidMessage("headers", "must be an object of texts")
-    if len(headers) > HEADERS:
-        raise InvalidMessage("headers", f"must not hold more than {HEADERS} headers")
-    checked: dict[str, str] = {}
-    for index, (name, value) in enumerate(headers.items()):
-        if not isinstance(name, str) or not _SHOWABLE.fullmatch(name):
-            # Not shown: it may hold anything.
-            raise InvalidMessage(f"headers[{index}]", "is not a valid header name")
-        if name.lower() in map(str.lower, checked):
-            raise InvalidMessage(f"headers.{name}", "stands there twice")
-        text = check_value(f"headers.{name}", value)
-        encode_header(name, text)
-        checked[name] = text
-    return checked
+def _check_size(mail: Mail, limit_bytes: int) -> None:
+    sizes = {
+        "text": _size_bytes(mail.text),
+        "html": _size_bytes(mail.html or ""),
+        "attachments": sum(attachment.size_bytes for attachment in mail.attachments),
+    }
+    if sum(sizes.values()) > limit_bytes:
+        largest = max(sizes, key=sizes.__getitem__)
+        detail = f"is too large: all texts and attachments may have {limit_bytes} bytes together"
+        raise TooLarge(largest, detail, limit_bytes)
 
 
-def encode_header(name: str, text: str) -> str:
-    """Return what follows ``name:`` in the mail.
-
-    Raises:
-        InvalidMessage: the name is not allow-listed, or the text does not fit it.
-    """
-    if _UNSTRUCTURED.fullmatch(name):
-        return unstructured(name, text)
-    if _STRUCTURED.fullmatch(name):
-        return structured(name, text)
-    raise InvalidMessage(f"headers.{name}", "is not a header that may be set")
+def _size_bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())

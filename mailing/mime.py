@@ -1,45 +1,25 @@
-"""From a mail to its octets, the same ones each time (RFC 5322, RFC 2045, RFC 2046)."""
+"""From a mail to its octets, the same ones each time (RFC 5322, RFC 2045, RFC 2046).
+
+Written directly: the ``email`` package takes several times as long as sending the mail.
+"""
 
 from __future__ import annotations
 
-import binascii
 import hashlib
 import re
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
-from email.message import EmailMessage
-from email.policy import EmailPolicy
 from email.utils import format_datetime
 
-from mailing.address import parse_mailbox
+from mailing.attachment import Attachment, base64_octets, guessed_type
+from mailing.custom_headers import encode_header
 from mailing.header import header_field, mailbox_list, unstructured
-from mailing.message import Mail, encode_header
+from mailing.message import Mail
+from mailing.parameter import ascii_name, parameter
+from mailing.transfer import base64_lines, encode_text
 
 _ID = re.compile(r"[A-Za-z0-9_+=-]+(?:\.[A-Za-z0-9_+=-]+)*")
 _ID_LENGTH = 128
-# RFC 5322 wants at most 78 characters a line, and text that mailing systems don't touch.
-_SEVEN_BIT = re.compile(r"(?:[\t -~]{0,78}\n)*")
-
-
-class _Policy(EmailPolicy):
-    """Keep header values as they were made by ``mailing.header``, and write them unchanged."""
-
-    def header_store_parse(self, name: str, value: str) -> tuple[str, str]:
-        return name, value
-
-    def header_fetch_parse(self, name: str, value: str) -> str:
-        return value
-
-    def header_max_count(self, name: str) -> int | None:
-        return None  # each is set once here; the default makes a class for each header it asks
-
-    def fold(self, name: str, value: str) -> str:
-        return header_field(name, value)
-
-    def fold_binary(self, name: str, value: str) -> bytes:
-        return self.fold(name, value).encode("ascii")
-
-
-_POLICY = _Policy(linesep="\r\n", cte_type="7bit")
 
 
 def build(mail: Mail, *, mail_id: str, accepted_at: datetime) -> bytes:
@@ -49,27 +29,17 @@ def build(mail: Mail, *, mail_id: str, accepted_at: datetime) -> bytes:
 
     Args:
         mail: from ``compose``.
-        mail_id: the Message-ID and the MIME boundary are made of it.
+        mail_id: the Message-ID and the MIME boundaries are made of it.
         accepted_at: the mail's Date, timezone-aware; fractions of a second are dropped.
 
     Raises:
         InvalidMessage: the mail did not come from ``compose`` and is not valid.
         ValueError: ``accepted_at`` has no timezone.
     """
-    message = EmailMessage(policy=_POLICY)
-    for name, value in _headers(mail, mail_id, accepted_at):
-        message[name] = value
-    message["MIME-Version"] = " 1.0"
-    boundary = "=_" + hashlib.sha256(mail_id.encode("utf-8", "replace")).hexdigest()[:40]
-    if mail.html is None:
-        _fill(message, "plain", mail.text, boundary)
-    else:
-        message["Content-Type"] = f' multipart/alternative;\r\n boundary="{boundary}"'
-        for subtype, text in (("plain", mail.text), ("html", mail.html)):
-            part = EmailMessage(policy=_POLICY)
-            _fill(part, subtype, text, boundary)
-            message.attach(part)
-    return message.as_bytes()
+    fields = [header_field(name, value) for name, value in _headers(mail, mail_id, accepted_at)]
+    fields.append("MIME-Version: 1.0\r\n")
+    seed = hashlib.sha256(mail_id.encode("utf-8", "replace")).hexdigest()[:40].encode()
+    return b"".join(["".join(fields).encode("ascii"), *_content(mail, seed)])
 
 
 def message_id(mail: Mail, mail_id: str) -> str:
@@ -82,51 +52,90 @@ def message_id(mail: Mail, mail_id: str) -> str:
     return f"<{mail_id}@{mail.sender.domain}>"
 
 
-def _headers(mail: Mail, mail_id: str, accepted_at: datetime) -> list[tuple[str, str]]:
+def _headers(mail: Mail, mail_id: str, accepted_at: datetime) -> Iterator[tuple[str, str]]:
     if accepted_at.tzinfo is None:
         raise ValueError("accepted_at must have a timezone")
-    date = format_datetime(accepted_at.astimezone(UTC))
-    headers = [("From", mailbox_list("From", [mail.sender]))]
-    for name, field, texts in (
-        ("To", "to", mail.to),
-        ("Cc", "cc", mail.cc),
-        ("Reply-To", "reply_to", mail.reply_to),
-    ):
-        if texts:
-            mailboxes = [parse_mailbox(field, text) for text in texts]
-            headers.append((name, mailbox_list(name, mailboxes)))
-    headers.append(("Subject", unstructured("Subject", mail.subject)))
-    headers.append(("Date", f" {date}"))
-    headers.append(("Message-ID", f" {message_id(mail, mail_id)}"))
-    headers.extend((name, encode_header(name, text)) for name, text in mail.headers.items())
-    return headers
+    mailboxes = mail.mailboxes
+    yield "From", mailbox_list("From", [mailboxes.from_])
+    if mailboxes.to:
+        yield "To", mailbox_list("To", mailboxes.to)
+    if mailboxes.cc:
+        yield "Cc", mailbox_list("Cc", mailboxes.cc)
+    if mailboxes.reply_to:
+        yield "Reply-To", mailbox_list("Reply-To", mailboxes.reply_to)
+    yield "Subject", unstructured("Subject", mail.subject)
+    yield "Date", f" {format_datetime(accepted_at.astimezone(UTC))}"
+    yield "Message-ID", f" {message_id(mail, mail_id)}"
+    for name, text in mail.headers.items():
+        yield name, encode_header(name, text)
 
 
-def _fill(part: EmailMessage, subtype: str, text: str, boundary: str) -> None:
-    body, encoding = _encode(text, boundary)
-    part["Content-Type"] = f' text/{subtype}; charset="utf-8"'
-    part["Content-Transfer-Encoding"] = f" {encoding}"
-    part.set_payload(body)
+def _content(mail: Mail, seed: bytes) -> list[bytes]:
+    """Return the MIME entity, with only the levels that the mail needs."""
+    # Only HTML can show a file within itself; elsewhere the reader would have no way to it.
+    inline: list[Attachment] = []
+    attached: list[Attachment] = []
+    for one in mail.attachments:
+        (inline if mail.html and one.content_id is not None else attached).append(one)
+    entity, kind = _texts(mail, seed)
+    if inline:
+        parts = [entity, *(_file(one, inline=True) for one in inline)]
+        # RFC 2387 section 3.1: the type of the part that the others belong to.
+        entity = _multipart(f'related; type="{kind}"', b"=_r" + seed, parts)
+    if attached:
+        parts = [entity, *(_file(one, inline=False) for one in attached)]
+        entity = _multipart("mixed", b"=_m" + seed, parts)
+    return entity
 
 
-def _encode(text: str, boundary: str) -> tuple[str, str]:
-    """Return a body in ASCII and its Content-Transfer-Encoding; it ends with a line break."""
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
-    if not text.endswith("\n"):
-        text += "\n"
-    # In the other encodings "=_", which begins the boundary, can't occur.
-    if _SEVEN_BIT.fullmatch(text) and boundary not in text:
-        return text, "7bit"
-    octets = text.encode()
-    quoted_printable = binascii.b2a_qp(octets, istext=True)
-    if len(quoted_printable) <= len(octets) * 4 / 3:
-        return quoted_printable.decode("ascii"), "quoted-printable"
-    return _base64(octets.replace(b"\n", b"\r\n")), "base64"
+def _texts(mail: Mail, seed: bytes) -> tuple[list[bytes], str]:
+    """Return the entity of text and HTML, and its content type.
+
+    An empty one is left out: many readers would show it instead of the other.
+    """
+    if not mail.html:
+        return _text("plain", mail.text, seed), "text/plain"
+    html = _text("html", mail.html, seed)
+    if not mail.text:
+        return html, "text/html"
+    parts = [_text("plain", mail.text, seed), html]
+    return _multipart("alternative", b"=_a" + seed, parts), "multipart/alternative"
 
 
-def _base64(octets: bytes) -> str:
-    step = 57  # octets that make a line of 76 characters (RFC 2045 section 6.8)
-    lines = (
-        binascii.b2a_base64(octets[start : start + step]) for start in range(0, len(octets), step)
+def _text(subtype: str, text: str, seed: bytes) -> list[bytes]:
+    encoding, octets = encode_text(text, seed)
+    head = (
+        f'Content-Type: text/{subtype}; charset="utf-8"\r\n'
+        f"Content-Transfer-Encoding: {encoding}\r\n\r\n"
     )
-    return b"".join(lines).decode("ascii")
+    return [head.encode("ascii"), octets]
+
+
+def _file(attachment: Attachment, *, inline: bool) -> list[bytes]:
+    filename = attachment.filename
+    name = parameter("filename", filename)
+    kind = f" {attachment.content_type or guessed_type(filename)}"
+    if "*" in name.partition("=")[0]:
+        kind += parameter("name", ascii_name(filename))
+    fields = [
+        header_field("Content-Type", kind),
+        header_field("Content-Disposition", f" {'inline' if inline else 'attachment'}{name}"),
+        "Content-Transfer-Encoding: base64\r\n",
+    ]
+    if inline:
+        fields.append(header_field("Content-ID", f" <{attachment.content_id}>"))
+    content = base64_octets("attachments", attachment.content)
+    return ["".join(fields).encode("ascii"), b"\r\n", base64_lines(content)]
+
+
+def _multipart(kind: str, boundary: bytes, parts: Iterable[list[bytes]]) -> list[bytes]:
+    """Join entities (RFC 2046 section 5.1).
+
+    The CRLF before a delimiter belongs to it, so that each part keeps its own last line break.
+    No boundary is the beginning of another one.
+    """
+    head = f'Content-Type: multipart/{kind};\r\n boundary="'.encode("ascii")
+    chunks = [head, boundary, b'"\r\n']
+    for part in parts:
+        chunks += [b"\r\n--", boundary, b"\r\n", *part]
+    return [*chunks, b"\r\n--", boundary, b"--\r\n"]

@@ -38,6 +38,8 @@ except LedgerUnavailable:
 ledger.close()
 """
 
+on_postgresql = pytest.mark.parametrize("kind", ["postgresql"])
+
 
 @pytest.fixture
 def sqlite_file(tmp_path: Path) -> Path:
@@ -50,8 +52,6 @@ def sqlite_file(tmp_path: Path) -> Path:
 def road(database_url: str) -> Iterator[Road]:
     """The way to PostgreSQL, which can be cut."""
     url = make_url(database_url)
-    if url.get_backend_name() != "postgresql":
-        pytest.skip("SQLite is no server")
     assert url.host is not None
     assert url.port is not None
     migrate.upgrade(database_url)
@@ -96,6 +96,7 @@ def test_a_full_disk_is_unavailable_and_what_follows_is_entered(sqlite_file: Pat
     assert (ended.returncode, ended.stdout) == (0, "['after', 'before']\n"), ended.stderr
 
 
+@on_postgresql
 def test_a_mail_locked_in_postgresql_is_unavailable_in_time(
     distant: Ledger, database_url: str
 ) -> None:
@@ -120,6 +121,7 @@ def test_a_mail_locked_in_postgresql_is_unavailable_in_time(
     other.close()
 
 
+@on_postgresql
 def test_the_first_use_after_postgresql_ended_all_connections_succeeds(
     distant: Ledger, database_url: str
 ) -> None:
@@ -142,6 +144,7 @@ def test_the_first_use_after_postgresql_ended_all_connections_succeeds(
     other.close()
 
 
+@on_postgresql
 def test_while_postgresql_is_away_the_ledger_is_unavailable_and_then_it_is_back(
     distant: Ledger, road: Road
 ) -> None:
@@ -160,6 +163,7 @@ def test_while_postgresql_is_away_the_ledger_is_unavailable_and_then_it_is_back(
     assert distant.read(ids) == {before.id, after.id}
 
 
+@on_postgresql
 def test_a_commit_whose_answer_was_lost_is_unavailable_and_not_repeated(
     distant: Ledger, road: Road, database_url: str
 ) -> None:
@@ -180,9 +184,8 @@ def test_a_commit_whose_answer_was_lost_is_unavailable_and_not_repeated(
     other.close()
 
 
+@on_postgresql
 def test_a_deadlock_is_resolved_by_running_one_again(database_url: str) -> None:
-    if make_url(database_url).get_backend_name() != "postgresql":
-        pytest.skip("SQLite has one lock")
     one_side, other = Ledger(database_url), Ledger(database_url)
     one, two = new_email(), new_email()
     one_side.accept(one, two).result()

@@ -266,6 +266,22 @@ def test_subject_and_text_may_be_empty() -> None:
     assert composed(subject="", text="").subject == ""
 
 
+def test_a_mail_with_other_addresses_goes_to_those() -> None:
+    mail = composed(to="Ann <ann@example.com>", bcc="bob@example.com")
+
+    other = msgspec.structs.replace(mail, to=("cid@example.com",), bcc=())
+
+    assert other.recipients == ("cid@example.com",)
+    assert other.mailboxes.to == (Mailbox("", "cid@example.com"),)
+
+
+@pytest.mark.parametrize("values", [{}, {"to": "A B <a@b>, c@d", "cc": "Ü <e@f>", "bcc": "g@h"}])
+def test_compose_leaves_the_addresses_that_reading_them_would_give(values: dict[str, Any]) -> None:
+    mail = composed(**values)
+
+    assert mail.mailboxes == msgspec.structs.replace(mail).mailboxes
+
+
 def test_a_mail_travels_as_json_and_does_not_show() -> None:
     mail = composed(html="<p>", cc="Ü <u@example.com>", headers={"X-Foo": "bar"})
 
