@@ -10,7 +10,7 @@ comma := ,
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test check format lock clean export-supervisor export-systemd
+.PHONY: help setup run migrate dead test check format lock clean export-supervisor export-systemd
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,8 +20,14 @@ setup: $(DEV) ## make .venv and install everything that is pinned in requirement
 run: $(RUNTIME) ## start the whole system in the foreground; Ctrl-C stops it
 	@$(BIN)/python -m dev.run
 
-test: $(DEV) ## run all tests; installs RabbitMQ, Chromium and openssl where missing
-	@$(BIN)/python -m dev.packages rabbitmq chromium openssl
+migrate: $(RUNTIME) ## bring the ledger's tables in DATABASE_URL to the newest version; before a start by hand
+	@$(BIN)/python -m dev.migrate
+
+dead: $(RUNTIME) ## what the dead queue holds: make dead ARGS="list", replay, discard
+	@$(BIN)/python dead.py $(ARGS)
+
+test: $(DEV) ## run all tests; installs RabbitMQ, PostgreSQL, Chromium and openssl where missing
+	@$(BIN)/python -m dev.packages rabbitmq postgresql chromium openssl
 	@$(BIN)/python -m pytest $(ARGS)
 
 check: $(DEV) ## ruff, mypy (strict, as pyproject.toml says), and the test that holds the layering

@@ -10,6 +10,8 @@ import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -27,32 +29,58 @@ def die_with_parent(signum: signal.Signals = signal.SIGTERM) -> None:
         _libc.prctl(_PR_SET_PDEATHSIG, int(signum), 0, 0, 0)
 
 
-def _preparation() -> Callable[[], None] | None:
+def _preparation(death_signal: signal.Signals) -> Callable[[], None] | None:
     # Linux looks at the thread that forks: a worker thread's end must not end the child.
     in_main_thread = threading.current_thread() is threading.main_thread()
-    return die_with_parent if in_main_thread else None
+    return partial(die_with_parent, death_signal) if in_main_thread else None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Account:
+    """Another user, as whom root lets a program run; without root's groups."""
+
+    uid: int
+    gid: int
 
 
 def spawn(
-    command: Sequence[str | Path], env: Mapping[str, str], log: Path
+    command: Sequence[str | Path],
+    env: Mapping[str, str],
+    log: Path,
+    *,
+    folder: Path | None = None,
+    account: Account | None = None,
+    kept_fds: Sequence[int] = (),
+    death_signal: signal.Signals = signal.SIGTERM,
 ) -> subprocess.Popen[bytes]:
-    """Start a program in a process group of its own, its output appended to a file."""
+    """Start a program in a process group of its own, its output appended to a file.
+
+    It runs in `folder` (None: ours), as `account` (None: ours), inherits `kept_fds`, and
+    gets `death_signal` when we die.
+    """
     with log.open("ab") as output:
         return subprocess.Popen(
             command,
+            cwd=folder,
             env=env,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=_preparation(),  # noqa: PLW1509 - prctl alone, nothing that locks
+            pass_fds=kept_fds,
+            user=account.uid if account else None,
+            group=account.gid if account else None,
+            extra_groups=[] if account else None,
+            preexec_fn=_preparation(death_signal),  # noqa: PLW1509 - prctl alone, nothing that locks
         )
 
 
-def stop(child: subprocess.Popen[bytes], timeout_s: float) -> bool:
-    """Send SIGTERM, wait, then kill the whole group; True if it went by itself."""
+def stop(
+    child: subprocess.Popen[bytes], timeout_s: float, signum: signal.Signals = signal.SIGTERM
+) -> bool:
+    """Send SIGTERM (or another), wait, then kill the whole group; True if it went by itself."""
     with suppress(ProcessLookupError):
-        child.send_signal(signal.SIGTERM)
+        child.send_signal(signum)
     try:
         child.wait(timeout_s)
     except subprocess.TimeoutExpired:

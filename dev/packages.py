@@ -1,7 +1,7 @@
-"""The programs that Windmail needs from the system: RabbitMQ, and for the tests a browser.
+"""The programs that Windmail needs from the system: RabbitMQ, and more for the tests.
 
-`python -m dev.packages rabbitmq chromium openssl` looks for each one and installs what is
-missing with apt-get where that is possible, or says what to do instead.
+`python -m dev.packages rabbitmq postgresql chromium openssl` looks for each one and installs
+what is missing with apt-get where that is possible, or says what to do instead.
 """
 
 from __future__ import annotations
@@ -18,6 +18,12 @@ from pathlib import Path
 EXTRA_PATH = ("/usr/sbin", "/sbin", "/usr/local/sbin", "/opt/homebrew/sbin", "/opt/homebrew/bin")
 #: Debian's own layout first: /usr/sbin has a wrapper there that changes to another user.
 RABBITMQ_FOLDERS = (Path("/usr/lib/rabbitmq/bin"),)
+#: Debian keeps each version's programs here; Homebrew in a folder for each formula.
+POSTGRESQL_FOLDERS = (
+    "/usr/lib/postgresql/*/bin",
+    "/opt/homebrew/opt/postgresql*/bin",
+    "/usr/local/opt/postgresql*/bin",
+)
 
 
 class PackageError(Exception):
@@ -38,6 +44,20 @@ def rabbitmq_folder() -> Path | None:
             return folder
     found = which("rabbitmq-server")
     return found.resolve().parent if found else None
+
+
+def postgresql_folder() -> Path | None:
+    """Return the folder of PostgreSQL's programs: PATH's, else the newest; None without."""
+    found = which("initdb")
+    folders = [found.resolve().parent] if found else []
+    for pattern in POSTGRESQL_FOLDERS:
+        folders += sorted(Path("/").glob(pattern.lstrip("/")), key=_version, reverse=True)
+    return next((f for f in folders if (f / "initdb").exists() and (f / "postgres").exists()), None)
+
+
+def _version(folder: Path) -> int:
+    """Return the number in `postgresql/15/bin` or `postgresql@15/bin`, 0 without one."""
+    return int("".join(filter(str.isdigit, folder.parent.name)) or 0)
 
 
 def chromium() -> Path | None:
@@ -64,6 +84,11 @@ FINDERS: dict[str, tuple[Callable[[], Path | None], str, str]] = {
         "or let a container be the broker:   docker compose up -d --wait\n"
         "or on macOS:                        brew install rabbitmq\n"
         "or set BROKER_URL to a RabbitMQ that runs elsewhere",
+    ),
+    "postgresql": (
+        postgresql_folder,
+        "postgresql",
+        "or on macOS:                        brew install postgresql",
     ),
     "chromium": (_browser, "chromium", "or install Chromium or Chrome by hand"),
     "openssl": (_openssl, "openssl", "or install OpenSSL's command by hand"),

@@ -1,8 +1,8 @@
 """`make run`: start the whole system in the foreground, say when it is ready, stop it cleanly.
 
-`python -m dev.run` starts a private RabbitMQ node where no broker answers, then the processes
-of the Procfile under honcho, asks each one until it is ready, and prints where everything is.
-Ctrl-C, SIGTERM, or the end of any process stops all of it.
+`python -m dev.run` migrates the ledger, starts a private RabbitMQ node where no broker answers,
+then the processes of the Procfile under honcho, asks each one until it is ready, and prints
+where everything is. Ctrl-C, SIGTERM, or the end of any process stops all of it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from types import FrameType
 from honcho.environ import parse_procfile
 
 import config
-from dev import banner, mailbox, preflight, readiness, relay
+from dev import banner, mailbox, migrate, preflight, readiness, relay
 from dev.broker import BrokerError, BrokerNode
 from dev.manager import STOP_S, STOP_SIGNALS, Manager, add_all, use_fork
 
@@ -109,6 +109,7 @@ class Run:
         with preflight.lock(self.var):
             preflight.check_ports(set(self.names))
             flower_auth = preflight.flower_auth(self.var)
+            print(f"ledger: {migrate.apply()}", flush=True)
             self.node = preflight.broker(self.var)
             try:
                 self._start_node()
@@ -168,7 +169,7 @@ def main() -> int:
         failure = Run().main()
     except KeyboardInterrupt:
         failure = None
-    except (config.ConfigError, preflight.NotReady, BrokerError) as exc:
+    except (config.ConfigError, preflight.NotReady, migrate.NotMigrated, BrokerError) as exc:
         failure = str(exc)
     if failure:
         print(f"\nerror: {failure}", file=sys.stderr)

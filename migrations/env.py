@@ -10,6 +10,8 @@ who write a migration, passes none and gets the database of ``DATABASE_URL``:
 
 from __future__ import annotations
 
+import os
+
 from alembic import context
 from sqlalchemy import Connection
 
@@ -34,6 +36,7 @@ def migrate_the_configured_database() -> None:
     """Open the database of ``DATABASE_URL``, as the server and the workers do, and migrate it."""
     import config  # only here: who passes a connection need not have usable settings
 
+    os.umask(0o077)  # a new SQLite file is its owner's alone: there are addresses in it
     engine = writing(open_engine(config.database_url(), TIMEOUT_S))
     with engine.begin() as connection:
         migrate(connection)

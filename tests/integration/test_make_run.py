@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import shlex
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from urllib.request import Request, urlopen
 
@@ -38,6 +39,7 @@ class Installation(Process):
             "BROKER_URL": f"amqp://guest:guest@127.0.0.1:{free_port()}//",
             "SMTP_URL": f"smtp://127.0.0.1:{free_port()}",
             "VAR_DIR": str(self.var),
+            "DATABASE_URL": "",  # the default, below VAR_DIR
             "WORKER_CONCURRENCY": "2",
         }
         command = [sys.executable, "-m", "dev.run"]
@@ -108,6 +110,16 @@ def test_the_printed_command_sends_a_mail_into_the_mailbox(
     assert any(mail_id in mail and SECRETS[0] in mail for mail in mails)
 
 
+def test_the_ledger_is_migrated_before_anything_starts(installation: Installation) -> None:
+    text = installation.text()
+    with closing(sqlite3.connect(installation.var / "ledger.sqlite3")) as ledger:
+        versions = ledger.execute("SELECT version_num FROM alembic_version").fetchall()
+
+    assert f"ledger: SQLite in {installation.var}/ledger.sqlite3\n" in text
+    assert text.index("ledger: ") < text.index("RabbitMQ in") < text.index("web started")
+    assert len(versions) == 1
+
+
 def test_readyz_shows_the_heartbeat_of_beat(installation: Installation) -> None:
     heartbeat = installation.server.get("/readyz").json()["heartbeat"]
 
@@ -176,6 +188,18 @@ def test_a_port_in_use_is_named_with_what_to_do(installation: Installation) -> N
     assert done.returncode == 1
     assert f"port {installation.web}" in done.stdout + done.stderr
     assert "PORT=" in done.stdout + done.stderr
+
+
+def test_a_ledger_that_is_away_is_named_without_its_password(tmp_path: Path) -> None:
+    system = Installation(tmp_path)
+    url = f"postgresql://me:secret@127.0.0.1:{free_port()}/mails"
+    env = {**system.env, "DATABASE_URL": url}
+    done = subprocess.run(system.command, cwd=ROOT, env=env, capture_output=True, text=True)
+
+    assert done.returncode == 1
+    assert "database mails. Is it there" in done.stderr
+    assert "secret" not in done.stdout + done.stderr
+    assert system.processes() == []
 
 
 def test_a_killed_worker_ends_the_system_and_leaves_no_stale_process(tmp_path: Path) -> None:

@@ -38,3 +38,23 @@ def test_to_stop_a_child_that_is_gone_does_no_harm(tmp_path: Path) -> None:
     child.wait()
 
     assert children.stop(child, timeout_s=1)
+
+
+def test_a_child_runs_in_its_folder_and_inherits_what_it_may(tmp_path: Path) -> None:
+    (reader, inherited), (other_reader, other) = os.pipe(), os.pipe()
+    code = f"import os; os.write({inherited}, os.getcwd().encode()); os.write({other}, b'kept')"
+
+    child = children.spawn(
+        [sys.executable, "-S", "-c", code],
+        os.environ,
+        tmp_path / "log",
+        folder=tmp_path,
+        kept_fds=[inherited],
+    )
+    child.wait()
+    for fd in (inherited, other):
+        os.close(fd)
+
+    with os.fdopen(reader) as kept, os.fdopen(other_reader) as closed:
+        assert kept.read() == str(tmp_path)
+        assert closed.read() == ""

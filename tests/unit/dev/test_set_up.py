@@ -1,5 +1,7 @@
 """What a newcomer is told when the machine lacks something."""
 
+from pathlib import Path
+
 import pytest
 
 from dev import packages, venv
@@ -56,3 +58,35 @@ def test_a_program_that_is_there_is_not_missing(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(packages, "FINDERS", finders)
 
     assert packages.missing(["openssl", "chromium"]) == ["openssl"]
+
+
+def test_the_newest_of_debians_postgresql_versions_is_found(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for version in ("9", "15", "17"):
+        folder = tmp_path / version / "bin"
+        folder.mkdir(parents=True)
+        (folder / "initdb").touch()
+        if version != "17":  # of that one only the client is left
+            (folder / "postgres").touch()
+    monkeypatch.setattr(packages, "which", lambda name: None)
+    monkeypatch.setattr(packages, "POSTGRESQL_FOLDERS", (f"{tmp_path}/*/bin",))
+
+    assert packages.postgresql_folder() == tmp_path / "15" / "bin"
+
+
+def test_the_postgresql_of_path_comes_first(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("initdb", "postgres"):
+        (tmp_path / name).touch()
+    monkeypatch.setattr(packages, "which", lambda name: tmp_path / name)
+
+    assert packages.postgresql_folder() == tmp_path
+
+
+def test_without_postgresql_there_is_no_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packages, "which", lambda name: None)
+    monkeypatch.setattr(packages, "POSTGRESQL_FOLDERS", ())
+
+    assert packages.postgresql_folder() is None

@@ -1,0 +1,94 @@
+"""The ledger's databases: each test gets a new one, on SQLite and on PostgreSQL.
+
+The migrations run once for each of the two; a test's database is a copy of what they made.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from dev.postgres import PostgresNode, running
+from ledger import migrate
+
+MIGRATED = "migrated"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresNode]:
+    """The PostgreSQL of the session; without PostgreSQL the tests fail, they do not skip."""
+    with _new_node() as node:
+        yield node
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[PostgresNode]:
+    """A PostgreSQL, running, that a test may stop and kill."""
+    with _new_node() as node:
+        yield node
+
+
+@contextmanager
+def _new_node() -> Iterator[PostgresNode]:
+    # Not in pytest's folder: as root, PostgreSQL's own user could not enter it.
+    with (
+        tempfile.TemporaryDirectory(prefix="windmail-postgres-") as folder,
+        running(PostgresNode(Path(folder), fsync=False)) as node,
+    ):
+        yield node
+
+
+@pytest.fixture(scope="session")
+def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty ledger as a file, to be copied."""
+    file = tmp_path_factory.mktemp("ledger") / MIGRATED
+    migrate.upgrade(f"sqlite:///{file}")
+    return file
+
+
+@pytest.fixture(scope="session")
+def migrated_postgres(postgres: PostgresNode) -> str:
+    """An empty ledger as a database's name, to be copied."""
+    migrate.upgrade(postgres.create_database(MIGRATED))
+    return MIGRATED
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def kind(request: pytest.FixtureRequest) -> str:
+    """The kind of database; a test that uses it, even by another fixture, runs on both."""
+    return str(request.param)
+
+
+@pytest.fixture
+def database_url(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of an empty ledger of the test's own."""
+    if kind == "sqlite":
+        file = shutil.copy(request.getfixturevalue("migrated_sqlite"), tmp_path / "ledger.sqlite3")
+        yield f"sqlite:///{file}"
+        return
+    template: str = request.getfixturevalue("migrated_postgres")
+    with _database(request.getfixturevalue("postgres"), template) as url:
+        yield url
+
+
+@pytest.fixture
+def new_database_url(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of a database without tables, for tests of the migrations."""
+    if kind == "sqlite":
+        yield f"sqlite:///{tmp_path}/new.sqlite3"
+        return
+    with _database(request.getfixturevalue("postgres"), "template1") as url:
+        yield url
+
+
+@contextmanager
+def _database(node: PostgresNode, template: str) -> Iterator[str]:
+    name = f"ledger_{uuid4().hex}"
+    yield node.create_database(name, template)
+    node.drop_database(name)
