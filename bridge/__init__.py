@@ -1,6 +1,8 @@
 """The bridge between an event loop and Celery over RabbitMQ; knows nothing of mail or HTTP."""
 
 from bridge.client import Bridge
+from bridge.dead_letter import DeadLetter, DeadReason
+from bridge.dead_recorder import record_dead_letters
 from bridge.errors import (
     Blocked,
     BridgeError,
@@ -14,6 +16,7 @@ from bridge.errors import (
 )
 from bridge.records import TaskState
 from bridge.sending import DurableTask, PrivateTask, TaskAMQP
+from bridge.task_message import Undecodable
 from bridge.task_result import TaskResult
 from bridge.worker import DeclareTopology, bound_warm_shutdown
 
@@ -21,6 +24,8 @@ __all__ = [
     "Blocked",
     "Bridge",
     "BridgeError",
+    "DeadLetter",
+    "DeadReason",
     "DeclareTopology",
     "DurableTask",
     "InvalidArgument",
@@ -33,6 +38,8 @@ __all__ = [
     "TaskAMQP",
     "TaskResult",
     "TaskState",
+    "Undecodable",
     "Unroutable",
     "bound_warm_shutdown",
+    "record_dead_letters",
 ]

@@ -20,6 +20,9 @@ from kombu.transport.native_delayed_delivery import (
     declare_native_delayed_delivery_exchanges_and_queues,
 )
 
+#: As good as none; without the argument RabbitMQ 4 would drop a message at its 20th delivery,
+#: and 3 does not know its word for none, -1.
+NO_DELIVERY_LIMIT = 2**31 - 1
 #: The longest delay that native delayed delivery's 28 levels can express, in seconds.
 LONGEST_DELAY_S = 2**28 - 1
 
@@ -73,6 +76,7 @@ class Topology:
     default_queue: str
     dead_exchange: str
     dead_queue: str
+    record_queue: str
     routes: Mapping[str, Mapping[str, str]]
 
     def kombu_queues(self) -> tuple[kombu.Queue, ...]:
@@ -97,12 +101,19 @@ class Topology:
 
     def kombu_dead_queue(self) -> kombu.Queue:
         """Return the queue that keeps what failed or was delivered too often."""
+        return self._queue_of_the_dead(self.dead_queue, {})
+
+    def kombu_record_queue(self) -> kombu.Queue:
+        """Return the queue with a second copy of each dead letter, until it is recorded."""
+        return self._queue_of_the_dead(self.record_queue, {"x-delivery-limit": NO_DELIVERY_LIMIT})
+
+    def _queue_of_the_dead(self, name: str, arguments: Mapping[str, Any]) -> kombu.Queue:
         return kombu.Queue(
-            self.dead_queue,
+            name,
             kombu.Exchange(self.dead_exchange, type="topic", durable=True),
             routing_key="#",
             durable=True,
-            queue_arguments={"x-queue-type": "quorum"},
+            queue_arguments={"x-queue-type": "quorum", **arguments},
         )
 
 
@@ -112,6 +123,7 @@ DEFAULT = Topology(
     default_queue="celery",
     dead_exchange="windmail.dead",
     dead_queue="dead",
+    record_queue="dead.record",
     routes={"task.sendmail": {"queue": "mail"}},
 )
 
@@ -127,6 +139,7 @@ def declare(app: Celery, connection: kombu.Connection, topology: Topology = DEFA
     declare_results(app, connection)
     with connection.channel() as channel:
         topology.kombu_dead_queue()(channel).declare()
+        topology.kombu_record_queue()(channel).declare()
         queues = topology.kombu_queues()
         for queue in queues:
             queue(channel).declare()

@@ -1,18 +1,25 @@
-"""What a worker adds to its start: the topology, and an end in time."""
+"""What a worker does otherwise than Celery's: its start, bad messages, time limits, its end."""
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from billiard.exceptions import TimeLimitExceeded
-from celery import bootsteps
+from celery import bootsteps, signals
+from celery.exceptions import InvalidTaskError, NotRegistered
+from celery.worker.consumer import Consumer
 from celery.worker.request import Request
 
-from bridge import topology
+from bridge import task_message, topology
 from bridge.message import PUBLISHED_AGAIN
+from bridge.task_message import Undecodable
+
+logger = logging.getLogger(__name__)
 
 #: How long a cold shutdown may take, in seconds.
 KILL_S = 5.0
@@ -27,8 +34,57 @@ class DeclareTopology(bootsteps.StartStopStep):
         topology.declare(consumer.app, consumer.connection)
 
 
+class DurableConsumer(Consumer):
+    """Sends every message that is no task to the dead queue, with one line in the log.
+
+    Celery acknowledges what it cannot decode, logs bodies, and ends (to be sent the same
+    message again) at a body that is none of a task's. Set it as ``worker_consumer``.
+    """
+
+    def create_task_handler(self) -> Callable[[Any], None]:
+        """Return Celery's own handler behind a look at the message."""
+        handle = super().create_task_handler()
+
+        def on_task_received(message: Any) -> None:
+            try:
+                task_message.read(message.decode, message.headers)
+            except Undecodable as exc:
+                self._bury(message, exc.detail)
+            else:
+                handle(message)
+
+        return on_task_received
+
+    def on_decode_error(self, message: Any, exc: Exception) -> None:
+        self._bury(message, f"its body cannot be decompressed ({type(exc).__name__})")
+
+    def on_invalid_task(self, body: Any, message: Any, exc: Exception) -> None:
+        self._bury(message, f"Celery refuses it ({type(exc).__name__})")
+
+    def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:
+        found = task_message.read(message.decode, message.headers)
+        self._bury(message, "its task is not registered", NotRegistered(found.task))
+        signals.task_unknown.send(
+            sender=self, message=message, exc=exc, name=found.task, id=found.id
+        )
+
+    def _bury(self, message: Any, reason: str, exc: Exception | None = None) -> None:
+        """Reject the message and let its task, if it has an id, have failed."""
+        task_id = task_message.id_of(message.headers, message.properties)
+        name = task_message.printable(message.headers.get("task"))
+        logger.error("Task %s[%s] goes to the dead queue: %s", name, task_id, reason)
+        message.reject_log_error(logger, self.connection_errors)
+        if exc is None:
+            exc = InvalidTaskError(reason)
+            signals.task_rejected.send(sender=self, message=message, exc=exc)
+        if task_id is not None:
+            self.app.backend.mark_as_failure(task_id, exc)
+            if self.event_dispatcher:
+                self.event_dispatcher.send("task-failed", uuid=task_id, exception=repr(exc))
+
+
 class DurableRequest(Request):
-    """A task's message, with two things mended.
+    """A task's message, with three things mended.
 
     One that was killed at its time limit goes to the dead queue. Celery puts it back (for
     ``task_acks_on_timeout = False``), to be run and killed again until the delivery limit,
@@ -36,9 +92,12 @@ class DurableRequest(Request):
 
     One that was published again after a lost confirm counts as delivered again, so that
     ``worker_deduplicate_successful_tasks`` asks whether it has succeeded already.
+
+    One that failed by a verdict (:attr:`DurableTask.verdicts`) is acknowledged.
     """
 
     _timed_out = False
+    _is_verdict = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -46,8 +105,9 @@ class DurableRequest(Request):
             self.delivery_info["redelivered"] = True
 
     def on_failure(self, exc_info: Any, *args: Any, **kwargs: Any) -> Any:
-        exc = exc_info.exception
-        self._timed_out = isinstance(getattr(exc, "exc", exc), TimeLimitExceeded)
+        exc = getattr(exc_info.exception, "exc", exc_info.exception)
+        self._timed_out = isinstance(exc, TimeLimitExceeded)
+        self._is_verdict = isinstance(exc, self.task.verdicts)
         return super().on_failure(exc_info, *args, **kwargs)
 
     def on_timeout(self, soft: bool, timeout: float) -> None:
@@ -55,6 +115,9 @@ class DurableRequest(Request):
         super().on_timeout(soft, timeout)
 
     def reject(self, requeue: bool = False) -> None:
+        if self._is_verdict:
+            self.acknowledge()
+            return
         super().reject(requeue=requeue and not self._timed_out)
 
 

@@ -54,6 +54,10 @@ def check_everything_is_declared(broker: BrokerNode, url: str) -> None:
             "x-overflow": "reject-publish",
         }
     assert arguments(queues["dead"]) == {"x-queue-type": "quorum"}
+    assert arguments(queues["dead.record"]) == {
+        "x-queue-type": "quorum",
+        "x-delivery-limit": 2**31 - 1,
+    }
     stream = arguments(queues["windmail.results"])
     assert stream["x-queue-type"] == "stream"
     assert stream["x-max-age"] == "86400s"
@@ -100,7 +104,8 @@ def test_a_task_that_ran_leaves_no_message_and_no_queue_behind(
 
     queues = listed(broker, url, "queues", "name", "type", "messages")
     assert [queues[name]["messages"] for name in ("celery", "mail", "dead")] == [0, 0, 0]
-    ours = {queue.name for queue in DEFAULT.queues} | {DEFAULT.dead_queue, "windmail.results"}
+    ours = {queue.name for queue in DEFAULT.queues}
+    ours |= {DEFAULT.dead_queue, DEFAULT.record_queue, "windmail.results"}
     delayed = {name for name in queues if name.startswith("celery_delayed_")}
     others = queues.keys() - ours - delayed
     assert {queues[name]["type"] for name in others} <= {"classic"}

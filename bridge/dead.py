@@ -1,0 +1,239 @@
+"""Looking at the dead queue, and emptying it: again to where it was, or away.
+
+Blocking, for a command. Letters that are looked at stay out of the queue until the look ends,
+so two looks at a time see different ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Container, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import amqp
+import kombu
+import msgspec
+from amqp.exceptions import ChannelError, MessageNacked
+from kombu.exceptions import OperationalError
+
+from bridge import topology
+from bridge.dead_letter import DeadLetter
+from bridge.errors import BridgeError
+from bridge.message import PUBLISHED_AGAIN
+
+#: Each look counts as a delivery, and RabbitMQ 4 drops a message of a queue without a limit of
+#: its own at the 20th; a letter that was looked at so often is replaced by a fresh copy.
+RENEW_AT = 10
+#: How long one publish may wait for the broker's confirm.
+CONFIRM_TIMEOUT_S = 10.0
+
+#: Which letters: those of these ids (None: those that have none), or all.
+Ids = Collection[str | None] | None
+Edit = Callable[[DeadLetter], DeadLetter | None]
+
+
+class Counts(msgspec.Struct, kw_only=True):
+    """What became of the letters that were asked for.
+
+    ``kept``: an edit said no. ``unroutable``: no queue takes them, so they stay, too.
+    """
+
+    replayed: int = 0
+    discarded: int = 0
+    kept: int = 0
+    unroutable: int = 0
+
+
+class Interrupted(BridgeError):
+    """The broker was lost, or did not confirm; what was not done yet lies in the dead queue."""
+
+    def __init__(self, reason: BaseException, counts: Counts) -> None:
+        self.counts = counts
+        super().__init__(
+            f"the broker was lost or did not confirm ({type(reason).__name__}); "
+            "what was not done yet lies in the dead queue still"
+        )
+
+
+def browse(
+    connection: kombu.Connection,
+    limit: int,
+    *,
+    known: Container[str] | None = None,
+    where: topology.Topology = topology.DEFAULT,
+) -> Iterator[DeadLetter]:
+    """Yield up to ``limit`` dead letters, oldest first, and remove none.
+
+    One letter at a time is in memory. After a look at a part of the queue the next look
+    begins with the rest. ``known``: see :meth:`DeadLetter.from_message`.
+
+    Raises:
+        Interrupted: the broker was lost.
+    """
+    with _Desk(connection, where) as desk:
+        for message in desk.messages(limit):
+            letter = DeadLetter.from_message(message, known)
+            yield letter
+            desk.leave(message, letter)
+
+
+def replay(
+    connection: kombu.Connection,
+    ids: Ids,
+    edit: Edit = lambda letter: letter,
+    *,
+    known: Container[str] | None = None,
+    where: topology.Topology = topology.DEFAULT,
+) -> Counts:
+    """Publish letters again to the queues where they died, and then remove them.
+
+    In that order, each after the broker's confirm: a crash leaves a copy, and never a loss.
+    A worker takes it for a redelivered message, so a task that has succeeded since does not
+    run again. ``edit`` may change a letter, or keep it where it is by returning None. Letters
+    that come in meanwhile are left for the next time.
+
+    Raises:
+        Interrupted: the broker was lost; ``counts`` tells how far it came.
+    """
+    with _Desk(connection, where) as desk:
+        for message, letter in desk.wanted(ids, known):
+            edited = edit(letter)
+            if edited is None:
+                desk.counts.kept += 1
+            elif edited.queue is None or not desk.publish(edited, where.exchange, edited.queue):
+                desk.counts.unroutable += 1
+            else:
+                desk.remove(message)
+                desk.counts.replayed += 1
+                continue
+            desk.leave(message, letter)
+    return desk.counts
+
+
+def discard(
+    connection: kombu.Connection,
+    ids: Ids,
+    *,
+    where: topology.Topology = topology.DEFAULT,
+) -> Counts:
+    """Remove letters for good.
+
+    Raises:
+        Interrupted: the broker was lost; ``counts`` tells how far it came.
+    """
+    with _Desk(connection, where) as desk:
+        for message, _letter in desk.wanted(ids):
+            desk.remove(message)
+            desk.counts.discarded += 1
+    return desk.counts
+
+
+class _Desk:
+    """The dead queue's letters on a channel that gives back, when it closes, what it still has."""
+
+    def __init__(self, connection: kombu.Connection, where: topology.Topology) -> None:
+        self.counts = Counts()
+        self._connection = connection
+        self._queue = where.dead_queue
+        self._errors = (
+            *connection.connection_errors,
+            *connection.channel_errors,
+            OperationalError,  # of kombu, where it cannot connect
+        )
+        self._reading: Any = None
+        self._publishing: Any = None
+
+    def __enter__(self) -> _Desk:
+        with self._interrupted():
+            self._reading = self._connection.channel()
+            self._reading.auto_decode = False  # bodies stay bytes
+            self._publishing = self._connection.channel()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None and issubclass(kind, Interrupted):
+            # A broker that is gone, or in an alarm, would not answer a close.
+            self._connection.collect(socket_timeout=1)
+            return
+        with self._interrupted():
+            self._reading.close()
+            self._publishing.close()
+
+    @contextmanager
+    def _interrupted(self) -> Iterator[None]:
+        try:
+            yield
+        except self._errors as exc:
+            raise Interrupted(exc, self.counts) from exc
+
+    def messages(self, limit: int | None = None) -> Iterator[Any]:
+        """Yield those that are in the queue now, each once; ``limit``: that many at most."""
+        left = limit
+        while left is None or left > 0:
+            with self._interrupted():
+                message = self._reading.basic_get(self._queue)
+            if message is None:
+                return
+            # What the first one has behind it; letters that come in later are not waited for.
+            behind = message.delivery_info["message_count"]
+            left = behind if left is None else min(left - 1, behind)
+            yield message
+
+    def wanted(
+        self, ids: Ids, known: Container[str] | None = None
+    ) -> Iterator[tuple[Any, DeadLetter]]:
+        """Yield the letters of these ids, and leave the others."""
+        for message in self.messages():
+            letter = DeadLetter.from_message(message, known)
+            if ids is None or letter.id in ids:
+                yield message, letter
+            else:
+                self.leave(message, letter)
+
+    def leave(self, message: Any, letter: DeadLetter) -> None:
+        """See to it that the broker does not drop the letter for having been looked at."""
+        if letter.deliveries >= RENEW_AT and self._publish(
+            _message(letter, message.headers), "", self._queue
+        ):
+            self.remove(message)
+
+    def remove(self, message: Any) -> None:
+        with self._interrupted():
+            self._reading.basic_ack(message.delivery_tag)
+
+    def publish(self, letter: DeadLetter, exchange: str, routing_key: str) -> bool:
+        """Publish a letter as a living message and wait for the confirm; see :meth:`_publish`."""
+        headers = {**letter.headers, PUBLISHED_AGAIN: True}
+        return self._publish(_message(letter, headers), exchange, routing_key)
+
+    def _publish(self, message: amqp.Message, exchange: str, routing_key: str) -> bool:
+        """Return whether a queue has it; a refusal of any kind leaves everything as it was."""
+        with self._interrupted():
+            try:
+                self._publishing.basic_publish_confirm(
+                    message,
+                    exchange=exchange,
+                    routing_key=routing_key,
+                    mandatory=True,
+                    confirm_timeout=CONFIRM_TIMEOUT_S,
+                )
+            except MessageNacked:
+                return False
+            except ChannelError:
+                # py-amqp leaves a returned message's confirm unread: the next publish on this
+                # channel would take it for its own.
+                self._publishing.close()
+                self._publishing = self._connection.channel()
+                return False
+        return True
+
+
+def _message(letter: DeadLetter, headers: Any) -> amqp.Message:
+    return amqp.Message(
+        letter.body,
+        content_type=letter.content_type,
+        content_encoding=letter.content_encoding,
+        application_headers=dict(headers or {}),
+        delivery_mode=2,
+        **letter.properties,
+    )

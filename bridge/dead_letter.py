@@ -1,0 +1,166 @@
+"""A dead letter: one message of the dead queue, why it lies there, and what it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+from kombu.compression import decompress
+from kombu.serialization import loads, prepare_accept_content
+from msgspec.structs import replace
+
+from bridge.task_message import ACCEPT, Undecodable, id_of, printable, read
+
+#: What the broker adds when a message dies or is delivered again
+#: (https://www.rabbitmq.com/docs/dlx#effects), and a living message must not have.
+_BROKERS_HEADERS = (
+    "x-death",
+    "x-first-death-",
+    "x-last-death-",
+    "x-delivery-count",
+    "x-acquired-count",
+)
+#: Properties that stand in a field of their own, or must not outlive the message: the broker
+#: refuses another user's ``user_id``, and would drop what has an ``expiration``.
+_NOT_KEPT = {
+    "application_headers",
+    "content_type",
+    "content_encoding",
+    "delivery_mode",
+    "expiration",
+    "user_id",
+}
+
+
+class DeadReason(StrEnum):
+    """Why a message died. RabbitMQ calls the second to the fourth *rejected* alike."""
+
+    DELIVERY_LIMIT = "delivery_limit"
+    UNDECODABLE = "undecodable"
+    UNKNOWN_TASK = "unknown_task"
+    FAILED = "failed"
+    EXPIRED = "expired"
+    MAXLEN = "maxlen"
+    UNKNOWN = "unknown"
+
+
+_DETAILS = {
+    DeadReason.UNDECODABLE: "no worker can read it",
+    DeadReason.DELIVERY_LIMIT: "delivered too often: a worker was lost each time",
+    DeadReason.UNKNOWN_TASK: "its task is not registered",
+    DeadReason.FAILED: "the task failed",
+    DeadReason.EXPIRED: "it expired in its queue",
+    DeadReason.MAXLEN: "its queue was full",
+    DeadReason.UNKNOWN: "the broker does not say why",
+}
+
+
+class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
+    """A message that no worker could bring to a good end, and its envelope.
+
+    ``queue``: where it died. ``detail``: the reason in words, which quote nothing of the body.
+    ``headers``: without those that the broker adds to a dead message. ``properties``: the
+    other AMQP properties. ``deliveries``: how often the queue that it was read from has
+    delivered it before.
+    """
+
+    id: str | None
+    task: str | None
+    reason: DeadReason
+    detail: str
+    queue: str | None
+    died_at: datetime | None
+    headers: Mapping[str, Any]
+    body: bytes
+    content_type: str | None
+    content_encoding: str | None
+    properties: Mapping[str, Any]
+    deliveries: int = 0
+
+    def __repr__(self) -> str:
+        return f"DeadLetter(id={self.id!r}, task={self.task!r}, reason={self.reason!r})"
+
+    __str__ = __repr__
+
+    @classmethod
+    def from_message(cls, message: Any, known: Container[str] | None = None) -> DeadLetter:
+        """Read a message of py-amqp, whatever it holds.
+
+        ``known``: the registered tasks' names, to tell ``unknown_task`` from ``failed``.
+        """
+        properties = dict(message.properties)
+        headers = properties.get("application_headers") or {}
+        death = _last_death(headers)
+        died_at = death.get("time")
+        name = headers.get("task")
+        letter = cls(
+            id=id_of(headers, properties),
+            task=printable(name) if isinstance(name, str) else None,
+            reason=DeadReason.UNKNOWN,
+            detail="",
+            queue=_text(headers.get("x-last-death-queue")) or _text(death.get("queue")),
+            died_at=died_at.replace(tzinfo=UTC) if isinstance(died_at, datetime) else None,
+            headers={k: v for k, v in headers.items() if not k.startswith(_BROKERS_HEADERS)},
+            body=_bytes(message.body),
+            content_type=properties.get("content_type"),
+            content_encoding=properties.get("content_encoding"),
+            properties={k: v for k, v in properties.items() if k not in _NOT_KEPT},
+            deliveries=_count(headers.get("x-delivery-count")),
+        )
+        said = headers.get("x-last-death-reason") or death.get("reason")
+        return _explained(letter, said, known)
+
+    def arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return the task's positional and keyword arguments.
+
+        Raises:
+            Undecodable: the body is no task's; the text quotes nothing of it.
+        """
+        message = read(self.payload, self.headers)
+        return message.args, message.kwargs
+
+    def payload(self) -> Any:
+        """Return the decoded body; raises whatever its decoder does."""
+        compression = self.headers.get("compression")
+        body = decompress(self.body, compression) if compression else self.body
+        accept = prepare_accept_content(ACCEPT)
+        return loads(body, self.content_type, self.content_encoding, accept=accept)
+
+
+def _last_death(headers: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the newest entry of ``x-death``: a delayed task has older ones, of its delays."""
+    deaths = headers.get("x-death")
+    newest = deaths[0] if isinstance(deaths, list) and deaths else None
+    return newest if isinstance(newest, dict) else {}
+
+
+def _explained(letter: DeadLetter, said: object, known: Container[str] | None) -> DeadLetter:
+    """Return the letter with its reason; the body tells what the broker's *rejected* does not."""
+    reason = next((kind for kind in DeadReason if kind == said), DeadReason.UNKNOWN)
+    try:
+        message = read(letter.payload, letter.headers)
+    except Undecodable as exc:
+        if said == "rejected":
+            return replace(letter, reason=DeadReason.UNDECODABLE, detail=exc.detail)
+    else:
+        # In protocol 1 the body alone tells these.
+        letter = replace(letter, id=message.id, task=printable(message.task))
+        if said == "rejected":
+            is_known = known is None or message.task in known
+            reason = DeadReason.FAILED if is_known else DeadReason.UNKNOWN_TASK
+    return replace(letter, reason=reason, detail=_DETAILS[reason])
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value.isprintable() else None
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) else 0
+
+
+def _bytes(body: bytes | str) -> bytes:
+    return body.encode() if isinstance(body, str) else bytes(body)

@@ -1,0 +1,172 @@
+"""The dead queue's command: ``python dead.py list | replay | discard``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from datetime import UTC, datetime
+
+import kombu
+import msgspec
+from kombu.exceptions import OperationalError
+from tornado.options import Error as OptionError
+
+import config
+import delivery
+from bridge import BridgeError, DeadLetter, dead, topology
+from bridge.dead import Counts, Ids
+from ledger import LedgerError
+from lifecycle import SENDMAIL
+from task import app
+
+#: How a letter without an id is named.
+NO_ID = "-"
+ROW = "{:36}  {:24}  {:14}  {:10}  {:>5}"
+DESCRIPTION = """\
+Look at the messages that no worker could bring to a good end, and send them again or drop them.
+A worker has recorded each of them as failed by the time that it is listed here.
+Settings come from the environment, as everywhere, or from flags (--broker-url=...)."""
+REPLAY = """\
+Send letters again to the queues where they died, and remove them from the dead queue once the
+broker has confirmed that. A task that has succeeded since is not run again."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of this command's own arguments; the rest are settings' flags."""
+    top = argparse.ArgumentParser(
+        prog="dead.py",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    commands = top.add_subparsers(dest="command", required=True, metavar="list|replay|discard")
+    listing = commands.add_parser("list", help="show the letters, oldest first", allow_abbrev=False)
+    listing.add_argument(
+        "--limit", type=_positive, default=100, metavar="N", help="show N at most (default: 100)"
+    )
+    for name, text, more in (
+        ("replay", "send letters again", REPLAY),
+        ("discard", "remove letters for good", "Remove letters for good."),
+    ):
+        command = commands.add_parser(name, help=text, description=more, allow_abbrev=False)
+        command.add_argument(
+            "ids", nargs="*", metavar="ID", help=f"as listed; {NO_ID} is every letter without one"
+        )
+        command.add_argument("--all", action="store_true", help="every letter that is there now")
+    return top
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
+
+
+def show(connection: kombu.Connection, limit: int) -> int:
+    """Print the letters as a table: never what they hold. Returns the exit code."""
+    now = datetime.now(UTC)
+    print(ROW.format("ID", "TASK", "REASON", "QUEUE", "AGE"))
+    for letter in dead.browse(connection, limit, known=app.tasks):
+        print(row(letter, now))
+    return 0
+
+
+def row(letter: DeadLetter, now: datetime) -> str:
+    """Return a letter's line of the table."""
+    return ROW.format(
+        letter.id or NO_ID,
+        letter.task or "-",
+        letter.reason,
+        letter.queue or "-",
+        age(now, letter.died_at) if letter.died_at else "-",
+    )
+
+
+def age(now: datetime, then: datetime) -> str:
+    """Return how long ago that was, in its largest unit: ``42s``, ``5m``, ``3h``, ``12d``."""
+    seconds = max(0, int((now - then).total_seconds()))
+    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= length:
+            return f"{seconds // length}{unit}"
+    return f"{seconds}s"
+
+
+def empty(connection: kombu.Connection, command: str, ids: Ids) -> int:
+    """Replay or discard letters and say how many. Returns the exit code."""
+    if command == "replay":
+        counts = dead.replay(connection, ids, edit=revived, known=app.tasks)
+    else:
+        counts = dead.discard(connection, ids)
+    print(summary(counts))
+    done = ids is None or counts.replayed or counts.discarded
+    return 0 if done and not (counts.kept or counts.unroutable) else 1
+
+
+def revived(letter: DeadLetter) -> DeadLetter:
+    """Return the letter as it is to be sent: a mail's is numbered anew, by the ledger."""
+    if letter.task != SENDMAIL or letter.id is None:
+        return letter
+    arguments = delivery.revive(letter.id)
+    if arguments is None:
+        return letter  # the worker drops it
+    headers = {name: value for name, value in letter.headers.items() if name != "compression"}
+    return msgspec.structs.replace(
+        letter,
+        headers=headers,
+        body=msgspec.json.encode([[], arguments, {}]),
+        content_type="application/json",
+        content_encoding="utf-8",
+    )
+
+
+def summary(counts: Counts) -> str:
+    """Return the counts as a line."""
+    words = {
+        "replayed": counts.replayed,
+        "discarded": counts.discarded,
+        "kept as they cannot be sent again": counts.kept,
+        "kept as no queue takes them": counts.unroutable,
+    }
+    found = [f"{number} {word}" for word, number in words.items() if number]
+    return ", ".join(found) or "no such letter"
+
+
+def main(argv: list[str]) -> int:
+    """Read the arguments and do what they say; returns the exit code."""
+    top = parser()
+    arguments, flags = top.parse_known_args(argv[1:])
+    if arguments.command != "list" and bool(arguments.ids) == arguments.all:
+        top.error("name the letters by their ids, or say --all")
+    try:
+        rest = config.options.parse_command_line([argv[0], *flags])
+        config.check()
+    except (OptionError, config.ConfigError) as exc:
+        print(exc, file=sys.stderr)
+        return 2
+    if rest:
+        top.error(f"what is {rest[0]}?")
+    app.loader.import_default_modules()  # TASK_PACKAGES, to know their tasks
+    return _connected(arguments)
+
+
+def _connected(arguments: argparse.Namespace) -> int:
+    with app.connection_for_write() as connection:
+        try:
+            connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
+            topology.declare(app, connection)
+            if arguments.command == "list":
+                return show(connection, arguments.limit)
+            ids = None if arguments.all else {None if i == NO_ID else i for i in arguments.ids}
+            return empty(connection, arguments.command, ids)
+        except (BridgeError, LedgerError) as exc:
+            print(exc, file=sys.stderr)
+            if isinstance(exc, dead.Interrupted) and arguments.command != "list":
+                print(summary(exc.counts), file=sys.stderr)
+        except (*connection.connection_errors, *connection.channel_errors, OperationalError) as exc:
+            print(f"{connection.as_uri()}: {exc}", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))
