@@ -1,0 +1,59 @@
+"""No tasks, but ways to die: a worker with ``TASK_PACKAGES=tests.crashing`` kills itself, its main
+process first, where a file of ``CRASH_FOLDER`` has the name of the point."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+from celery import current_app, signals
+
+import delivery
+from delivery import Step
+
+FOLDER = Path(os.environ["CRASH_FOLDER"])
+_send = delivery.send
+
+
+def crash_at(point: str) -> None:
+    """Die here, once, if that is asked for."""
+    try:
+        (FOLDER / point).unlink()
+    except FileNotFoundError:
+        return
+    os.kill(os.getppid(), signal.SIGKILL)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def send(*args: Any, **kwargs: Any) -> Step:
+    """Send, and die once the outcome is committed."""
+    step = _send(*args, **kwargs)
+    crash_at("outcome")
+    return step
+
+
+delivery.send = send
+
+
+def publish(producer: Any, name: str, *args: Any, **kwargs: Any) -> Any:
+    """Publish, but refuse a mail's next message while a file asks for it."""
+    if name == "task.sendmail" and (FOLDER / "refuse-publish").exists():
+        raise ConnectionError("refused by the test")
+    return _publish(producer, name, *args, **kwargs)
+
+
+_publish = current_app.amqp.send_task_message
+current_app.amqp.send_task_message = publish
+
+
+@signals.after_task_publish.connect  # type: ignore[untyped-decorator] # Celery's
+def _published(sender: str, **_: Any) -> None:
+    if sender == "task.sendmail":
+        crash_at("published")
+
+
+@signals.task_postrun.connect  # type: ignore[untyped-decorator] # Celery's
+def _ended(**_: Any) -> None:
+    crash_at("result")

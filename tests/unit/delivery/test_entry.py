@@ -1,0 +1,86 @@
+"""From a task's arguments to the ledger's entry and the octets."""
+
+from __future__ import annotations
+
+import time
+
+import msgspec
+import pytest
+
+import config
+import mailing
+from bridge.ids import created_at, new_task_id
+from delivery import compose, content, new_email
+from delivery.entry import accepted_at
+
+ANN = "ann@b.example"
+MAIL = {"subject": "A subject", "text": "A text.", "to": f"Ann <{ANN}>", "html": None}
+
+
+def test_a_mail_is_what_its_arguments_say_and_the_settings_add() -> None:
+    mail = compose(MAIL)
+
+    assert (mail.subject, mail.to) == ("A subject", (f"Ann <{ANN}>",))
+    assert mail.from_ == config.options.mail_from
+
+
+def test_a_mail_without_recipients_is_none() -> None:
+    with pytest.raises(mailing.InvalidMessage):
+        compose({**MAIL, "to": ""})
+
+
+def test_each_attempt_has_the_same_octets() -> None:
+    email_id, mail = new_task_id(), compose(MAIL)
+    moment = accepted_at(email_id)
+
+    assert content(mail, email_id, moment) == content(compose(MAIL), email_id, moment)
+
+
+def test_an_address_that_is_named_twice_gets_the_mail_once() -> None:
+    entry = new_email(new_task_id(), {**MAIL, "cc": ANN, "bcc": "bob@b.example"}, keep=False)
+
+    assert [(one.kind, one.address) for one in entry.recipients] == [
+        ("to", ANN), ("bcc", "bob@b.example"),
+    ]  # fmt: skip
+
+
+def test_the_time_of_acceptance_is_the_ids_or_else_the_one_given() -> None:
+    email_id = new_task_id()
+
+    assert accepted_at(email_id, 1.0) == created_at(email_id)
+    assert accepted_at("not-a-uuid", 1.0) == 1.0
+    assert accepted_at("not-a-uuid") == pytest.approx(time.time(), abs=5)
+
+
+@pytest.mark.parametrize("earlier_s", [60.0, None])
+def test_a_mail_expires_when_asked_and_at_the_settings_time_at_the_latest(
+    earlier_s: float | None,
+) -> None:
+    email_id = new_task_id()
+    begin = accepted_at(email_id)
+    longest = begin + config.options.mail_retry_for_s
+    asked = begin + earlier_s if earlier_s else longest + 1
+
+    entry = new_email(email_id, {**MAIL, "expires_at": asked}, keep=False)
+
+    assert entry.expires_at == min(asked, longest)
+
+
+def test_a_scheduled_mail_lives_from_its_time_on_and_keeps_its_content() -> None:
+    email_id = new_task_id()
+    later = accepted_at(email_id) + 86400
+
+    entry = new_email(email_id, {**MAIL, "_scheduled_at": later}, keep=False)
+
+    assert (entry.scheduled_at, entry.keep) == (later, True)
+    assert entry.expires_at == later + config.options.mail_retry_for_s
+
+
+def test_the_payload_has_all_but_the_number_of_the_message() -> None:
+    entry = new_email(new_task_id(), {**MAIL, "_track": 7, "_api_key": "team"}, keep=True)
+
+    assert entry.payload is not None
+    assert msgspec.json.decode(entry.payload) == {
+        "subject": "A subject", "text": "A text.", "to": f"Ann <{ANN}>", "_api_key": "team",
+    }  # fmt: skip
+    assert entry.api_key == "team"

@@ -1,0 +1,78 @@
+"""What is done with a message whose mail was not granted."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+import mailing
+from delivery import Again, Done, Drop, Fail, Wait
+from delivery.standing import step_for
+from ledger.values import Busy, Early, Ended, Recipient, Superseded
+
+REPLY = {"code": 250, "text": "ok", "enhanced": "2.0.0"}
+
+
+def test_a_sent_mail_gives_the_verdict_that_it_has() -> None:
+    one = Recipient(
+        kind="to", mailbox="ann@b.example", address="ann@b.example", code=250, text="ok"
+    )
+
+    step = step_for(Ended(status="sent", reason={"smtp": REPLY}, recipients=(one,)), "<id>")
+
+    assert isinstance(step, Done)
+    assert (step.result["code"], step.result["message_id"]) == (250, "<id>")
+    assert [shown["address"] for shown in step.result["accepted"]] == ["ann@b.example"]
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [("failed", mailing.PermanentFailure), ("uncertain", mailing.Uncertain)],
+)
+def test_a_failed_or_held_mail_fails_again_in_the_same_words(
+    status: str, kind: type[Exception]
+) -> None:
+    reason = {"smtp": {"code": 550, "text": "no", "enhanced": None}}
+
+    step = step_for(Ended(status=status, reason=reason), "<id>")  # type: ignore[arg-type] # parametrised
+
+    assert isinstance(step, Fail)
+    assert type(step.error) is kind
+    assert str(step.error) == "550 no"
+
+
+def test_a_canceled_mail_is_dropped_as_such() -> None:
+    assert step_for(Ended(status="canceled", reason=None), "<id>") == Drop(canceled=True)
+
+
+def test_a_busy_mail_is_looked_at_when_its_lease_is_over() -> None:
+    step = step_for(Busy(until=time.time() + 30), "<id>")
+
+    assert isinstance(step, Wait)
+    assert 29 < step.delay_s <= 30
+
+
+def test_a_lease_that_has_just_ended_is_not_asked_for_in_a_tight_loop() -> None:
+    step = step_for(Busy(until=time.time() - 30), "<id>")
+
+    assert isinstance(step, Wait)
+    assert step.delay_s == 1.0
+
+
+def test_a_message_before_its_time_waits_for_it() -> None:
+    step = step_for(Early(due_at=time.time() + 60), "<id>")
+
+    assert isinstance(step, Wait)
+    assert 59 < step.delay_s <= 60
+
+
+def test_an_old_message_is_dropped_while_somebody_sends_the_mail() -> None:
+    assert step_for(Superseded(track=3, due_at=0.0, waiting=False), "<id>") == Drop()
+
+
+def test_an_old_message_stands_in_for_the_newer_one_that_may_never_have_been_published() -> None:
+    step = step_for(Superseded(track=3, due_at=7.0, waiting=True), "<id>")
+
+    assert isinstance(step, Again)
+    assert (step.track, step.due_at) == (3, 7.0)
