@@ -73,7 +73,9 @@ def claim(
         return _expire(connection, row, new.payload, now)
     recipients = rows.recipients(connection, new.id)
     if all(one.settled for one in recipients):
-        return _complete(connection, row, recipients, new.payload, now)
+        # An outcome that came late has settled the last ones.
+        data = {"attempt": row.attempts, "error": "Nobody is left to send it to."}
+        return _end(connection, row, recipients, new.payload, data, now)
     attempt = row.attempts + 1
     rows.change(
         connection,
@@ -209,23 +211,20 @@ def _expire(
     data = {"error": "The mail's time is over.", "expired": True}
     if "smtp" in last:
         data["smtp"] = last["smtp"]
-    keep_payload(connection, row.id, payload)
-    text = rows.dumps(data)
-    rows.change(connection, row, "failed", now, data, reason=text, worker=None, lease_until=None)
-    return Ended(status="failed", reason=data, recipients=rows.recipients(connection, row.id))
+    return _end(connection, row, rows.recipients(connection, row.id), payload, data, now)
 
 
-def _complete(
+def _end(
     connection: Connection,
     row: Row[Any],
     recipients: tuple[Recipient, ...],
     payload: bytes | None,
+    data: dict[str, Any],
     now: float,
 ) -> Ended:
-    """End a mail whose last open recipients were settled by an outcome that came late."""
+    """End a mail that is not tried any more: sent, if the relay has accepted it for anybody."""
     sent = any(one.code is not None and one.code < 300 for one in recipients)
     status: Status = "sent" if sent else "failed"
-    data = {"attempt": row.attempts, "error": "Nobody is left to send it to."}
     if not sent:
         keep_payload(connection, row.id, payload)
     text = rows.dumps(data)
