@@ -144,12 +144,13 @@ def _of_broker(exc: BaseException) -> Problem:
 
 def _not_accepted(exc: NotAccepted) -> Problem:
     """Return the problem for mails that the queue or the ledger did not take."""
+    cause = from_exception(exc.cause)
     if not isinstance(exc.cause, BridgeError | LedgerUnavailable):
-        return from_exception(exc.cause)
-    members: dict[str, Any] = {}
+        return cause
+    members: dict[str, Any] = {"queued": exc.queued}
     if exc.queued is None:
-        members = {"id": exc.ids[0]} if len(exc.ids) == 1 else {"ids": list(exc.ids)}
-    return _unavailable(from_exception(exc.cause).detail, sent=exc.queued, **members)
+        members |= {"id": exc.ids[0]} if len(exc.ids) == 1 else {"ids": list(exc.ids)}
+    return Problem(cause.status_code, cause.detail, headers=cause.headers, **members)
 
 
 def _shown(field: str) -> str:

@@ -28,7 +28,7 @@ from mailing import InvalidMessage, TooLarge
         (LedgerUnavailable(), 503, "application_error", {}),
         (NotAccepted(NotConnected(), queued=False, ids=[]), 503, "application_error",
          {"queued": False}),
-        (NotAccepted(Unroutable(), queued=False, ids=[]), 503, "application_error",
+        (NotAccepted(Unroutable(), queued=False, ids=[]), 500, "application_error",
          {"queued": False}),
         (NotAccepted(PublishTimeout(), queued=None, ids=["a"]), 503, "application_error",
          {"queued": None, "id": "a"}),
