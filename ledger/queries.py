@@ -138,15 +138,5 @@ def _recipients(
     )
     found: defaultdict[str, list[Recipient]] = defaultdict(list)
     for row in connection.execute(query) if email_ids else ():
-        found[row.email_id].append(
-            Recipient(
-                kind=row.kind,
-                mailbox=row.mailbox,
-                address=row.address,
-                code=row.code,
-                enhanced=row.enhanced,
-                text=row.text,
-                settled=row.settled,
-            )
-        )
+        found[row.email_id].append(rows.recipient(row))
     return found

@@ -81,17 +81,19 @@ def write(connection: Connection, row: Row[Any], columns: Mapping[str, Any]) -> 
 
 def recipients(connection: Connection, email_id: str) -> tuple[Recipient, ...]:
     """Return a mail's recipients, in their order."""
-    return tuple(
-        Recipient(
-            kind=row.kind,
-            mailbox=row.mailbox,
-            address=row.address,
-            code=row.code,
-            enhanced=row.enhanced,
-            text=row.text,
-            settled=row.settled,
-        )
-        for row in connection.execute(_RECIPIENTS, {"email_id": email_id})
+    return tuple(map(recipient, connection.execute(_RECIPIENTS, {"email_id": email_id})))
+
+
+def recipient(row: Row[Any]) -> Recipient:
+    """Return a row of ``recipients`` as a value."""
+    return Recipient(
+        kind=row.kind,
+        mailbox=row.mailbox,
+        address=row.address,
+        code=row.code,
+        enhanced=row.enhanced,
+        text=row.text,
+        settled=row.settled,
     )
 
 
