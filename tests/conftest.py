@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import tempfile
+from collections.abc import Iterator
+
+import pytest
 
 from dev.ports import free_port
 
@@ -24,3 +28,13 @@ SETTINGS = {
     "TASK_PACKAGES": "examples.sms",
 }
 os.environ.update(SETTINGS)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _current_event_loop() -> Iterator[None]:
+    """Have a loop to go back to, and close it: Tornado's ``make_current`` makes one otherwise,
+    which nobody closes, and which warns of that in whichever test comes next."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    yield
+    loop.close()
