@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-EXAMPLE_BODY = '{"args": ["Hello", "It works.", "you@example.com"]}'
+EXAMPLE_BODY = '{"to": "you@example.com", "subject": "Hello", "text": "It works."}'
 
 
 def http_url(host: str, port: int) -> str:
@@ -15,8 +15,8 @@ def http_url(host: str, port: int) -> str:
 
 def curl_line(web_url: str) -> str:
     """Return a command that sends a mail and waits for the relay's verdict."""
-    url = shlex.quote(f"{web_url}/celery/sendmail?wait=10")
-    return f"curl -X POST {url} -H 'Content-Type: application/json' -d {shlex.quote(EXAMPLE_BODY)}"
+    url = shlex.quote(f"{web_url}/emails?wait=10")
+    return f"curl -X POST {url} -d {shlex.quote(EXAMPLE_BODY)}"
 
 
 def block(rows: Sequence[tuple[str, str]], web_url: str, mailbox: str | None) -> str:

@@ -80,9 +80,9 @@ def mail_id(installation: Installation) -> str:
     line = next(line for line in installation.text().splitlines() if "curl -X POST" in line)
     command = shlex.split(line)
     subject, text, to = SECRETS
-    command[-1] = f'{{"args": ["{subject}", "{text}", "{to}"]}}'
+    command[-1] = f'{{"subject": "{subject}", "text": "{text}", "to": "{to}"}}'
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert '"state":"SUCCESS"' in done.stdout
+    assert '"status":"sent"' in done.stdout
     return done.stdout.split('"id":"')[1].split('"')[0]
 
 

@@ -7,9 +7,11 @@ from dev import banner
 def test_the_curl_line_is_one_shell_command_with_a_json_body() -> None:
     words = shlex.split(banner.curl_line("http://127.0.0.1:8888"))
 
-    assert words[:4] == ["curl", "-X", "POST", "http://127.0.0.1:8888/celery/sendmail?wait=10"]
+    assert words[:4] == ["curl", "-X", "POST", "http://127.0.0.1:8888/emails?wait=10"]
     assert json.loads(words[words.index("-d") + 1]) == {
-        "args": ["Hello", "It works.", "you@example.com"]
+        "to": "you@example.com",
+        "subject": "Hello",
+        "text": "It works.",
     }
 
 
