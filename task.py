@@ -1,6 +1,6 @@
 """The Celery app and its tasks. ``celery -A task worker --loglevel=info`` runs them.
 
-This module alone decides what is tried again, when, and for how long.
+``delivery.schedule`` decides when a mail is tried again; here its next message is sent.
 """
 
 from __future__ import annotations
