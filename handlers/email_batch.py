@@ -28,11 +28,16 @@ class EmailBatchHandler(AcceptingHandler):
         if validation not in (STRICT, PERMISSIVE):
             raise invalid("x-batch-validation", f"must be {STRICT} or {PERMISSIVE}")
         key = await self.idempotency_key(f"/emails/batch {validation}")
-        mails, errors = await asyncio.to_thread(_prepared, self.raw_body(), time.time())
-        if errors and (validation == STRICT or not mails):
-            receipt = await self.known(key)
-            if receipt is None:
+        errors: Errors = []
+        try:
+            mails, errors = await asyncio.to_thread(_prepared, self.raw_body(), time.time())
+            if errors and (validation == STRICT or not mails):
                 raise _refused(errors)
+        except (Problem, mailing.MailError):
+            known = await self.known(key)
+            if known is None:
+                raise
+            receipt = known
         else:
             receipt = await self.accept(mails, key)
         document: dict[str, Any] = {"data": [{"id": email_id} for email_id in receipt.ids]}

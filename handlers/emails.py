@@ -32,7 +32,7 @@ class EmailsHandler(AcceptingHandler):
         scheduled_at = None
         try:
             mail = await self._prepared()
-        except (Problem, mailing.InvalidMessage):
+        except (Problem, mailing.MailError):
             receipt = await self.known(key)
             if receipt is None:
                 raise
