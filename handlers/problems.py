@@ -107,8 +107,7 @@ def from_exception(exc: BaseException) -> Problem:
 def _of_mail(exc: BaseException) -> Problem | None:
     match exc:
         case TooLarge():
-            detail = f"{_shown(exc.field)}: {exc.detail}"
-            return Problem(413, detail, limit_bytes=exc.limit_bytes)
+            return _too_large(exc)
         case InvalidMessage():
             return invalid(_shown(exc.field), exc.detail)
         case KeyReused():
@@ -121,6 +120,12 @@ def _of_mail(exc: BaseException) -> Problem | None:
             return Problem(503, exc.detail, headers={"Retry-After": str(RETRY_AFTER_S)})
         case _:
             return None
+
+
+def _too_large(exc: TooLarge) -> Problem:
+    field = _shown(exc.field)
+    errors = [{"argument": field, "detail": exc.detail}]
+    return Problem(413, f"{field}: {exc.detail}", errors=errors, limit_bytes=exc.limit_bytes)
 
 
 def _of_broker(exc: BaseException) -> Problem:

@@ -14,6 +14,7 @@ from mailing.limits import Limits, may_be_set
 _UNSTRUCTURED = re.compile(r"x-.+|comments|keywords|organization", re.IGNORECASE)
 _SHOWABLE = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _URI = re.compile(r"<\s*(https?):", re.IGNORECASE)
+_CLOSED = "is not a header that may be set"
 _ONE_CLICK = "List-Unsubscribe=One-Click"
 
 
@@ -37,8 +38,11 @@ def check_headers(headers: object, limits: Limits) -> dict[str, str]:
             raise InvalidMessage(f"headers[{index}]", "is not a valid header name")
         if name.lower() in names:
             raise InvalidMessage(f"headers.{name}", "stands there twice")
+        if not may_be_set(name):
+            raise InvalidMessage(f"headers.{name}", _CLOSED)
         if not limits.allows(name):
-            raise InvalidMessage(f"headers.{name}", "is not a header that may be set")
+            allowed = ", ".join(limits.header_names) or "none"
+            raise InvalidMessage(f"headers.{name}", f"{_CLOSED}; these may: {allowed}")
         names[name.lower()] = checked[name] = check_value(f"headers.{name}", value)
         encode_header(name, checked[name])
     _check_one_click(names)
@@ -52,7 +56,7 @@ def encode_header(name: str, text: str) -> str:
         InvalidMessage: no caller may set the header, or the text does not fit it.
     """
     if not may_be_set(name):
-        raise InvalidMessage(f"headers.{name}", "is not a header that may be set")
+        raise InvalidMessage(f"headers.{name}", _CLOSED)
     if _UNSTRUCTURED.fullmatch(name):
         return unstructured(name, text)
     return structured(name, text)

@@ -21,7 +21,7 @@ from mailing import InvalidMessage, TooLarge
         (InvalidMessage("attachments[0].content", "is bad"), 422, "invalid_attachment",
          {"errors": [{"argument": "attachments[0].content", "detail": "is bad"}]}),
         (TooLarge("attachments", "are too large", 7), 413, "validation_error",
-         {"limit_bytes": 7}),
+         {"errors": [{"argument": "attachments", "detail": "are too large"}], "limit_bytes": 7}),
         (KeyReused(), 409, "invalid_idempotent_request", {}),
         (UnknownEmail(), 404, "not_found", {}),
         (NotPossible("sent", "It is sent."), 409, "validation_error", {"email_status": "sent"}),
