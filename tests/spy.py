@@ -11,9 +11,12 @@ from task import app
 
 
 @contextmanager
-def published() -> Iterator[Callable[[], int]]:
-    """Give a function that tells how many task messages came since the block began."""
-    with app.connection_for_read() as connection, connection.channel() as channel:
+def published(url: str | None = None) -> Iterator[Callable[[], int]]:
+    """Give a function that tells how many task messages came since the block began.
+
+    ``url``: to another broker than the session's, or another virtual host.
+    """
+    with app.connection_for_read(url) as connection, connection.channel() as channel:
         exchange = kombu.Exchange(app.conf.task_default_exchange, type="topic")
         queue = kombu.Queue("", exchange, routing_key="#", exclusive=True)(channel)
         queue.declare()

@@ -1,4 +1,4 @@
-"""A TCP forwarder that a test can cut: between a program and a database that stays up."""
+"""A TCP forwarder that a test can cut: between a program and a server that stays up."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ class Road:
         self.port = 0
         #: After these bytes went to the target, the answer is kept back and all is cut.
         self.cut_after: bytes | None = None
+        #: What goes these ways ("there", "back") vanishes, and neither end is told.
+        self.vanishing: frozenset[str] = frozenset()
+        self.vanished = b""
 
     def __enter__(self) -> Self:
         self.mend()
@@ -52,12 +55,15 @@ class Road:
                 near, _ = listener.accept()
                 far = socket.create_connection(self._target)
                 self._open += [near, far]
-                for pair in ((near, far), (far, near)):
-                    threading.Thread(target=self._pump, args=pair, daemon=True).start()
+                for pump in ((near, far, "there"), (far, near, "back")):
+                    threading.Thread(target=self._pump, args=pump, daemon=True).start()
 
-    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+    def _pump(self, source: socket.socket, sink: socket.socket, way: str) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
+                if way in self.vanishing:
+                    self.vanished += data
+                    continue
                 if self.cut_after is not None and self.cut_after in data:
                     self.cut_after = None
                     self._send_and_cut(sink, data)
