@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
+from dev.broker import BrokerNode
+from dev.ports import free_port
 from task import HEARTBEAT_ID, app
+from tests.delivery_parts import parts
+from tests.emails import accepted, address, mail, received_by
+from tests.smtp_server import SMTPServer
 from tests.system import Process, Server, wait_until
 
 
@@ -33,6 +41,48 @@ def test_the_last_heartbeat_is_shown_after_it_ran(server: Server, celery_worker:
     if before is not None:
         assert shown["at"] > before["at"]
     assert HEARTBEAT_ID == "heartbeat"
+
+
+def test_a_relay_that_is_away_is_shown_until_it_is_back(
+    broker: BrokerNode, tmp_path: Path, logs: Path
+) -> None:
+    port = free_port()
+    away = {
+        "SMTP_URL": f"smtp://127.0.0.1:{port}",
+        "BREAKER_FAILURES": "2",
+        "BREAKER_OPEN_S": "2",
+        "MAIL_RETRY_LONGEST_S": "2",
+    }
+    tos = [address() for _ in range(4)]
+    with parts(broker, tmp_path, free_port(), **away) as mails:
+        env = {"BROKER_URL": mails.url, "VAR_DIR": str(mails.folder)}
+        with Server(logs / "relay-away-server.log", env, free_port()) as server:
+            before = server.get("/readyz").json()["relay"]
+            ids = [accepted(server.post("/emails", mail(to=to))) for to in tos]
+            opened = wait_until(lambda: circuit(server, "opened"), "the circuit opens", 60)
+            ready = server.get("/readyz")
+            ids.append(accepted(server.post("/emails", mail(to=tos[0]))))
+
+            with SMTPServer(port=port) as relay:
+                closed = wait_until(lambda: circuit(server, "closed"), "the circuit closes", 60)
+                for email_id in ids:
+                    mails.when(email_id, "sent")
+                received = [len(received_by(relay, to)) for to in tos]
+            # A process that starts later reads it, too.
+            with Server(logs / "relay-away-later.log", env, free_port()) as later:
+                shown_later = wait_until(lambda: circuit(later, "closed"), "the news", 60)
+
+    assert before is None
+    assert (ready.status, ready.json()["status"]) == (200, "ready")  # mails are accepted, and wait
+    assert opened["at"] < closed["at"]
+    assert shown_later == closed
+    assert received == [2, 1, 1, 1]
+
+
+def circuit(server: Server, change: str) -> Any:
+    """Return what ``/readyz`` says of the relay, if this was the circuit's last change."""
+    relay = server.get("/readyz").json()["relay"]
+    return relay if relay and relay["circuit"] == change else None
 
 
 def test_the_access_log_has_one_line_a_request_without_its_query(server: Server) -> None:
