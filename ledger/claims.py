@@ -59,47 +59,16 @@ def claim(
         track: the message's number.
         is_gone: whether a worker is known to have ended, whatever its lease.
     """
-    row = _entered(connection, new, track)
-    in_the_way = _in_the_way(connection, row, track, is_gone, now)
-    if in_the_way is not None:
-        return in_the_way
-    doubtful = row.status == "sending"
-    if doubtful:
-        held = _found_uncertain(connection, row, new, now)
-        if held is not None:
-            return held
-        row = rows.known(connection, new.id)
-    if now > row.expires_at:
-        return _expire(connection, row, new.payload, now)
+    row = _taken(connection, new, track, is_gone, now)
+    if not isinstance(row, Row):
+        return row
     recipients = rows.recipients(connection, new.id)
     if all(one.settled for one in recipients):
         # An outcome that came late has settled the last ones.
         data = {"attempt": row.attempts, "error": "Nobody is left to send it to."}
         return _end(connection, row, recipients, new.payload, data, now)
-    attempt = row.attempts + 1
-    rows.change(
-        connection,
-        row,
-        "sending",
-        now,
-        {"attempt": attempt},
-        attempts=attempt,
-        track=track,
-        worker=worker,
-        lease_until=lease_until,
-    )
-    settled = tuple(
-        Reply(address=one.address, code=one.code, text=one.text or "", enhanced=one.enhanced)
-        for one in recipients
-        if one.settled and one.code is not None
-    )
-    return Granted(
-        attempt=attempt,
-        lease_until=lease_until,
-        expires_at=row.expires_at,
-        settled=settled,
-        possible_duplicate=doubtful,
-    )
+    taken = {"track": track, "worker": worker, "lease_until": lease_until}
+    return _grant(connection, row, recipients, taken, now)
 
 
 def put_off(
@@ -119,6 +88,33 @@ def put_off(
         next_attempt_at: is told how often the mail was delayed since the relay was last reached.
         counted: whether this counts as one more such delay.
     """
+    row = _taken(connection, new, track, is_gone, now, reason)
+    if not isinstance(row, Row):
+        return row
+    due_at = min(next_attempt_at(row.delays), row.expires_at)
+    data = {**reason, "next_attempt_at": rows.iso(due_at)}
+    columns = {
+        "track": track + 1,
+        "due_at": due_at,
+        "delays": row.delays + (1 if counted else 0),
+        "worker": None,
+        "lease_until": None,
+        "reason": rows.dumps(data),
+    }
+    rows.change(connection, row, "delivery_delayed", now, data, **columns)
+    return Delayed(track=track + 1, due_at=due_at)
+
+
+def _taken(
+    connection: Connection,
+    new: NewEmail,
+    track: int,
+    is_gone: Callable[[str], bool],
+    now: float,
+    reason: dict[str, Any] | None = None,
+) -> Row[Any] | Claim:
+    """Return the row of a mail that this message may go on with, still ``sending`` if an attempt
+    ended without an outcome; or what stands in the way. ``reason``: told if its time is over."""
     row = _entered(connection, new, track)
     in_the_way = _in_the_way(connection, row, track, is_gone, now)
     if in_the_way is not None:
@@ -130,22 +126,32 @@ def put_off(
         row = rows.known(connection, new.id)
     if now > row.expires_at:
         return _expire(connection, row, new.payload, now, reason)
-    due_at = min(next_attempt_at(row.delays), row.expires_at)
-    data = {**reason, "next_attempt_at": rows.iso(due_at)}
-    rows.change(
-        connection,
-        row,
-        "delivery_delayed",
-        now,
-        data,
-        track=track + 1,
-        due_at=due_at,
-        delays=row.delays + (1 if counted else 0),
-        worker=None,
-        lease_until=None,
-        reason=rows.dumps(data),
+    return row
+
+
+def _grant(
+    connection: Connection,
+    row: Row[Any],
+    recipients: tuple[Recipient, ...],
+    taken: dict[str, Any],
+    now: float,
+) -> Granted:
+    """Begin the next attempt. ``taken``: the columns that say by whom, and for how long."""
+    attempt = row.attempts + 1
+    data = {"attempt": attempt}
+    rows.change(connection, row, "sending", now, data, attempts=attempt, **taken)
+    settled = tuple(
+        Reply(address=one.address, code=one.code, text=one.text or "", enhanced=one.enhanced)
+        for one in recipients
+        if one.settled and one.code is not None
     )
-    return Delayed(track=track + 1, due_at=due_at)
+    return Granted(
+        attempt=attempt,
+        lease_until=taken["lease_until"],
+        expires_at=row.expires_at,
+        settled=settled,
+        possible_duplicate=row.status == "sending",
+    )
 
 
 def _entered(connection: Connection, new: NewEmail, track: int) -> Row[Any]:
@@ -205,7 +211,7 @@ def _expire(
     row: Row[Any],
     payload: bytes | None,
     now: float,
-    reason: dict[str, Any] | None = None,
+    reason: dict[str, Any] | None,
 ) -> Ended:
     last = reason or rows.loads(row.reason) or {}
     data = {"error": "The mail's time is over.", "expired": True}

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 from sqlalchemy import Connection, Row, delete, select, update
 
 from ledger import rows, schema
 from ledger.errors import NotPossible, UnknownEmail
-from ledger.outcomes import drop_payload, keep_payload
-from ledger.values import FINAL, WAITING, Value
+from ledger.outcomes import drop_payload, enter_replies, keep_payload
+from ledger.values import FINAL, WAITING, Reply, Value
 
 #: After so long a message that was due is perhaps not there at all, in seconds.
 OVERDUE_S = 600.0
@@ -20,11 +21,12 @@ emails = schema.emails
 
 class Sendable(Value, frozen=True, kw_only=True):
     """A mail that needs a new message, number ``track``. ``payload``: the arguments of its task;
-    ``before``: what :func:`undo` puts back."""
+    ``before`` and ``refusals``, of recipients: what :func:`undo` puts back."""
 
     track: int
     payload: bytes
     before: dict[str, Any]
+    refusals: tuple[Reply, ...] = ()
 
 
 def cancel(
@@ -82,10 +84,7 @@ def retry(
     duplicates = row.possible_duplicates + (1 if doubtful else 0)
     columns = {"due_at": now, "expires_at": expires_at, "possible_duplicates": duplicates}
     sendable = _renewed(connection, row, "queued", now, {"retry": True}, delays=0, **columns)
-    table = schema.recipients
-    refused = update(table).where(table.c.email_id == email_id, table.c.code >= 300)
-    connection.execute(refused.values(code=None, enhanced=None, text=None, settled=False))
-    return sendable
+    return msgspec.structs.replace(sendable, refusals=_forgotten_refusals(connection, email_id))
 
 
 def undo(connection: Connection, email_id: str, sendable: Sendable) -> None:
@@ -99,10 +98,30 @@ def undo(connection: Connection, email_id: str, sendable: Sendable) -> None:
     )
     changed = connection.execute(update(emails).where(*untouched).values(**sendable.before))
     if changed.rowcount:
+        enter_replies(connection, email_id, sendable.refusals)
         table = schema.events
         connection.execute(
             delete(table).where(table.c.email_id == email_id, table.c.number > number)
         )
+
+
+def _forgotten_refusals(connection: Connection, email_id: str) -> tuple[Reply, ...]:
+    """Have the relay asked again for whom it has refused; return what it had said."""
+    found = tuple(
+        Reply(
+            address=one.address,
+            code=one.code,
+            text=one.text or "",
+            enhanced=one.enhanced,
+            settled=one.settled,
+        )
+        for one in rows.recipients(connection, email_id)
+        if one.code is not None and one.code >= 300
+    )
+    table = schema.recipients
+    refused = update(table).where(table.c.email_id == email_id, table.c.code >= 300)
+    connection.execute(refused.values(code=None, enhanced=None, text=None, settled=False))
+    return found
 
 
 def give_up(
@@ -113,10 +132,13 @@ def give_up(
     payload: bytes | None,
     is_gone: Callable[[str], bool],
     now: float,
+    track: int | None = None,
 ) -> bool:
-    """Enter that a mail's message is out of the queue for good; False where it had ended already.
+    """Enter that a mail's message is out of the queue for good; False where it had ended already,
+    or waits for a newer message.
 
-    A mail that was claimed by then may have been sent: one to be held is parked.
+    A mail that was claimed by then may have been sent: one to be held is parked. ``track``: the
+    message's number; None: it cannot be read, or was the newest.
 
     Raises:
         UnknownEmail
@@ -124,6 +146,9 @@ def give_up(
     """
     row = _owned(connection, email_id, None)
     if row.status in FINAL or row.status == "uncertain":
+        return False
+    # A delayed mail's newer message is perhaps missing: this one's worker may have ended before it.
+    if track is not None and track < row.track and row.status != "delivery_delayed":
         return False
     claimed = row.status == "sending"
     if claimed and row.lease_until > now and not is_gone(row.worker):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 from sqlalchemy import ColumnElement, Connection, Row, select, update
 
 from ledger import rows, schema
@@ -46,35 +47,50 @@ def reserve(
     A known one is answered with its first request's mails (they have their rows); it is the
     caller's as well if it was not published by the time that its publisher had.
     """
-    email_ids = [one.id for one in new]
     entry = {
         "body_hash": body_hash,
-        "email_ids": rows.dumps(email_ids),
+        "email_ids": rows.dumps([one.id for one in new]),
         "created_at": now,
         "publisher_until": publisher_until,
         "published_at": None,
     }
     while True:  # every further round means that another one has changed the key
-        inserted = rows.insert_new(connection, keys, [{"api_key": api_key, "key": key, **entry}])
+        if rows.insert_new(connection, keys, [{"api_key": api_key, "key": key, **entry}]):
+            return _first(connection, new, publisher_until)
         row = connection.execute(select(keys).where(*_is(api_key, key))).one_or_none()
         if row is None:
             continue  # was pruned at this moment
-        if not inserted and row.created_at < now - kept_s:
-            inserted = _change(connection, row, entry)
-            if not inserted:
-                continue
-        if inserted:
-            enter(connection, new)
-            return _reserved(email_ids, publisher_until, mine=True)
-        same_body = row.body_hash == body_hash
-        published = row.published_at is not None
-        email_ids = rows.loads(row.email_ids)
-        if not same_body or published or row.publisher_until >= now:
-            return _reserved(
-                email_ids, row.publisher_until, published=published, same_body=same_body
-            )
-        if _change(connection, row, {"publisher_until": publisher_until}):
-            return _reserved(email_ids, publisher_until, mine=True)
+        if row.created_at >= now - kept_s:
+            known = _taken_over(connection, row, _shown(row, body_hash), now, publisher_until)
+            if known is not None:
+                return known
+        elif _change(connection, row, entry):
+            return _first(connection, new, publisher_until)
+
+
+def _first(connection: Connection, new: Sequence[NewEmail], publisher_until: float) -> Reserved:
+    """Enter the mails of a key that is the caller's from now on."""
+    enter(connection, new)
+    email_ids = tuple(one.id for one in new)
+    return Reserved(
+        email_ids=email_ids,
+        mine=True,
+        published=False,
+        same_body=True,
+        publisher_until=publisher_until,
+    )
+
+
+def _taken_over(
+    connection: Connection, row: Row[Any], known: Reserved, now: float, publisher_until: float
+) -> Reserved | None:
+    """Return what a key stands for, taken over if its publisher's time is over; None where
+    somebody else has just changed it."""
+    if not known.same_body or known.published or known.publisher_until >= now:
+        return known
+    if not _change(connection, row, {"publisher_until": publisher_until}):
+        return None
+    return msgspec.structs.replace(known, mine=True, publisher_until=publisher_until)
 
 
 def find(
@@ -83,14 +99,7 @@ def find(
     """Return what a key stands for that was entered after ``since``; changes nothing."""
     known = (*_is(api_key, key), keys.c.created_at >= since)
     row = connection.execute(select(keys).where(*known)).one_or_none()
-    if row is None:
-        return None
-    return _reserved(
-        rows.loads(row.email_ids),
-        row.publisher_until,
-        published=row.published_at is not None,
-        same_body=row.body_hash == body_hash,
-    )
+    return None if row is None else _shown(row, body_hash)
 
 
 def published(connection: Connection, api_key: str, key: str, now: float) -> None:
@@ -123,18 +132,12 @@ def _change(connection: Connection, row: Row[Any], values: dict[str, Any]) -> in
     return connection.execute(update(keys).where(*unchanged).values(**values)).rowcount
 
 
-def _reserved(
-    email_ids: list[str],
-    publisher_until: float,
-    *,
-    mine: bool = False,
-    published: bool = False,
-    same_body: bool = True,
-) -> Reserved:
+def _shown(row: Row[Any], body_hash: bytes) -> Reserved:
+    """Return what a key stands for, to somebody who does not publish it."""
     return Reserved(
-        email_ids=tuple(email_ids),
-        mine=mine,
-        published=published,
-        same_body=same_body,
-        publisher_until=publisher_until,
+        email_ids=tuple(rows.loads(row.email_ids)),
+        mine=False,
+        published=row.published_at is not None,
+        same_body=row.body_hash == body_hash,
+        publisher_until=row.publisher_until,
     )

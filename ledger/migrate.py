@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
@@ -46,6 +47,9 @@ def upgrade(url: str) -> None:
 
 
 def _upgrade(connection: Connection) -> None:
+    alembic = logging.getLogger("alembic")
+    if alembic.level == logging.NOTSET:  # as SQLAlchemy does: at INFO it says how it works
+        alembic.setLevel(logging.WARNING)
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.attributes["connection"] = connection

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
-from sqlalchemy import Connection, bindparam, delete, update
+from sqlalchemy import Connection, Row, bindparam, delete, update
 
 from ledger import rows, schema
 from ledger.values import Reply, Value
@@ -61,8 +62,9 @@ def record(
     data = {"attempt": attempt, **outcome.reason}
     if (row.attempts, row.status, row.reason) == (attempt, outcome.verdict, rows.dumps(data)):
         return Recorded(track=row.track)
-    late = row.attempts != attempt or row.status not in ("sending", "uncertain")
-    _enter_replies(connection, email_id, outcome.replies, accepted_only=late)
+    late = _is_late(row, outcome, attempt)
+    replies = [one for one in outcome.replies if one.code < 300 or not late]
+    enter_replies(connection, email_id, replies)
     if late:
         rows.change(
             connection, row, outcome.verdict, now, {**data, "late": True}, status=row.status
@@ -85,9 +87,21 @@ def record(
     return Recorded(track=track)
 
 
-def _enter_replies(
-    connection: Connection, email_id: str, replies: tuple[Reply, ...], *, accepted_only: bool
-) -> None:
+def _is_late(row: Row[Any], outcome: Outcome, attempt: int) -> bool:
+    """Whether somebody else has gone on with the mail meanwhile.
+
+    A parked one has no message any more. So it stays parked rather than to be delayed: a crash
+    before the next message's publish would lose it.
+    """
+    if row.attempts != attempt:
+        return True
+    if row.status == "uncertain":
+        return outcome.next_attempt_at is not None
+    return bool(row.status != "sending")
+
+
+def enter_replies(connection: Connection, email_id: str, replies: Iterable[Reply]) -> None:
+    """Enter what the relay said to recipients."""
     values = [
         {
             "of_email": email_id,
@@ -98,7 +112,6 @@ def _enter_replies(
             "settled": reply.settled,
         }
         for reply in replies
-        if reply.code < 300 or not accepted_only
     ]
     if values:
         connection.execute(_ENTER_REPLY, values)

@@ -23,17 +23,18 @@ ANN, BOB = "ann@example.com", "bob@example.com"
 
 
 class KillingRelay(SMTPServer):
-    """A relay that can kill a worker between taking a mail and saying so."""
+    """A relay that can do something between getting a command, or a mail, and answering it."""
 
-    #: The pid of the worker's main process, 0 for none.
-    kill_at_next_mail = 0
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        #: What is done once, by command; ``.``: a mail is taken.
+        self.at_next: dict[str, Callable[[], object]] = {}
 
     def note(self, session: int, verb: str, mail: ReceivedMail | None = None) -> None:
         super().note(session, verb, mail)
-        if mail and self.kill_at_next_mail:
-            pid, self.kill_at_next_mail = self.kill_at_next_mail, 0
-            for each in (*children(pid), pid):
-                os.kill(each, signal.SIGKILL)
+        action = self.at_next.pop(verb, None)
+        if action:
+            action()
 
 
 class Parts:
@@ -91,6 +92,11 @@ class Parts:
         sendable: Sendable = self.ledger.write(change).result()
         self.send(email_id, sendable.track)
 
+    def kill_worker(self) -> None:
+        """SIGKILL all of the worker's processes at once."""
+        for each in (*children(self.worker.pid), self.worker.pid):
+            os.kill(each, signal.SIGKILL)
+
     def crash_at(self, point: str) -> None:
         """Have the worker kill itself once at a point (see tests/crashing)."""
         (self.folder / point).touch()
@@ -102,9 +108,9 @@ class Parts:
         wait_until(lambda: popen.poll() is not None, "the crash")
         self.worker.start()
 
-    def until_log(self, text: str) -> None:
-        """Return once the worker's log has the text."""
-        wait_until(lambda: text in self.worker.text(), f"{text!r} in the log")
+    def until_log(self, text: str, times: int = 1) -> None:
+        """Return once the worker's log has the text so many times."""
+        wait_until(lambda: self.worker.text().count(text) >= times, f"{text!r} in the log")
 
 
 @contextmanager

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,6 +11,7 @@ import pytest
 from dev.broker import BrokerNode
 from dev.ports import free_port
 from tests.delivery_parts import Parts, parts
+from tests.ledger_lock import locked
 from tests.smtp_server import SMTPServer
 from tests.system import wait_until
 
@@ -42,18 +41,6 @@ def mails(_parts: Parts) -> Iterator[Parts]:
     _parts.relay.drop_sessions()
     yield _parts
     _parts.relay.behave()
-
-
-@contextmanager
-def locked(ledger: Path) -> Iterator[None]:
-    """Keep everybody from writing to the ledger."""
-    connection = sqlite3.connect(ledger, isolation_level=None)
-    connection.execute("BEGIN EXCLUSIVE")
-    try:
-        yield
-    finally:
-        connection.execute("ROLLBACK")
-        connection.close()
 
 
 def restart(broker: BrokerNode) -> None:

@@ -6,7 +6,6 @@ The migrations run once for each of the two; a test's database is a copy of what
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,8 +13,10 @@ from uuid import uuid4
 
 import pytest
 
-from dev.postgres import PostgresNode, running
-from ledger import migrate
+from dev.postgres import PostgresNode
+from ledger import Ledger, migrate
+from tests.databases import new_postgres
+from tests.integration.ledger.mail_machine import Mail, engine_in_memory
 
 MIGRATED = "migrated"
 
@@ -23,24 +24,14 @@ MIGRATED = "migrated"
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresNode]:
     """The PostgreSQL of the session; without PostgreSQL the tests fail, they do not skip."""
-    with _new_node() as node:
+    with new_postgres() as node:
         yield node
 
 
 @pytest.fixture
 def own_postgres() -> Iterator[PostgresNode]:
     """A PostgreSQL, running, that a test may stop and kill."""
-    with _new_node() as node:
-        yield node
-
-
-@contextmanager
-def _new_node() -> Iterator[PostgresNode]:
-    # Not in pytest's folder: as root, PostgreSQL's own user could not enter it.
-    with (
-        tempfile.TemporaryDirectory(prefix="windmail-postgres-") as folder,
-        running(PostgresNode(Path(folder), fsync=False)) as node,
-    ):
+    with new_postgres() as node:
         yield node
 
 
@@ -75,6 +66,20 @@ def database_url(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> I
     template: str = request.getfixturevalue("migrated_postgres")
     with _database(request.getfixturevalue("postgres"), template) as url:
         yield url
+
+
+@pytest.fixture
+def ledger(database_url: str) -> Iterator[Ledger]:
+    """An empty ledger of the test's own, closed at its end."""
+    ledger = Ledger(database_url)
+    yield ledger
+    ledger.close()
+
+
+@pytest.fixture
+def mail() -> Mail:
+    """A mail to Ann and Bob in the queue, with a ledger in memory."""
+    return Mail(engine_in_memory())
 
 
 @pytest.fixture

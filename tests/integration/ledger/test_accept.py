@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from ledger import (
@@ -15,18 +13,9 @@ from ledger import (
     claims,
     discard,
     enter,
-    migrate,
     queries,
 )
 from tests.ledgers import NOW, count, ids, new_email, recipients
-
-
-@pytest.fixture
-def ledger(database_url: str) -> Iterator[Ledger]:
-    migrate.upgrade(database_url)
-    ledger = Ledger(database_url)
-    yield ledger
-    ledger.close()
 
 
 def claim(ledger: Ledger, email_id: str) -> None:

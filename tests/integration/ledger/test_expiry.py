@@ -3,30 +3,17 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import StaticPool, create_engine
 
-from ledger import schema
-from tests.integration.ledger.mail_machine import ANN, BOB, Mail
-
-
-@pytest.fixture
-def mail() -> Mail:
-    engine = create_engine("sqlite://", poolclass=StaticPool)
-    schema.metadata.create_all(engine)
-    return Mail(engine, "retry", None)
+from ledger import commands
+from tests.integration.ledger.mail_machine import ANN, BOB, LEASE_S, LIFE_S, Mail
 
 
 @pytest.mark.parametrize(("ann", "status"), [(250, "sent"), (451, "failed")])
 def test_it_is_sent_if_the_relay_has_accepted_it_for_anybody(
     mail: Mail, ann: int, status: str
 ) -> None:
-    first = mail.take(mail.queue[0])
-    mail.claim(first)
-    mail.talk(first, {ANN: ann, BOB: 451})
-    mail.record(first)
-    mail.follow(first)
-    assert mail.row is not None
-    mail.now = mail.row.expires_at + 1
+    mail.attempt(mail.queue[0], {ANN: ann, BOB: 451})
+    mail.pass_time(mail.row.expires_at + 1 - mail.now)
 
     last = mail.take(mail.queue[0])
     mail.claim(last)
@@ -34,3 +21,23 @@ def test_it_is_sent_if_the_relay_has_accepted_it_for_anybody(
     assert last.granted is None
     assert mail.row.status == status
     assert "The mail's time is over." in (mail.row.reason or "")
+
+
+def test_a_mail_that_is_being_sent_is_not_given_up(mail: Mail) -> None:
+    mail.pass_time(LIFE_S - 1)
+    mail.claim(mail.take(mail.queue[0]))
+    mail.pass_time(2)
+
+    ended = mail.write(lambda c: commands.expire(c, before=mail.now, now=mail.now, limit=10))
+
+    assert (ended, mail.row.status) == (0, "sending")
+
+
+def test_a_mail_whose_worker_vanished_is_given_up_when_its_lease_has_ended(mail: Mail) -> None:
+    mail.pass_time(LIFE_S - 1)
+    mail.claim(mail.take(mail.queue[0]))
+    mail.pass_time(LEASE_S + 1)
+
+    ended = mail.write(lambda c: commands.expire(c, before=mail.now, now=mail.now, limit=10))
+
+    assert (ended, mail.row.status, mail.row.possible_duplicates) == (1, "failed", 1)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection, text
 
-from ledger import Ledger, NewEmail, Reserved, idempotency, migrate
+from ledger import Ledger, NewEmail, Reserved, idempotency
 from tests.ledgers import NOW, ids, new_email
 from tests.system import ROOT, wait_until
 
@@ -45,14 +44,6 @@ with ThreadPoolExecutor(10) as pool:
 print(sum(one.mine for one in found), *{one.email_ids[0] for one in found})
 ledger.close()
 """
-
-
-@pytest.fixture
-def ledger(database_url: str) -> Iterator[Ledger]:
-    migrate.upgrade(database_url)
-    ledger = Ledger(database_url)
-    yield ledger
-    ledger.close()
 
 
 def reserve(ledger: Ledger, new: NewEmail, body: bytes = BODY, **changes: Any) -> Reserved:

@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import StaticPool, create_engine
 
 from delivery import Done
-from ledger import schema
-from tests.integration.ledger.mail_machine import ANN, BOB, LEASE_S, Mail
+from tests.integration.ledger import mail_decisions
+from tests.integration.ledger.mail_checks import Worker
+from tests.integration.ledger.mail_machine import ANN, BOB, LEASE_S, Mail, engine_in_memory
 
 
-@pytest.fixture
-def mail() -> Mail:
-    engine = create_engine("sqlite://", poolclass=StaticPool)
-    schema.metadata.create_all(engine)
-    return Mail(engine, "retry", None)
-
-
-def test_a_mail_that_everybody_has_by_a_late_outcome_is_not_tried_again(mail: Mail) -> None:
+def overdue(mail: Mail) -> Worker:
+    """Return a worker that goes on though its lease has ended; its message waits for others."""
     slow = mail.take(mail.queue[0])
     mail.claim(slow)
     mail.lose_message(slow)
-    mail.now += LEASE_S + 1
-    other = mail.take(mail.queue[0])
-    mail.claim(other)
-    mail.talk(other, {ANN: 451, BOB: 451})
-    mail.record(other)
-    mail.follow(other)
+    mail.pass_time(LEASE_S + 1)
+    return slow
+
+
+def test_a_mail_that_everybody_has_by_a_late_outcome_is_not_tried_again(mail: Mail) -> None:
+    slow = overdue(mail)
+    mail.attempt(mail.queue[0], {ANN: 451, BOB: 451})
     mail.talk(slow, {ANN: 250, BOB: 250})
     mail.record(slow)
 
@@ -36,6 +31,49 @@ def test_a_mail_that_everybody_has_by_a_late_outcome_is_not_tried_again(mail: Ma
     assert last.granted is None
     assert isinstance(last.step, Done)
     assert [one["address"] for one in last.step.result["accepted"]] == [ANN, BOB]
-    assert mail.row is not None
     assert mail.row.status == "sent"
-    assert (mail.taken[ANN], mail.row.possible_duplicates) == (1, 1)
+    assert (mail.account.taken[ANN], mail.row.possible_duplicates) == (1, 1)
+
+
+@pytest.mark.parametrize("code", [250, 451, 550])
+def test_a_late_outcome_does_not_end_the_attempt_that_runs(mail: Mail, code: int) -> None:
+    slow = overdue(mail)
+    running = mail.take(mail.queue[0])
+    mail.claim(running)
+    before = mail.row
+
+    mail.talk(slow, {ANN: code, BOB: code})
+    mail.record(slow)
+
+    after = mail.row
+    assert (after.status, after.attempts, after.worker) == ("sending", 2, running.name)
+    assert (after.lease_until, after.track) == (before.lease_until, before.track)
+
+
+@pytest.mark.parametrize(("code", "status"), [(250, "sent"), (550, "failed"), (451, "uncertain")])
+def test_a_parked_mail_gets_its_outcome_late_but_waits_for_no_message(
+    code: int, status: str
+) -> None:
+    mail = Mail(engine_in_memory(), on_uncertain="hold")
+    slow = overdue(mail)
+    mail.attempt(mail.queue[0], {})
+    parked = mail.row.status
+
+    mail.talk(slow, {ANN: code, BOB: code})
+    mail.record(slow)
+    mail.crash(slow)  # it had lost its message long ago, so nobody comes in its place
+
+    assert parked == "uncertain"
+    assert mail.row.status == status
+    assert mail.queue == []
+
+
+@pytest.mark.parametrize("code", [250, 451, 550])
+def test_a_mail_that_was_given_up_stays_failed(mail: Mail, code: int) -> None:
+    slow = overdue(mail)
+    mail_decisions.exceed_the_delivery_limit(mail, mail.queue[0])
+
+    mail.talk(slow, {ANN: code, BOB: code})
+    mail.record(slow)
+
+    assert (mail.row.status, mail.row.possible_duplicates, mail.queue) == ("failed", 1, [])

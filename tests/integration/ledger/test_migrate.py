@@ -5,30 +5,27 @@ from __future__ import annotations
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from dev.postgres import PostgresNode
 from ledger import Ledger, LedgerUnavailable, migrate, schema
 from tests.ledgers import ids, new_email
 from tests.system import ROOT
 
+#: Migrates as a program does that logs at INFO, and prints how its logging stands then.
+LOGGED = """
+import logging, sys
+from ledger import migrate
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def new_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """The URL of a database without any table."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path}/new.db"
-        return
-    node: PostgresNode = request.getfixturevalue("postgres")
-    name = f"new_{uuid4().hex}"
-    yield node.create_database(name)
-    node.drop_database(name)
+logging.basicConfig(level=logging.INFO)
+logger, root = logging.getLogger("of the host"), logging.getLogger()
+handlers = list(root.handlers)
+migrate.upgrade(sys.argv[1])
+print(logger.isEnabledFor(logging.INFO), logger.disabled, root.handlers == handlers)
+"""
 
 
 def test_the_migrations_make_the_tables_that_the_schema_describes(new_database_url: str) -> None:
@@ -67,6 +64,14 @@ def test_several_processes_may_migrate_at_once(new_database_url: str) -> None:
     ledger = Ledger(new_database_url)
     assert ledger.read(ids) == set()
     ledger.close()
+
+
+def test_migrating_logs_nothing_and_leaves_the_host_s_logging_alone(new_database_url: str) -> None:
+    command = [sys.executable, "-c", LOGGED, new_database_url]
+
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+
+    assert (done.stdout, done.stderr) == ("True False True\n", "")
 
 
 def test_a_new_sqlite_file_is_readable_by_its_owner_alone(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,19 +18,10 @@ from ledger import (
     Reply,
     claims,
     commands,
-    migrate,
     outcomes,
     queries,
 )
 from tests.ledgers import NOW, new_email, recipients
-
-
-@pytest.fixture
-def ledger(database_url: str) -> Iterator[Ledger]:
-    migrate.upgrade(database_url)
-    ledger = Ledger(database_url)
-    yield ledger
-    ledger.close()
 
 
 def found(ledger: Ledger, limit: int = 10, **filters: Any) -> list[str]:

@@ -2,21 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
 from sqlalchemy import Connection, update
 
-from ledger import Ledger, idempotency, migrate, retention, schema
+from ledger import Ledger, idempotency, retention, schema
 from tests.ledgers import NOW, count, ids, new_email
-
-
-@pytest.fixture
-def ledger(database_url: str) -> Iterator[Ledger]:
-    migrate.upgrade(database_url)
-    ledger = Ledger(database_url)
-    yield ledger
-    ledger.close()
 
 
 def set_status(ledger: Ledger, email_id: str, status: str, updated_at: float = NOW) -> None:

@@ -9,16 +9,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 
-from ledger import EntryRefused, Ledger, enter, migrate
+from ledger import EntryRefused, Ledger, enter
 from tests.ledgers import ids, new_email
-
-
-@pytest.fixture
-def ledger(database_url: str) -> Iterator[Ledger]:
-    migrate.upgrade(database_url)
-    ledger = Ledger(database_url)
-    yield ledger
-    ledger.close()
 
 
 @pytest.fixture

@@ -54,7 +54,6 @@ def road(database_url: str) -> Iterator[Road]:
     url = make_url(database_url)
     assert url.host is not None
     assert url.port is not None
-    migrate.upgrade(database_url)
     with Road((url.host, url.port)) as road:
         yield road
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from ledger import Ledger, migrate
+from ledger import Ledger
 from tests.ledgers import ids
 from tests.system import ROOT
 
@@ -46,8 +46,6 @@ sys.exit(any(ended))
 
 
 def test_eight_processes_write_at_once_and_nothing_is_lost(database_url: str) -> None:
-    migrate.upgrade(database_url)
-
     processes = [
         subprocess.Popen([sys.executable, "-c", MANY, database_url, f"p{name}"], cwd=ROOT)
         for name in range(8)
@@ -60,8 +58,6 @@ def test_eight_processes_write_at_once_and_nothing_is_lost(database_url: str) ->
 
 
 def test_a_forked_process_opens_the_ledger_anew(database_url: str) -> None:
-    migrate.upgrade(database_url)
-
     forked = subprocess.run(
         [sys.executable, "-c", FORK, database_url], cwd=ROOT, timeout=60, capture_output=True
     )

@@ -1,0 +1,138 @@
+"""Who may send a mail, and who not; and what is taken back when it could not be published."""
+
+from __future__ import annotations
+
+from delivery import Again, Drop, Fail, Wait
+from tests.integration.ledger import mail_decisions
+from tests.integration.ledger.mail_checks import Message, Worker
+from tests.integration.ledger.mail_machine import ANN, BOB, LEASE_S, Mail, engine_in_memory
+
+SENT = {ANN: 250, BOB: 250}
+REFUSED = {ANN: 550, BOB: 550}
+LATER = {ANN: 451, BOB: 451}
+
+
+def come(mail: Mail, message: Message) -> Worker:
+    """Have a message come to a worker, which tries to claim the mail."""
+    worker = mail.take(message)
+    mail.claim(worker)
+    return worker
+
+
+def copy(mail: Mail, message: Message) -> Message:
+    """Have the broker take a message twice."""
+    mail.queue.append(Message(message.track, message.due_at))
+    return mail.queue[-1]
+
+
+def test_as_long_as_a_lease_runs_a_copy_is_to_wait_for_its_end(mail: Mail) -> None:
+    message = mail.queue[0]
+    copies = [copy(mail, message) for _ in range(2)]
+    first = come(mail, message)
+
+    mail.pass_time(LEASE_S - 0.1)
+    early = come(mail, copies[0])
+    mail.pass_time(0.2)
+    late = come(mail, copies[1])
+
+    assert first.granted
+    assert isinstance(early.step, Wait)
+    assert late.granted
+    assert late.granted.possible_duplicate
+
+
+def test_a_message_that_comes_too_early_waits() -> None:
+    mail = Mail(engine_in_memory(), scheduled_in_s=300)
+    mail.queue[0].due_at -= 10
+
+    early = come(mail, mail.queue[0])
+
+    assert isinstance(early.step, Wait)
+
+
+def test_an_old_message_publishes_the_newer_one_which_may_be_missing(mail: Mail) -> None:
+    old = copy(mail, mail.queue[0])
+    mail.attempt(mail.queue[0], LATER)
+    newer = mail.queue[-1]
+
+    step = come(mail, old).step
+
+    assert isinstance(step, Again)
+    assert (step.track, step.due_at) == (newer.track, mail.row.due_at)
+
+
+def test_an_old_message_is_dropped_while_the_mail_is_being_sent(mail: Mail) -> None:
+    old = copy(mail, mail.queue[0])
+    mail.attempt(mail.queue[0], LATER)
+    newer = come(mail, mail.queue[-1])
+
+    step = come(mail, old).step
+
+    assert newer.granted
+    assert isinstance(step, Drop)
+
+
+def test_a_lost_reply_is_a_possible_duplicate_once_the_mail_is_to_be_sent_again(mail: Mail) -> None:
+    mail.attempt(mail.queue[0], SENT, reply_lost=True)
+    doubtful = mail.row
+
+    mail.attempt(mail.queue[0], SENT)
+
+    assert (doubtful.status, doubtful.possible_duplicates) == ("delivery_delayed", 1)
+    assert (mail.row.status, mail.row.possible_duplicates) == ("sent", 1)
+    assert mail.account.taken == {ANN: 2, BOB: 2}
+
+
+def test_a_held_mail_is_sent_by_nobody_and_is_a_possible_duplicate_when_it_is_retried() -> None:
+    mail = Mail(engine_in_memory(), on_uncertain="hold")
+    other = copy(mail, mail.queue[0])
+    mail.attempt(mail.queue[0], SENT, reply_lost=True)
+
+    step = come(mail, other).step
+    held = mail.row
+    mail_decisions.retry(mail)
+
+    assert isinstance(step, Fail)
+    assert (held.status, held.possible_duplicates) == ("uncertain", 0)
+    assert (mail.row.status, mail.row.possible_duplicates) == ("queued", 1)
+
+
+def test_a_message_that_died_does_not_end_a_mail_that_is_being_sent(mail: Mail) -> None:
+    letter = copy(mail, mail.queue[0])
+    running = come(mail, mail.queue[0])
+
+    mail_decisions.exceed_the_delivery_limit(mail, letter)
+
+    assert running.granted
+    assert mail.row.status == "sending"
+    assert mail.queue == [letter]  # to be recorded later
+
+
+def test_a_refused_publish_of_a_retry_leaves_the_mail_as_it_was(mail: Mail) -> None:
+    mail.attempt(mail.queue[0], REFUSED)
+    before = mail.state
+    pending = mail_decisions.retry(mail)
+    assert pending is not None
+    during = mail.state
+
+    mail_decisions.refuse(mail, pending)
+
+    assert before is not None
+    assert during is not None
+    assert [one.code for one in during.recipients] == [None, None]
+    assert [one.code for one in before.recipients] == [550, 550]
+    assert mail.state == before
+
+
+def test_a_refused_publish_takes_nothing_from_who_has_gone_on_in_its_place(mail: Mail) -> None:
+    old = copy(mail, mail.queue[0])
+    mail.attempt(mail.queue[0], REFUSED)
+    pending = mail_decisions.retry(mail)
+    assert pending is not None
+    mail.end(come(mail, old))  # publishes what the server was about to publish
+    running = come(mail, mail.queue[0])
+
+    mail_decisions.refuse(mail, pending)
+
+    assert running.granted
+    assert (mail.row.status, mail.row.attempts) == ("sending", 2)
