@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import partial
+from typing import Any
 
 import kombu
 import msgspec
@@ -13,14 +16,16 @@ from tornado.options import Error as OptionError
 
 import config
 import delivery
-from bridge import BridgeError, DeadLetter, dead, topology
+from bridge import BridgeError, DeadLetter, Undecodable, dead, topology
 from bridge.dead import Counts, Ids
-from ledger import LedgerError
-from lifecycle import SENDMAIL
+from ledger import LedgerError, NotPossible
+from lifecycle import SENDMAIL, dead_mail
 from task import app
 
 #: How a letter without an id is named.
 NO_ID = "-"
+#: Headers of a mail's dead message that are not its new message's.
+OUTDATED = ("compression", "eta", "expires")
 ROW = "{:36}  {:24}  {:14}  {:10}  {:>5}"
 DESCRIPTION = """\
 Look at the messages that no worker could bring to a good end, and send them again or drop them.
@@ -28,7 +33,11 @@ A worker has recorded each of them as failed by the time that it is listed here.
 Settings come from the environment, as everywhere, or from flags (--broker-url=...)."""
 REPLAY = """\
 Send letters again to the queues where they died, and remove them from the dead queue once the
-broker has confirmed that. A task that has succeeded since is not run again."""
+broker has confirmed that. A task that has succeeded since is not run again.
+
+A mail is sent from the ledger, unless it is sent or canceled by now. One that is held as uncertain
+is sent if it is named, and stays with --all. One that cannot be read stays, unless the ledger has
+its content (of scheduled mails, and with LEDGER_KEEP=all)."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -95,7 +104,8 @@ def age(now: datetime, then: datetime) -> str:
 def empty(connection: kombu.Connection, command: str, ids: Ids) -> int:
     """Replay or discard letters and say how many. Returns the exit code."""
     if command == "replay":
-        counts = dead.replay(connection, ids, edit=revived, known=app.tasks)
+        edit = partial(revived, held=ids is not None)
+        counts = dead.replay(connection, ids, edit=edit, known=app.tasks)
     else:
         counts = dead.discard(connection, ids)
     print(summary(counts))
@@ -103,18 +113,38 @@ def empty(connection: kombu.Connection, command: str, ids: Ids) -> int:
     return 0 if done and not (counts.kept or counts.unroutable) else 1
 
 
-def revived(letter: DeadLetter) -> DeadLetter:
-    """Return the letter as it is to be sent: a mail's is numbered anew, by the ledger."""
-    if letter.task != SENDMAIL or letter.id is None:
+def revived(letter: DeadLetter, *, held: bool) -> DeadLetter | None:
+    """Return the letter as it is to be sent; None: it stays, and a line says why.
+
+    A mail's is numbered anew, by the ledger. ``held``: send those that are held as uncertain, too.
+    """
+    mail = dead_mail(app, letter)
+    if mail is None:
         return letter
-    arguments = delivery.revive(letter.id)
-    if arguments is None:
-        return letter  # the worker drops it
-    headers = {name: value for name, value in letter.headers.items() if name != "compression"}
+    try:
+        arguments = delivery.revive(mail, held=held)
+    except NotPossible as exc:
+        print(f"{letter.id}: {exc}", file=sys.stderr)
+        return None
+    if arguments is not None:
+        return again(letter, arguments)
+    if mail.payload is not None:
+        return letter  # the worker drops it, or sends what nobody has entered yet
+    print(f"{letter.id}: It cannot be read, and there is nothing to send.", file=sys.stderr)
+    return None
+
+
+def again(letter: DeadLetter, arguments: Mapping[str, Any]) -> DeadLetter:
+    """Return a mail's new message: with these arguments, and what runs after the task."""
+    try:
+        embed = letter.embed()
+        headers = {name: letter.headers[name] for name in letter.headers if name not in OUTDATED}
+    except Undecodable:  # perhaps for its headers
+        embed, headers = {}, {}
     return msgspec.structs.replace(
         letter,
-        headers=headers,
-        body=msgspec.json.encode([[], arguments, {}]),
+        headers={**headers, "task": SENDMAIL, "id": letter.id},
+        body=msgspec.json.encode([[], arguments, embed]),
         content_type="application/json",
         content_encoding="utf-8",
     )

@@ -36,8 +36,9 @@ def install(app: Celery) -> None:
         delivery.announce_circuit_by(announce)
 
     def bury(letter: DeadLetter) -> None:
-        if letter.task == SENDMAIL and letter.id is not None:
-            delivery.bury(letter.id, mail_arguments(app, letter), letter.detail)
+        mail = dead_mail(app, letter)
+        if mail is not None:
+            delivery.bury(mail)
 
     app.steps["consumer"].add(DeclareTopology)
     app.steps["worker"].add(record_dead_letters(bury))
@@ -46,8 +47,16 @@ def install(app: Celery) -> None:
     signals.worker_shutting_down.connect(_bound_shutdown, weak=False)
 
 
-def mail_arguments(app: Celery, letter: DeadLetter) -> Mapping[str, Any] | None:
-    """Return the arguments of a dead letter's mail by their names; None: they cannot be read."""
+def dead_mail(app: Celery, letter: DeadLetter) -> delivery.DeadMail | None:
+    """Return what a dead letter tells of its mail; None for another task's."""
+    if letter.task != SENDMAIL or letter.id is None:
+        return None
+    moment = letter.headers.get("accepted_at")
+    return delivery.DeadMail.of(letter.id, _arguments(app, letter), letter.detail, moment)
+
+
+def _arguments(app: Celery, letter: DeadLetter) -> Mapping[str, Any] | None:
+    """Return the arguments of a mail's task by their names; None: they cannot be read."""
     try:
         args, kwargs = letter.arguments()
         return inspect.signature(app.tasks[SENDMAIL].run).bind_partial(*args, **kwargs).arguments

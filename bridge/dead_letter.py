@@ -34,6 +34,9 @@ _NOT_KEPT = {
     "user_id",
 }
 
+#: https://docs.celeryq.dev/en/stable/internals/protocol.html#definition
+_EMBEDDED = ("callbacks", "errbacks", "chain", "chord")
+
 
 class DeadReason(StrEnum):
     """Why a message died. RabbitMQ calls the second to the fourth *rejected* alike."""
@@ -121,6 +124,18 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
         """
         message = read(self.payload, self.headers)
         return message.args, message.kwargs
+
+    def embed(self) -> dict[str, Any]:
+        """Return what is to run after the task (callbacks, a chain), as its message has it.
+
+        Raises:
+            Undecodable: as :meth:`arguments`.
+        """
+        self.arguments()
+        payload = self.payload()
+        # In protocol 1 it stands among the other fields.
+        fields = payload if isinstance(payload, dict) else payload[2] or {}
+        return {name: fields[name] for name in _EMBEDDED if name in fields}
 
     def payload(self) -> Any:
         """Return the decoded body; raises whatever its decoder does."""

@@ -4,7 +4,7 @@ Brings the settings, ``mailing`` and ``ledger`` together; knows nothing of Celer
 """
 
 from delivery.circuit import announce_circuit_by
-from delivery.dead import bury, revive
+from delivery.dead import DeadMail, bury, revive
 from delivery.entry import compose, content, new_email
 from delivery.parts import ledger, prepare_ledger, share, templates
 from delivery.retention import prune
@@ -13,6 +13,7 @@ from delivery.steps import Again, Done, Drop, Fail, Step, Wait
 
 __all__ = [
     "Again",
+    "DeadMail",
     "Done",
     "Drop",
     "Fail",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import msgspec
@@ -13,89 +13,126 @@ from sqlalchemy import Connection
 import config
 from delivery import entry, parts
 from delivery.identity import is_gone
-from ledger import commands, queries
+from ledger import NewEmail, commands, queries
 from ledger.accept import enter
-from ledger.errors import NotPossible, UnknownEmail
+from ledger.errors import EntryRefused, NotPossible, UnknownEmail
+from ledger.outcomes import keep_payload
 from ledger.values import WAITING
-from mailing import InvalidMessage
+
+logger = logging.getLogger(__name__)
 
 
-def bury(email_id: str, arguments: Mapping[str, Any] | None, detail: str) -> None:
+class DeadMail(msgspec.Struct, frozen=True, kw_only=True):
+    """What a dead message tells of its mail.
+
+    ``detail``: why it died. ``track``: its number; ``payload``: what the mail is made of; both
+    None where it cannot be read. ``new``: the mail's entry; None where it is no mail that can be
+    entered.
+    """
+
+    id: str
+    detail: str
+    track: int | None = None
+    payload: bytes | None = None
+    new: NewEmail | None = None
+
+    @classmethod
+    def of(
+        cls, email_id: str, arguments: Mapping[str, Any] | None, detail: str, moment: Any = None
+    ) -> DeadMail:
+        """Read a dead message.
+
+        Args:
+            arguments: of its task; None: they cannot be read.
+            moment: its header ``accepted_at``.
+        """
+        plain = cls(id=email_id, detail=detail)
+        if arguments is None:
+            return plain
+        try:
+            track = int(arguments.get(entry.TRACK, 1))
+            plain = msgspec.structs.replace(plain, track=track, payload=entry.payload(arguments))
+            new = entry.new_email(email_id, arguments, keep=False, moment=moment)
+        except Exception as exc:  # noqa: BLE001 - arguments of any type; else it came back for ever
+            logger.info("mail %s cannot be entered (%s)", email_id, type(exc).__name__)
+            return plain
+        return msgspec.structs.replace(plain, new=new)
+
+
+def bury(mail: DeadMail) -> None:
     """Enter that a mail's message lies in the dead queue, so that the mail has failed.
 
-    Args:
-        arguments: of its task; None: they cannot be read.
-        detail: why the message died.
+    A mail that has ended, or has a newer message, stays as it is. One that nobody has entered yet,
+    of a Python program, is entered now.
 
     Raises:
         LedgerUnavailable
         NotPossible: an attempt may still be running; ask again later.
     """
-    new = None
-    if arguments is not None:
-        try:
-            new = entry.new_email(email_id, arguments, keep=False)
-        except InvalidMessage:
-            arguments = None  # entered at its acceptance, or it was never a mail
-    payload = None if arguments is None else entry.payload(arguments)
-
-    def operation(connection: Connection) -> None:
-        if new is not None:
-            enter(connection, [new])
-        try:
-            commands.give_up(
-                connection,
-                email_id,
-                reason={"error": f"The message went to the dead queue: {detail}.", "dead": True},
-                payload=payload,
-                is_gone=is_gone,
-                now=time.time(),
-            )
-        except UnknownEmail:
-            return
-
-    parts.ledger().commit(operation)
+    try:
+        parts.ledger().commit(lambda connection: _bury(connection, mail))
+    except EntryRefused:
+        # No database can hold it, so nobody has entered it.
+        logger.warning("mail %s cannot be entered", mail.id)
 
 
-def revive(email_id: str) -> dict[str, Any] | None:
+def revive(mail: DeadMail, *, held: bool) -> dict[str, Any] | None:
     """Queue a failed or held mail again, and return the arguments that its message must have.
 
-    None: the mail needs no message, as it is sent or canceled, or nobody knows it.
+    None: the mail needs no message, as it is sent or canceled, or nobody knows it. ``held``:
+    whether a mail that is held as uncertain is to be sent as well.
 
     Raises:
         LedgerUnavailable
-        NotPossible: an attempt may still be running.
+        NotPossible: an attempt may still be running; or the content is lost; or it is held.
     """
-    now = time.time()
+
+    def operation(connection: Connection) -> dict[str, Any] | None:
+        now = time.time()
+        known = queries.get(connection, email_id=mail.id, api_key=None)
+        if known is None and (mail.new is None or mail.new.expires_at < now):
+            return None  # it was perhaps sent long ago, and is forgotten
+        _bury(connection, mail)  # perhaps no worker has done so yet
+        return _revive(connection, mail, held, now)
+
+    return parts.ledger().commit(operation)
+
+
+def _bury(connection: Connection, mail: DeadMail) -> None:
+    if mail.new is not None:
+        enter(connection, [mail.new])
+    reason = {"error": f"The message went to the dead queue: {mail.detail}.", "dead": True}
     try:
-        sendable = parts.ledger().commit(
-            partial(
-                commands.retry,
-                email_id=email_id,
-                api_key=None,
-                expires_at=now + config.options.mail_retry_for_s,
-                now=now,
-            )
+        commands.give_up(
+            connection,
+            mail.id,
+            reason=reason,
+            payload=mail.payload,
+            is_gone=is_gone,
+            now=time.time(),
+            track=mail.track,
         )
-        return {**msgspec.json.decode(sendable.payload), entry.TRACK: sendable.track}
     except UnknownEmail:
+        return
+
+
+def _revive(
+    connection: Connection, mail: DeadMail, held: bool, now: float
+) -> dict[str, Any] | None:
+    row = queries.get(connection, email_id=mail.id, api_key=None)
+    if row is None or row.status in ("sent", "canceled"):
         return None
-    except NotPossible as exc:
-        if exc.status not in WAITING:
-            if exc.status in ("sent", "canceled"):
-                return None
-            raise
-    return _of_interrupted(email_id)
+    if row.status in WAITING:
+        # An earlier replay has revived it, and was perhaps cut off before it published.
+        payload = queries.payload(connection, email_id=mail.id)
+        return None if payload is None else _arguments(payload, row.track)
+    if row.status == "uncertain" and not held:
+        raise NotPossible(row.status, "The mail is held: name it to send it, perhaps again.")
+    keep_payload(connection, mail.id, mail.payload)
+    expires_at = now + config.options.mail_retry_for_s
+    sendable = commands.retry(connection, mail.id, api_key=None, expires_at=expires_at, now=now)
+    return _arguments(sendable.payload, sendable.track)
 
 
-def _of_interrupted(email_id: str) -> dict[str, Any] | None:
-    """Return the arguments for a mail that an earlier replay has revived, but not published."""
-
-    def query(connection: Connection) -> dict[str, Any] | None:
-        mail = queries.get(connection, email_id=email_id, api_key=None)
-        payload = queries.payload(connection, email_id=email_id)
-        if mail is None or payload is None:
-            return None
-        return {**msgspec.json.decode(payload), entry.TRACK: mail.track}
-
-    return parts.ledger().read(query)
+def _arguments(payload: bytes, track: int) -> dict[str, Any]:
+    return {**msgspec.json.decode(payload), entry.TRACK: track}

@@ -1,4 +1,4 @@
-"""A worker whose tasks die, for all tests of dead letters."""
+"""Workers whose tasks and mails die, for all tests of dead letters."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from dev.broker import BrokerNode
+from dev.ports import free_port
 from tests.dead_system import DeadSystem
+from tests.mortal_mails import MortalMails, mortal_mails
 from tests.outside import virtual_host
 
 
@@ -28,3 +30,20 @@ def system(running: DeadSystem) -> Iterator[DeadSystem]:
     for name in ("refuse", "well"):
         (running.folder / name).unlink(missing_ok=True)
     running.purge()
+
+
+@pytest.fixture(scope="session")
+def _mails(broker: BrokerNode, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MortalMails]:
+    with mortal_mails(broker, tmp_path_factory.mktemp("mortal"), free_port()) as made:
+        yield made
+
+
+@pytest.fixture
+def mails(_mails: MortalMails) -> Iterator[MortalMails]:
+    """The parts; the worker runs when a test begins, and the dead queue is empty."""
+    if _mails.worker.popen is None or _mails.worker.popen.poll() is not None:
+        _mails.worker.start()
+    yield _mails
+    _mails.relay.kill_at = ()
+    _mails.relay.behave()
+    _mails.bury_all()

@@ -1,0 +1,62 @@
+"""What a dead mail's new message takes over from the old one."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from typing import Any
+
+import amqp
+import pytest
+
+from bridge import DeadLetter
+from dead import again
+
+ADD = {"task": "task.add", "args": [1], "kwargs": {}}
+NEW = {"subject": "A subject", "_track": 2}
+
+
+def letter(body: bytes, **headers: Any) -> DeadLetter:
+    headers = {"task": "task.sendmail", "id": "1", **headers}
+    message = amqp.Message(body, application_headers=headers, content_type="application/json")
+    return DeadLetter.from_message(message)
+
+
+def test_what_runs_after_the_mail_runs_after_its_replay() -> None:
+    body = json.dumps([["s", "t", "to"], {}, {"callbacks": [ADD], "chain": None}]).encode()
+
+    new = again(letter(body, root_id="0"), NEW)
+
+    assert new.arguments() == ((), NEW)
+    assert new.embed() == {"callbacks": [ADD], "chain": None}
+    assert new.headers["root_id"] == "0"
+
+
+def test_a_time_that_is_over_and_a_compression_are_not_the_new_messages() -> None:
+    body = zlib.compress(json.dumps([[], {}, None]).encode())
+    past = "2026-01-02T03:04:05+00:00"
+
+    new = again(letter(body, compression="application/x-gzip", expires=past, eta=past), NEW)
+
+    assert new.headers == {"task": "task.sendmail", "id": "1"}
+    assert new.arguments() == ((), NEW)
+
+
+@pytest.mark.parametrize("headers", [{}, {"timelimit": "long"}, {"eta": "soon"}])
+def test_what_made_a_message_unreadable_is_not_the_new_messages(headers: dict[str, Any]) -> None:
+    body = b"[[], {}, null]" if headers else b"hunter2"
+
+    new = again(letter(body, **headers), NEW)
+
+    assert new.headers == {"task": "task.sendmail", "id": "1"}
+    assert new.arguments() == ((), NEW)
+
+
+def test_a_message_of_protocol_1_becomes_one_of_protocol_2() -> None:
+    body = {"task": "task.sendmail", "id": "1", "args": [], "kwargs": {}, "callbacks": [ADD]}
+    message = amqp.Message(json.dumps(body), content_type="application/json")
+
+    new = again(DeadLetter.from_message(message), NEW)
+
+    assert (new.headers, new.arguments()) == ({"task": "task.sendmail", "id": "1"}, ((), NEW))
+    assert new.embed() == {"callbacks": [ADD]}
