@@ -10,7 +10,7 @@ comma := ,
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run migrate dead test check format lock clean export-supervisor export-systemd
+.PHONY: help setup run migrate key dead test check format lock clean export-supervisor export-systemd
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ run: $(RUNTIME) ## start the whole system in the foreground; Ctrl-C stops it
 
 migrate: $(RUNTIME) ## bring the ledger's tables in DATABASE_URL to the newest version; before a start by hand
 	@$(BIN)/python -m dev.migrate
+
+key: $(RUNTIME) ## API keys: make key ARGS="create --name=shop --scope=send", list, revoke
+	@$(BIN)/python keys.py $(ARGS)
 
 dead: $(RUNTIME) ## what the dead queue holds: make dead ARGS="list", replay, discard
 	@$(BIN)/python dead.py $(ARGS)

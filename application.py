@@ -7,7 +7,7 @@ from typing import Any
 
 from tornado.web import Application, RequestHandler, url
 
-from handlers.base import NotFoundHandler
+from handlers.base import BaseHandler, NotFoundHandler
 from handlers.celery import CeleryHandler, TaskHandler
 from handlers.email import CancelHandler, OneEmailHandler, RawHandler, RetryHandler
 from handlers.email_batch import EmailBatchHandler
@@ -24,26 +24,30 @@ PROBES = ("/healthz", "/readyz")
 TASK_ID = r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
 
 
+#: Which handler answers which path.
+ROUTES: tuple[tuple[str, type[BaseHandler]], ...] = (
+    (r"/celery/?", CeleryHandler),
+    (rf"/celery/{TASK_ID}", ResultHandler),
+    (rf"/celery/{TASK_ID}/events", EventsHandler),
+    (r"/celery/([^/]+)", TaskHandler),
+    (r"/emails/?", EmailsHandler),
+    (r"/emails/batch", EmailBatchHandler),
+    (rf"/emails/{TASK_ID}", OneEmailHandler),
+    (rf"/emails/{TASK_ID}/cancel", CancelHandler),
+    (rf"/emails/{TASK_ID}/retry", RetryHandler),
+    (rf"/emails/{TASK_ID}/raw", RawHandler),
+    (rf"/emails/{TASK_ID}/events", EmailEventsHandler),
+    (r"/emails/.*", NoEmailHandler),
+    (r"/healthz", HealthHandler),
+    (r"/readyz", ReadyHandler),
+)
+
+
 def make_application(services: Services) -> Application:
     """Return the web application."""
     given: dict[str, Any] = {"services": services}
     return Application(
-        [
-            url(r"/celery/?", CeleryHandler, given),
-            url(rf"/celery/{TASK_ID}", ResultHandler, given),
-            url(rf"/celery/{TASK_ID}/events", EventsHandler, given),
-            url(r"/celery/([^/]+)", TaskHandler, given),
-            url(r"/emails/?", EmailsHandler, given),
-            url(r"/emails/batch", EmailBatchHandler, given),
-            url(rf"/emails/{TASK_ID}", OneEmailHandler, given),
-            url(rf"/emails/{TASK_ID}/cancel", CancelHandler, given),
-            url(rf"/emails/{TASK_ID}/retry", RetryHandler, given),
-            url(rf"/emails/{TASK_ID}/raw", RawHandler, given),
-            url(rf"/emails/{TASK_ID}/events", EmailEventsHandler, given),
-            url(r"/emails/.*", NoEmailHandler, given),
-            url(r"/healthz", HealthHandler, given),
-            url(r"/readyz", ReadyHandler, given),
-        ],
+        [url(pattern, handler, given) for pattern, handler in ROUTES],
         default_handler_class=NotFoundHandler,
         default_handler_args=given,
         log_function=log_request,
@@ -58,4 +62,6 @@ def log_request(handler: RequestHandler) -> None:
         level = logging.DEBUG  # asked every second or so; the links log what is wrong
     milliseconds = 1000 * request.request_time()
     path = request.path if status != 404 else "(unknown)"  # it may be anything, an address too
-    logger.log(level, "%d %s %s %.1f ms", status, request.method, path, milliseconds)
+    owner = handler.caller.owner if isinstance(handler, BaseHandler) else ""
+    by = f" by {owner}" if owner else ""
+    logger.log(level, "%d %s %s %.1f ms%s", status, request.method, path, milliseconds, by)

@@ -14,6 +14,7 @@ import os
 import signal
 import socket
 import sys
+from ipaddress import ip_address
 
 import tornado.log
 from tornado.httpserver import HTTPServer
@@ -22,10 +23,11 @@ from tornado.options import Error as OptionError
 
 import config
 import delivery
+from access import Buckets, Keyring
 from application import make_application
 from bridge import Bridge
 from handlers.services import Services, make_services
-from ledger import LedgerUnavailable
+from ledger import ApiKey, LedgerUnavailable, keys
 from processes import run_processes
 from task import app
 
@@ -35,8 +37,14 @@ logger = logging.getLogger("windmail.server")
 TORNADO_BODY_LIMIT = 2**40
 MAX_HEADER_BYTES = 64 * 1024
 
+OPEN_NOTE = " (no API key was made: loopback only, and open to everybody on this machine)"
+NO_KEY = """\
+refusing to listen on {} without an API key: anybody could send mails.
+Make one, `make key ARGS="create --name=first --scope=send,read"`, or listen on --address=127.0.0.1\
+"""
 
-async def serve(sockets: list[socket.socket]) -> None:
+
+async def serve(sockets: list[socket.socket], buckets: Buckets) -> None:
     """Serve until SIGTERM or SIGINT, then drain."""
     options = config.options
     stop = asyncio.Event()
@@ -50,7 +58,8 @@ async def serve(sockets: list[socket.socket]) -> None:
         cache_bytes=options.result_cache_bytes,
     )
     ledger = delivery.ledger()
-    services = make_services(app, bridge, ledger)
+    keyring = Keyring(ledger, buckets, may_be_open=is_private(sockets))
+    services = make_services(app, bridge, ledger, keyring)
     server = HTTPServer(
         make_application(services),
         idle_connection_timeout=options.idle_timeout_s,
@@ -59,10 +68,12 @@ async def serve(sockets: list[socket.socket]) -> None:
         max_header_size=MAX_HEADER_BYTES,
     )
     bridge.start()
+    await keyring.start()
     server.add_sockets(sockets)
     await stop.wait()
     await _drain(server, services)
     await services.acceptance.close(options.publish_timeout_s + options.ledger_timeout_s)
+    await keyring.close()
     await bridge.close()
     await asyncio.to_thread(ledger.close)
 
@@ -76,6 +87,26 @@ async def _drain(server: HTTPServer, services: Services) -> None:
     if not await services.open_requests.wait_none(config.options.drain_s):
         logger.warning("stopping with %d requests unfinished", len(services.open_requests))
     await server.close_all_connections()
+
+
+def is_private(sockets: list[socket.socket]) -> bool:
+    """Return whether only this machine can reach the sockets."""
+    return all(ip_address(sock.getsockname()[0]).is_loopback for sock in sockets)
+
+
+def _keys() -> list[ApiKey] | None:
+    """Return all API keys that were ever made; None: the ledger cannot be used.
+
+    It may come; until then every request is answered with 503.
+    """
+    try:
+        delivery.prepare_ledger()
+        return delivery.ledger().read(keys.known)
+    except LedgerUnavailable as exc:
+        logger.warning("the ledger cannot be used: %s", exc)
+        return None
+    finally:
+        delivery.ledger().close()  # each process opens its own
 
 
 def main(argv: list[str]) -> int:
@@ -95,16 +126,18 @@ def main(argv: list[str]) -> int:
     logging.getLogger("tornado.general").setLevel(logging.WARNING)  # it quotes bad headers
     logging.getLogger("pika").setLevel(logging.CRITICAL)  # the bridge says it in one line
     app.loader.import_default_modules()  # TASK_PACKAGES
-    try:
-        delivery.prepare_ledger()
-    except LedgerUnavailable as exc:  # it may come; until then mails are answered with 503
-        logger.warning("the ledger cannot be used: %s", exc)
+    made = _keys()
+    if not is_private(sockets) and made is not None and not any(k.revoked_at is None for k in made):
+        print(NO_KEY.format(config.options.address or "all addresses"), file=sys.stderr)
+        return 2
+    note = OPEN_NOTE if made == [] else ""
     for sock in sockets:
-        logger.info("listening on http://%s:%d", *sock.getsockname()[:2])
+        logger.info("listening on http://%s:%d%s", *sock.getsockname()[:2], note)
     gc.collect()
     gc.freeze()  # imported code is no garbage: looking it through would stop the loop for 30 ms
+    buckets = Buckets()  # before the fork: all processes share them
     count = config.options.processes or os.cpu_count() or 1
-    return run_processes(count, lambda: asyncio.run(serve(sockets)))
+    return run_processes(count, lambda: asyncio.run(serve(sockets, buckets)))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,10 @@ from handlers.outgoing import (
     Outgoing,
     Publish,
     Receipt,
+    check,
+    replay,
 )
+from handlers.quota import UNLIMITED, Quota
 from ledger import Ledger, LedgerError, Reserved, Sendable, commands, discard, idempotency
 
 logger = logging.getLogger(__name__)
@@ -54,25 +57,34 @@ class Acceptance:
         self._running: set[asyncio.Task[Any]] = set()
         self._by_key: dict[tuple[str, str], tuple[bytes, asyncio.Task[Receipt]]] = {}
 
-    async def accept(self, outgoing: Sequence[Outgoing]) -> Receipt:
+    async def accept(self, outgoing: Sequence[Outgoing], quota: Quota = UNLIMITED) -> Receipt:
         """Enter and publish mails at the same time; success promises both, for all of them.
 
-        Raises:
-            NotAccepted
-        """
-        return await asyncio.shield(self._start(self._accept(outgoing)))
+        A quota is charged before, since a mail that is queued cannot be taken back.
 
-    async def accept_once(self, key: Key, outgoing: Sequence[Outgoing]) -> Receipt:
+        Raises:
+            QuotaExceeded
+            NotAccepted
+            LedgerUnavailable: the quota could not be charged; nothing was published.
+        """
+        return await asyncio.shield(self._start(self._accept(outgoing, quota)))
+
+    async def accept_once(
+        self, key: Key, outgoing: Sequence[Outgoing], quota: Quota = UNLIMITED
+    ) -> Receipt:
         """Accept mails unless the key's request was accepted before; then return its ids.
+
+        The quota is charged together with the key's entry, so a repeated request costs nothing.
 
         Raises:
             KeyReused: the key stands for another request.
+            QuotaExceeded
             NotAccepted
             LedgerUnavailable: nothing was published.
         """
         name = (key.owner, key.text)
         if name not in self._by_key:
-            first = self._start(self._accept_once(key, outgoing))
+            first = self._start(self._accept_once(key, outgoing, quota))
             self._by_key[name] = (key.body_hash, first)
             first.add_done_callback(lambda _: self._by_key.pop(name))
             return await asyncio.shield(first)
@@ -96,7 +108,7 @@ class Acceptance:
             since=time.time() - self._kept_s,
         )
         found = await asyncio.to_thread(self._ledger.read, find)
-        return None if found is None else _replay(found)
+        return None if found is None else replay(found)
 
     async def send_again(
         self,
@@ -134,25 +146,27 @@ class Acceptance:
         if not task.cancelled():
             task.exception()  # seen, even if the client that waited for it is gone
 
-    async def _accept(self, outgoing: Sequence[Outgoing]) -> Receipt:
+    async def _accept(self, outgoing: Sequence[Outgoing], quota: Quota) -> Receipt:
+        if quota.is_limited and not await self._ledger.awaited(self._ledger.write(quota.charge)):
+            raise quota.exceeded()
         entry = self._ledger.accept(*(one.email for one in outgoing))
         entering = asyncio.ensure_future(self._ledger.awaited(entry))
         errors = await self._publish_all(outgoing)
         (entered,) = await asyncio.gather(entering, return_exceptions=True)
         refused = [
-            one.id
+            one
             for one, error in zip(outgoing, errors, strict=True)
             if error is not None and not isinstance(error, PublishTimeout)
         ]
         if refused:
-            await self._note(self._ledger.write(partial(discard, email_ids=refused)))
-        _check(outgoing, errors, entered)
+            await self._note(self._ledger.write(partial(_take_back, mails=refused, quota=quota)))
+        check(outgoing, errors, entered)
         return Receipt(ids=tuple(one.id for one in outgoing))
 
-    async def _accept_once(self, key: Key, outgoing: Sequence[Outgoing]) -> Receipt:
-        reserved = await self._reserve(key, outgoing)
+    async def _accept_once(self, key: Key, outgoing: Sequence[Outgoing], quota: Quota) -> Receipt:
+        reserved = await self._reserve(key, outgoing, quota)
         if not reserved.mine:
-            return _replay(reserved)
+            return replay(reserved)
         if len(reserved.email_ids) != len(outgoing):
             raise KeyReused  # of a permissive batch other mails are valid by now
         mails = [
@@ -167,13 +181,13 @@ class Acceptance:
                         partial(idempotency.release, api_key=key.owner, key=key.text)
                     )
                 )
-            _check(mails, errors, None)
+            check(mails, errors, None)
         published = partial(idempotency.published, api_key=key.owner, key=key.text, now=time.time())
         self._start(self._note(self._ledger.write(published)))
         replayed = mails[0].id != outgoing[0].id  # taken over from another request
         return Receipt(ids=tuple(reserved.email_ids), replayed=replayed)
 
-    async def _reserve(self, key: Key, outgoing: Sequence[Outgoing]) -> Reserved:
+    async def _reserve(self, key: Key, outgoing: Sequence[Outgoing], quota: Quota) -> Reserved:
         """Return the key once it is ours to publish, or another one has published it."""
         news = [one.email for one in outgoing]
         while True:
@@ -187,8 +201,11 @@ class Acceptance:
                 now=now,
                 publisher_until=now + self._lease_s,
                 kept_s=self._kept_s,
+                admit=quota.charge,
             )
             reserved = await self._ledger.awaited(self._ledger.write(reserve))
+            if not reserved.admitted:
+                raise quota.exceeded()
             if reserved.mine or reserved.published or not reserved.same_body:
                 return reserved
             await asyncio.sleep(POLL_S)
@@ -221,26 +238,6 @@ class Acceptance:
             logger.warning("the ledger misses an entry: %s", exc.detail)
 
 
-def _check(
-    outgoing: Sequence[Outgoing],
-    errors: Sequence[BaseException | None],
-    entered: BaseException | None,
-) -> None:
-    """Raise NotAccepted for the first publish that failed, or the entry that did."""
-    cause = next((error for error in errors if error is not None), entered)
-    if cause is None:
-        return
-    if not isinstance(cause, Exception):
-        raise cause  # the loop ends
-    open_ids = [
-        one.id
-        for one, error in zip(outgoing, errors, strict=True)
-        if error is None or isinstance(error, PublishTimeout)
-    ]
-    raise NotAccepted(cause, queued=None if open_ids else False, ids=open_ids) from cause
-
-
-def _replay(reserved: Reserved) -> Receipt:
-    if not reserved.same_body:
-        raise KeyReused
-    return Receipt(ids=tuple(reserved.email_ids), replayed=True)
+def _take_back(connection: Connection, mails: Sequence[Outgoing], quota: Quota) -> None:
+    discard(connection, [mail.id for mail in mails])
+    quota.refund(connection, mails)

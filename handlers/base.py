@@ -12,6 +12,7 @@ import msgspec
 from tornado.web import Finish, RequestHandler, stream_request_body
 
 import config
+from access import OPEN, Caller, Scope
 from bridge import TaskResult, TaskState
 from handlers.problems import Problem, from_exception, invalid
 from handlers.services import Interrupted, Services
@@ -23,6 +24,9 @@ T = TypeVar("T")
 #: Of a Content-Length: Python refuses to read numbers of thousands of digits.
 LENGTH_DIGITS = 18
 
+#: What each method needs of a key, where its handler says nothing else; others need ``admin``.
+SCOPES = {"GET": Scope.READ, "HEAD": Scope.READ, "POST": Scope.SEND, "PATCH": Scope.SEND}
+
 _WAIT = re.compile(r"^\s*wait\s*=\s*\"?(\d+(?:\.\d+)?)\"?\s*$", re.IGNORECASE)
 
 
@@ -32,12 +36,15 @@ class BaseHandler(RequestHandler):
 
     The body is streamed so that one that is too long is refused with 413 before it is
     read; Tornado by itself closes the connection with 400.
+
+    It lets in whom the API keys let in, before the body is read.
     """
 
     def initialize(self, services: Services) -> None:
         self.app = services.app
         self.bridge = services.bridge
         self._services = services
+        self.caller: Caller = OPEN  # until ``prepare`` knows better
         self._waiting: asyncio.Task[Any] | None = None
         self._client_is_gone = False
         self._body: list[bytes] = []
@@ -50,10 +57,21 @@ class BaseHandler(RequestHandler):
 
     def prepare(self) -> None:
         self._services.open_requests.begin(self)
+        self.admit()
         length = self.request.headers.get("Content-Length", "0")
         if len(length) > LENGTH_DIGITS:
             raise Problem(400, "The Content-Length is not a number of bytes.")
         self._check_size(int(length) if length.isdecimal() else 0)
+
+    def admit(self) -> None:
+        """Let the request in, or raise what is wrong with its key."""
+        self.caller = self._services.keyring.admit(self.request.headers.get("Authorization"))
+        if self.request.method in self._allowed_methods():  # else it is a 405
+            self.caller.need(self.needed_scope())
+
+    def needed_scope(self) -> Scope:
+        """Return what the request needs."""
+        return SCOPES.get(self.request.method or "", Scope.ADMIN)
 
     def data_received(self, chunk: bytes) -> None:
         self._body_size += len(chunk)

@@ -10,12 +10,14 @@ from typing import Any
 import msgspec
 from celery import Task
 
+from access import Scope
 from bridge import BridgeError, InvalidArgument, ResultsUnreadable, TaskResult, TaskState
 from bridge.options import normalise
 from handlers import tasks
 from handlers.base import BaseHandler
 from handlers.outgoing import outgoing
 from handlers.problems import Problem, invalid
+from handlers.quota import quota_of
 from handlers.representation import describe
 from mailing import InvalidMessage
 
@@ -50,7 +52,7 @@ class CallingHandler(BaseHandler):
         """Call a task; a mail is accepted like every other one.
 
         Raises:
-            InvalidArgument, InvalidOption, BridgeError, NotAccepted
+            InvalidArgument, InvalidOption, BridgeError, NotAccepted, AccessError
         """
         if task.name != MAIL_TASK:
             tasks.check_arguments(task, call.args, call.kwargs)
@@ -58,10 +60,10 @@ class CallingHandler(BaseHandler):
         arguments = tasks.named_arguments(task, call.args, call.kwargs)
         options = normalise(self.app, call.options())
         try:
-            mail = outgoing(*_timed(arguments, options, time.time()))
+            mail = outgoing(*_timed(arguments, options, time.time()), caller=self.caller)
         except InvalidMessage as exc:
             raise InvalidArgument(exc.field, exc.detail) from exc
-        receipt = await self._services.acceptance.accept([mail])
+        receipt = await self._services.acceptance.accept([mail], quota_of(self.caller, [mail]))
         return self.bridge.result(receipt.ids[0])
 
     async def outcome(self, result: TaskResult, seconds: float) -> TaskState:
@@ -74,6 +76,10 @@ class CallingHandler(BaseHandler):
 
 class CeleryHandler(CallingHandler):
     """``/celery``: the tasks; with a mail in its query, the old system's way to send it."""
+
+    def needed_scope(self) -> Scope:
+        sends = self.request.method == "GET" and self.request.query_arguments
+        return Scope.SEND if sends else super().needed_scope()
 
     async def get(self) -> None:
         if self.request.query_arguments:
@@ -102,7 +108,16 @@ class CeleryHandler(CallingHandler):
 
 
 class TaskHandler(CallingHandler):
-    """``/celery/<task>``: one task."""
+    """``/celery/<task>``: one task. All but mails are for administrators: nobody owns them."""
+
+    def needed_scope(self) -> Scope:
+        if self.request.method == "POST" and not self._is_mail():
+            return Scope.ADMIN
+        return super().needed_scope()
+
+    def _is_mail(self) -> bool:
+        task = tasks.find(self.app, self.path_args[0])
+        return task is not None and task.name == MAIL_TASK
 
     async def get(self, name: str) -> None:
         self.write_json(_describe(self._task(name)))

@@ -14,7 +14,7 @@ import delivery
 from bridge import BridgeError
 from handlers.email_arguments import moment_to_send
 from handlers.email_body import Rescheduling, read
-from handlers.email_handler import OWNER, SETTLED, EmailHandler
+from handlers.email_handler import SETTLED, EmailHandler
 from handlers.problems import Problem, invalid
 from ledger import Email, commands
 
@@ -39,7 +39,11 @@ class OneEmailHandler(EmailHandler):
         now = time.time()
         moment = moment_to_send(body.scheduled_at, now)
         change = partial(
-            commands.reschedule, email_id=email_id, api_key=OWNER, scheduled_at=moment, now=now
+            commands.reschedule,
+            email_id=email_id,
+            api_key=self.caller.sees,
+            scheduled_at=moment,
+            now=now,
         )
         await self._services.acceptance.send_again(email_id, change, moment)
         await self.write_email(await self.email(email_id))
@@ -53,7 +57,7 @@ class CancelHandler(EmailHandler):
             partial(
                 commands.cancel,
                 email_id=email_id,
-                api_key=OWNER,
+                api_key=self.caller.sees,
                 keep=config.options.ledger_keep == "all",
                 now=time.time(),
             )
@@ -72,7 +76,7 @@ class RetryHandler(EmailHandler):
         change = partial(
             commands.retry,
             email_id=email_id,
-            api_key=OWNER,
+            api_key=self.caller.sees,
             expires_at=now + config.options.mail_retry_for_s,
             now=now,
         )

@@ -8,25 +8,27 @@ from collections.abc import Sequence
 
 import msgspec
 
+from access import Caller
 from handlers.email_arguments import arguments
 from handlers.email_body import EmailBody, read
 from handlers.email_handler import EmailHandler
 from handlers.outgoing import Key, Outgoing, Receipt, outgoing
 from handlers.problems import Problem
+from handlers.quota import quota_of
 
 KEY_LENGTH = 256
 #: Bodies from this size on are read in a thread: a megabyte takes milliseconds.
 LARGE_BYTES = 64 * 1024
 
 
-def prepare(raw: bytes | msgspec.Raw, now: float) -> Outgoing:
+def prepare(raw: bytes | msgspec.Raw, now: float, caller: Caller) -> Outgoing:
     """Return the mail that a body describes.
 
     Raises:
         Problem: 400 or 422, naming the member.
-        InvalidMessage, TooLarge
+        InvalidMessage, TooLarge, SenderRefused
     """
-    return outgoing(arguments(read(raw, EmailBody), now))
+    return outgoing(arguments(read(raw, EmailBody), now), caller=caller)
 
 
 class AcceptingHandler(EmailHandler):
@@ -36,12 +38,13 @@ class AcceptingHandler(EmailHandler):
         """Accept mails, once for all requests with the same key; the answer says if it was before.
 
         Raises:
-            KeyReused, NotAccepted, LedgerUnavailable
+            KeyReused, NotAccepted, LedgerUnavailable, QuotaExceeded
         """
         acceptance = self._services.acceptance
+        quota = quota_of(self.caller, outgoing)
         if key is None:
-            return await acceptance.accept(outgoing)
-        receipt = await acceptance.accept_once(key, outgoing)
+            return await acceptance.accept(outgoing, quota)
+        receipt = await acceptance.accept_once(key, outgoing, quota)
         self._say_if_replayed(receipt)
         return receipt
 
@@ -78,14 +81,7 @@ class AcceptingHandler(EmailHandler):
             _hash(scope, raw) if len(raw) < LARGE_BYTES else asyncio.to_thread(_hash, scope, raw)
         )
         body_hash = hashed if isinstance(hashed, bytes) else await hashed
-        return Key(owner=self._namespace(), text=text, body_hash=body_hash)
-
-    def _namespace(self) -> str:
-        """Return whose key it is: two clients with other tokens may use the same one."""
-        kind, _, token = self.request.headers.get("Authorization", "").partition(" ")
-        if kind.lower() != "bearer" or not token.strip():
-            return ""
-        return hashlib.sha256(token.strip().encode()).hexdigest()[:16]
+        return Key(owner=self.caller.owner, text=text, body_hash=body_hash)
 
     def _say_if_replayed(self, receipt: Receipt) -> None:
         if receipt.replayed:

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 import mailing
+from access import Caller, SenderRefused
 from handlers.email_acceptance import AcceptingHandler, prepare
 from handlers.outgoing import Outgoing
 from handlers.problems import Problem, from_exception, invalid
@@ -30,7 +31,9 @@ class EmailBatchHandler(AcceptingHandler):
         key = await self.idempotency_key(f"/emails/batch {validation}")
         errors: Errors = []
         try:
-            mails, errors = await asyncio.to_thread(_prepared, self.raw_body(), time.time())
+            mails, errors = await asyncio.to_thread(
+                _prepared, self.raw_body(), time.time(), self.caller
+            )
             if errors and (validation == STRICT or not mails):
                 raise _refused(errors)
         except (Problem, mailing.MailError):
@@ -48,7 +51,7 @@ class EmailBatchHandler(AcceptingHandler):
         self.write_json(document, 202)
 
 
-def _prepared(raw: bytes, now: float) -> tuple[Sequence[Outgoing], Errors]:
+def _prepared(raw: bytes, now: float, caller: Caller) -> tuple[Sequence[Outgoing], Errors]:
     """Return a batch's valid mails, and what is wrong with the others.
 
     Raises:
@@ -58,8 +61,8 @@ def _prepared(raw: bytes, now: float) -> tuple[Sequence[Outgoing], Errors]:
     errors: Errors = []
     for index, item in enumerate(_items(raw)):
         try:
-            mails.append(prepare(item, now))
-        except (Problem, mailing.InvalidMessage) as exc:
+            mails.append(prepare(item, now, caller))
+        except (Problem, mailing.InvalidMessage, SenderRefused) as exc:
             errors.append((index, from_exception(exc)))
     return mails, errors
 
@@ -84,4 +87,5 @@ def _refused(errors: Errors) -> Problem:
         for index, problem in errors
         for named in problem.members.get("errors", [{}])
     ]
-    return Problem(422, f"emails[{index}]: {first.detail}", name=first.name, errors=shown)
+    status = 403 if first.status_code == 403 else 422
+    return Problem(status, f"emails[{index}]: {first.detail}", name=first.name, errors=shown)

@@ -20,8 +20,6 @@ T = TypeVar("T")
 
 #: Nothing more happens to these mails by itself.
 SETTLED = FINAL | {"uncertain"}
-#: Whose mails these are: nobody has a key yet.
-OWNER = ""
 
 
 class EmailHandler(BaseHandler):
@@ -50,7 +48,7 @@ class EmailHandler(BaseHandler):
         Raises:
             UnknownEmail, LedgerUnavailable
         """
-        found = await self.read(partial(queries.get, email_id=email_id, api_key=OWNER))
+        found = await self.read(partial(queries.get, email_id=email_id, api_key=self.caller.sees))
         if found is None:
             raise UnknownEmail
         return found
@@ -107,4 +105,5 @@ class NoEmailHandler(EmailHandler):
     """Answers for every path below ``/emails`` that is not a resource."""
 
     def prepare(self) -> None:
+        super().prepare()
         raise Problem(404, "There is no such mail, or nothing of that name about it.")

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 import mailing
 from handlers.email_acceptance import LARGE_BYTES, AcceptingHandler, prepare
-from handlers.email_handler import OWNER, SETTLED
+from handlers.email_handler import SETTLED
 from handlers.email_representation import accepted, summary
 from handlers.outgoing import Outgoing
 from handlers.problems import Problem, invalid
@@ -47,8 +47,8 @@ class EmailsHandler(AcceptingHandler):
     async def _prepared(self) -> Outgoing:
         raw = self.raw_body()
         if len(raw) < LARGE_BYTES and b'"template"' not in raw:
-            return prepare(raw, time.time())
-        return await asyncio.to_thread(prepare, raw, time.time())
+            return prepare(raw, time.time(), self.caller)
+        return await asyncio.to_thread(prepare, raw, time.time(), self.caller)
 
     async def _answer_with_outcome(self, email_id: str, wait_s: float) -> bool:
         """Answer with what became of the mail; False: it is accepted, but cannot be looked at."""
@@ -65,7 +65,7 @@ class EmailsHandler(AcceptingHandler):
         limit = self._limit()
         find = partial(
             queries.find,
-            api_key=OWNER,
+            api_key=self.caller.sees,
             status=_status(given["status"]),
             to=None if to is None else parse_mailbox("to", to).address,
             tag=given["tag"],

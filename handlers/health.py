@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from access import AccessError
 from bridge import NotConnected
 from handlers.base import BaseHandler
 from handlers.problems import RETRY_AFTER_S
@@ -12,7 +13,22 @@ from lifecycle import CIRCUIT_ID
 from task import HEARTBEAT_ID
 
 
-class HealthHandler(BaseHandler):
+class ProbeHandler(BaseHandler):
+    """A handler that answers everybody: probes have no key."""
+
+    def admit(self) -> None:
+        """Let everybody in."""
+
+    def is_known(self) -> bool:
+        """Return whether the request comes from somebody with a key, or needs none."""
+        try:
+            self._services.keyring.identify(self.request.headers.get("Authorization"))
+        except AccessError:
+            return False
+        return True
+
+
+class HealthHandler(ProbeHandler):
     """``/healthz``: the event loop answers."""
 
     async def get(self) -> None:
@@ -21,11 +37,14 @@ class HealthHandler(BaseHandler):
     head = get
 
 
-class ReadyHandler(BaseHandler):
-    """``/readyz``: both connections are open, the topology is declared, results are read."""
+class ReadyHandler(ProbeHandler):
+    """``/readyz``: both connections are open, the topology is declared, results and keys are read.
+
+    Who has no key is told what does not work, but not why, which may name hosts.
+    """
 
     async def get(self) -> None:
-        problems = self.bridge.problems()
+        problems = self._problems()
         document: dict[str, Any] = {
             "status": "not ready" if problems else "ready",
             "problems": problems,
@@ -37,6 +56,12 @@ class ReadyHandler(BaseHandler):
         self.write_json(document, 503 if problems else 200)
 
     head = get
+
+    def _problems(self) -> dict[str, str]:
+        found = self.bridge.problems()
+        if not self._services.keyring.is_known:
+            found["keys"] = "not read yet"
+        return found if self.is_known() else dict.fromkeys(found, "see the log")
 
     async def _relay(self) -> dict[str, Any] | None:
         """Return the newest change of a worker's circuit before the relay; it is only news: mails
@@ -58,4 +83,5 @@ class ReadyHandler(BaseHandler):
         if state.at is None:
             return None
         age_s = (datetime.now(UTC) - datetime.fromisoformat(state.at)).total_seconds()
-        return {"at": state.at, "age_s": round(age_s, 1), "worker": state.worker}
+        shown = {"at": state.at, "age_s": round(age_s, 1)}
+        return {**shown, "worker": state.worker} if self.is_known() else shown

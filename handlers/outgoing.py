@@ -12,9 +12,10 @@ from celery import Task
 
 import config
 import delivery
-from bridge import Bridge
+from access import Caller
+from bridge import Bridge, PublishTimeout
 from bridge.ids import new_task_id
-from ledger import NewEmail
+from ledger import NewEmail, Reserved
 
 #: No options of Celery's.
 EMPTY: Mapping[str, Any] = MappingProxyType({})
@@ -46,21 +47,28 @@ class Outgoing(Message, frozen=True, kw_only=True):
 Publish = Callable[[Message], Awaitable[None]]
 
 
-def outgoing(arguments: Mapping[str, Any], options: Mapping[str, Any] = EMPTY) -> Outgoing:
-    """Check a mail and return it under a new id, ready to be accepted.
+def outgoing(
+    arguments: Mapping[str, Any], options: Mapping[str, Any] = EMPTY, *, caller: Caller
+) -> Outgoing:
+    """Check a mail and return it under a new id, ready to be accepted, as the caller's.
 
     Raises:
         InvalidMessage: naming the argument.
         TooLarge
+        SenderRefused
     """
     email_id = new_task_id()
     keep = config.options.ledger_keep == "all"
+    if caller.owner:
+        arguments = {**arguments, "_api_key": caller.owner}
+    email = delivery.new_email(email_id, arguments, keep=keep)
+    caller.check_sender(email.sender)
     return Outgoing(
         id=email_id,
         arguments=arguments,
         not_before=arguments.get("_scheduled_at"),
         options=options,
-        email=delivery.new_email(email_id, arguments, keep=keep),
+        email=email,
     )
 
 
@@ -117,3 +125,33 @@ class NotAccepted(Exception):
         self.cause = cause
         self.queued = queued
         self.ids = tuple(ids)
+
+
+def check(
+    outgoing: Sequence[Outgoing],
+    errors: Sequence[BaseException | None],
+    entered: BaseException | None,
+) -> None:
+    """Raise NotAccepted for the first publish that failed, or the entry that did."""
+    cause = next((error for error in errors if error is not None), entered)
+    if cause is None:
+        return
+    if not isinstance(cause, Exception):
+        raise cause  # the loop ends
+    open_ids = [
+        one.id
+        for one, error in zip(outgoing, errors, strict=True)
+        if error is None or isinstance(error, PublishTimeout)
+    ]
+    raise NotAccepted(cause, queued=None if open_ids else False, ids=open_ids) from cause
+
+
+def replay(reserved: Reserved) -> Receipt:
+    """Return the receipt of an earlier request with the same Idempotency-Key.
+
+    Raises:
+        KeyReused: that was another request.
+    """
+    if not reserved.same_body:
+        raise KeyReused
+    return Receipt(ids=tuple(reserved.email_ids), replayed=True)

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
 from tornado.web import HTTPError
 
+from access import (
+    KeysUnknown,
+    NoKey,
+    NotPermitted,
+    QuotaExceeded,
+    SenderRefused,
+    TooFast,
+    UnknownKey,
+)
 from bridge import (
     Blocked,
     BridgeError,
@@ -29,6 +39,8 @@ RETRY_AFTER_S = 5
 #: Resend's names of errors (https://resend.com/docs/api-reference/errors), by status.
 NAMES = {
     400: "validation_error",
+    401: "missing_api_key",
+    403: "restricted_api_key",
     404: "not_found",
     405: "method_not_allowed",
     409: "validation_error",
@@ -101,7 +113,34 @@ def from_exception(exc: BaseException) -> Problem:
         case NotAccepted():
             return _not_accepted(exc)
         case _:
-            return _of_mail(exc) or _of_broker(exc)
+            return _of_access(exc) or _of_mail(exc) or _of_broker(exc)
+
+
+def _of_access(exc: BaseException) -> Problem | None:
+    match exc:
+        case NoKey():
+            return Problem(401, exc.detail, headers={"WWW-Authenticate": "Bearer"})
+        case UnknownKey():
+            challenge = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
+            return Problem(401, exc.detail, headers=challenge, name="invalid_api_key")
+        case SenderRefused():
+            errors = [{"argument": "from", "detail": exc.detail.removeprefix("from: ")}]
+            return Problem(403, exc.detail, name="invalid_from_address", errors=errors)
+        case NotPermitted():
+            return Problem(403, exc.detail, scope=exc.scope)
+        case TooFast():
+            return Problem(429, exc.detail, headers=_after(exc.retry_after_s))
+        case QuotaExceeded():
+            headers = _after(exc.retry_after_s)
+            return Problem(429, exc.detail, headers=headers, name="daily_quota_exceeded")
+        case KeysUnknown():
+            return Problem(503, exc.detail, headers={"Retry-After": str(RETRY_AFTER_S)})
+        case _:
+            return None
+
+
+def _after(seconds: float) -> dict[str, str]:
+    return {"Retry-After": str(max(1, math.ceil(seconds)))}
 
 
 def _of_mail(exc: BaseException) -> Problem | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from functools import partial
 
 from tornado.iostream import StreamClosedError
 
@@ -14,12 +15,29 @@ from handlers.base import BaseHandler
 from handlers.event_stream import EventStreamHandler
 from handlers.representation import describe
 from handlers.services import Interrupted
+from ledger import UnknownEmail, queries
 
 
-class ResultHandler(BaseHandler):
+class OwnedTaskHandler(BaseHandler):
+    """A handler of one task, which only its owner may see."""
+
+    async def check_owner(self, task_id: str) -> None:
+        """Check that the caller may see a task: a mail of his own; an administrator, any task.
+
+        Raises:
+            UnknownEmail, LedgerUnavailable
+        """
+        if self.caller.sees is not None:
+            owned = partial(queries.get, email_id=task_id, api_key=self.caller.sees)
+            if await asyncio.to_thread(self._services.ledger.read, owned) is None:
+                raise UnknownEmail
+
+
+class ResultHandler(OwnedTaskHandler):
     """``/celery/<id>``: a task's state; deleting it revokes the task."""
 
     async def get(self, task_id: str) -> None:
+        await self.check_owner(task_id)
         result = self.bridge.result(task_id)
         wait_s = self.seconds_to_wait()
         state = await (result.state() if wait_s is None else self.wait_for(result, wait_s))
@@ -37,7 +55,7 @@ class ResultHandler(BaseHandler):
         self.write_json(document, 200 if state.ready else 202)
 
 
-class EventsHandler(EventStreamHandler):
+class EventsHandler(OwnedTaskHandler, EventStreamHandler):
     """``/celery/<id>/events``: the state changes as server-sent events.
 
     An event's id is its record's offset in the stream, the same in every server process,
@@ -46,6 +64,7 @@ class EventsHandler(EventStreamHandler):
 
     async def get(self, task_id: str) -> None:
         after = self.last_event_id()
+        await self.check_owner(task_id)
         result = self.bridge.result(task_id)
         state = await result.state()
         if state.ready and state.offset is not None and state.offset <= after:

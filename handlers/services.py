@@ -12,6 +12,7 @@ from celery import Celery
 from tornado.web import RequestHandler
 
 import config
+from access import Keyring
 from bridge import Bridge
 from handlers.acceptance import Acceptance
 from handlers.outgoing import publisher
@@ -61,12 +62,13 @@ class Services:
     bridge: Bridge
     ledger: Ledger
     acceptance: Acceptance
+    keyring: Keyring
     open_requests: OpenRequests = field(default_factory=OpenRequests)
     waits: WeakSet[asyncio.Task[Any]] = field(default_factory=WeakSet)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-def make_services(app: Celery, bridge: Bridge, ledger: Ledger) -> Services:
+def make_services(app: Celery, bridge: Bridge, ledger: Ledger, keyring: Keyring) -> Services:
     """Return what handlers need, for the settings."""
     acceptance = Acceptance(
         ledger,
@@ -74,4 +76,4 @@ def make_services(app: Celery, bridge: Bridge, ledger: Ledger) -> Services:
         publish_timeout_s=config.options.publish_timeout_s,
         kept_s=config.options.idempotency_s,
     )
-    return Services(app=app, bridge=bridge, ledger=ledger, acceptance=acceptance)
+    return Services(app=app, bridge=bridge, ledger=ledger, acceptance=acceptance, keyring=keyring)

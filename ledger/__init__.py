@@ -1,12 +1,13 @@
 """What happened to each mail, in SQL; knows nothing of Celery or HTTP."""
 
-from ledger import claims, commands, idempotency, migrate, outcomes, queries, retention
+from ledger import claims, commands, idempotency, keys, migrate, outcomes, queries, retention
 from ledger.accept import discard, enter
 from ledger.book import Ledger
 from ledger.claims import Delayed
 from ledger.commands import Sendable
 from ledger.errors import EntryRefused, LedgerError, LedgerUnavailable, NotPossible, UnknownEmail
 from ledger.idempotency import Reserved
+from ledger.keys import ApiKey
 from ledger.outcomes import Outcome, Recorded
 from ledger.values import (
     FINAL,
@@ -31,6 +32,7 @@ from ledger.values import (
 __all__ = [
     "FINAL",
     "WAITING",
+    "ApiKey",
     "Busy",
     "Claim",
     "Delayed",
@@ -62,6 +64,7 @@ __all__ = [
     "discard",
     "enter",
     "idempotency",
+    "keys",
     "migrate",
     "outcomes",
     "queries",

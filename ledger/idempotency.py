@@ -6,11 +6,11 @@ Of all copies of a request, over all processes, one publishes (``mine``), for as
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Row, select, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, select, update
 
 from ledger import rows, schema
 from ledger.accept import enter
@@ -21,13 +21,15 @@ keys = schema.idempotency_keys
 
 class Reserved(Value, frozen=True, kw_only=True):
     """What is known of a key. ``mine``: the caller has to publish ``email_ids``, and nobody else
-    does before ``publisher_until``; ``same_body`` False: the key belongs to another request."""
+    does before ``publisher_until``; ``same_body`` False: the key belongs to another request;
+    ``admitted`` False: the caller may not send these mails, and nothing was entered."""
 
     email_ids: tuple[str, ...]
     mine: bool
     published: bool
     same_body: bool
     publisher_until: float
+    admitted: bool = True
 
 
 def reserve(
@@ -40,12 +42,17 @@ def reserve(
     now: float,
     publisher_until: float,
     kept_s: float,
+    admit: Callable[[Connection], bool] | None = None,
 ) -> Reserved:
     """Enter a key together with its mails, or return what it stands for.
 
     An unknown key, or one that is older than ``kept_s``, is the caller's, with the mails ``new``.
     A known one is answered with its first request's mails (they have their rows); it is the
     caller's as well if it was not published by the time that its publisher had.
+
+    Args:
+        admit: asked before the mails ``new`` are entered. Where it says no, nothing is entered
+            (``admitted`` False).
     """
     entry = {
         "body_hash": body_hash,
@@ -56,7 +63,7 @@ def reserve(
     }
     while True:  # every further round means that another one has changed the key
         if rows.insert_new(connection, keys, [{"api_key": api_key, "key": key, **entry}]):
-            return _first(connection, new, publisher_until)
+            break
         row = connection.execute(select(keys).where(*_is(api_key, key))).one_or_none()
         if row is None:
             continue  # was pruned at this moment
@@ -65,7 +72,18 @@ def reserve(
             if known is not None:
                 return known
         elif _change(connection, row, entry):
-            return _first(connection, new, publisher_until)
+            break
+    if admit is None or admit(connection):
+        return _first(connection, new, publisher_until)
+    connection.execute(delete(keys).where(*_is(api_key, key)))
+    return Reserved(
+        email_ids=(),
+        mine=False,
+        published=False,
+        same_body=True,
+        publisher_until=0,
+        admitted=False,
+    )
 
 
 def _first(connection: Connection, new: Sequence[NewEmail], publisher_until: float) -> Reserved:

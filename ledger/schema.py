@@ -110,3 +110,23 @@ idempotency_keys = Table(
     Column("published_at", Float(53)),  # None: no publish was confirmed yet
     Index("idempotency_keys_created_at", "created_at"),
 )
+
+#: API keys. A row stays when its key is revoked: mails name it, and a server that has ever had
+#: a key is never open again.
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("id", String(16), nullable=False),  # stands in the key, in emails.api_key and in logs
+    Column("name", String(100), nullable=False),  # for people
+    Column("hash", LargeBinary(32), nullable=False),  # SHA-256 of the whole key
+    Column("scopes", Text, nullable=False),  # JSON
+    Column("domains", Text, nullable=False),  # JSON; none: mails from any domain
+    Column("rate", String(20)),  # 20/s; None: any
+    Column("daily_recipients", Integer),  # None: any number
+    Column("created_at", Float(53), nullable=False),
+    Column("revoked_at", Float(53)),
+    Column("quota_day", Integer, nullable=False),  # days since 1970, UTC
+    Column("quota_used", Integer, nullable=False),  # recipients charged on that day
+    Index("api_keys_id", "id", unique=True),
+)

@@ -7,6 +7,7 @@ from collections.abc import Coroutine
 from functools import partial
 from typing import Any
 
+from access import OPEN
 from handlers.acceptance import Acceptance
 from handlers.outgoing import Key, Message, Outgoing, outgoing
 from ledger import (
@@ -43,7 +44,8 @@ def acceptance(ledger: Ledger, queue: Queue, timeout_s: float = 4.0) -> Acceptan
 
 
 def mail(**arguments: Any) -> Outgoing:
-    return outgoing({"subject": "Hello", "text": "?", "to": "ann@example.com", **arguments})
+    arguments = {"subject": "Hello", "text": "?", "to": "ann@example.com", **arguments}
+    return outgoing(arguments, caller=OPEN)
 
 
 def key(text: str = "k", body: bytes = b"body") -> Key:

@@ -41,12 +41,12 @@ async def _probe(late: list[dict[str, float]]) -> None:
 
 
 def probed(
-    serve: Callable[[Any], Coroutine[Any, Any, None]], notes: Path
-) -> Callable[[Any], Coroutine[Any, Any, None]]:
-    async def serve_and_measure(sockets: Any) -> None:
+    serve: Callable[..., Coroutine[Any, Any, None]], notes: Path
+) -> Callable[..., Coroutine[Any, Any, None]]:
+    async def serve_and_measure(*given: Any) -> None:
         late: list[dict[str, float]] = []
         probe = asyncio.create_task(_probe(late))
-        await serve(sockets)
+        await serve(*given)
         probe.cancel()
         with suppress(asyncio.CancelledError):
             await probe
@@ -59,7 +59,5 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
     import server
 
-    server.serve = probed(  # type: ignore[assignment]
-        server.serve, Path(os.environ["PROBE_NOTES"])
-    )
+    server.serve = probed(server.serve, Path(os.environ["PROBE_NOTES"]))
     sys.exit(server.main(sys.argv))

@@ -66,14 +66,6 @@ def test_another_request_with_the_same_key_is_refused(server: Server) -> None:
     assert (answer.status, answer.json()["name"]) == (409, "invalid_idempotent_request")
 
 
-def test_a_key_is_its_owners(server: Server) -> None:
-    key = uuid4().hex
-
-    mine, yours = (post(server, key, Authorization=f"Bearer {who}") for who in ("me", "you"))
-
-    assert mine.json()["id"] != yours.json()["id"]
-
-
 def test_the_other_path_makes_another_request(server: Server) -> None:
     key = uuid4().hex
     post(server, key)

@@ -14,6 +14,7 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
 import delivery
+from access import Buckets, Keyring
 from application import make_application
 from bridge import Bridge
 from dev.broker import BrokerNode
@@ -39,7 +40,10 @@ async def half_a_server() -> AsyncIterator[str]:
     bridge = Bridge(app)
     bridge.publishing.start()  # and not bridge.start()
     await bridge.publishing.wait_open()
-    server = HTTPServer(make_application(make_services(app, bridge, delivery.ledger())))
+    ledger = delivery.ledger()
+    keyring = Keyring(ledger, Buckets(), may_be_open=True)
+    await keyring.start()
+    server = HTTPServer(make_application(make_services(app, bridge, ledger, keyring)))
     sockets = bind_sockets(0, "127.0.0.1")
     server.add_sockets(sockets)
     try:
@@ -47,6 +51,7 @@ async def half_a_server() -> AsyncIterator[str]:
     finally:
         server.stop()
         await server.close_all_connections()
+        await keyring.close()
         await bridge.close()
 
 

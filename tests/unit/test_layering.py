@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = ("bridge", "mailing", "ledger", "delivery", "handlers")
+FOLDERS = ("bridge", "mailing", "ledger", "access", "delivery", "handlers")
 PRODUCT = sorted(
     [*ROOT.glob("*.py"), *(file for folder in FOLDERS for file in ROOT.glob(f"{folder}/**/*.py"))]
 )
@@ -32,17 +32,29 @@ MAY_IMPORT: dict[str, set[str]] = {
     "bridge": set(),
     "mailing": set(),
     "ledger": set(),
+    "access": {"mailing", "ledger"},
     "delivery": {"config", "bridge.ids", "mailing", "ledger"},
     "task": {"config", "bridge", "mailing", "delivery", "lifecycle"},
     "lifecycle": {"config", "bridge", "mailing", "delivery"},
+    "keys": {"config", "mailing", "ledger", "access", "delivery"},
     "dead": {"config", "bridge", "ledger", "delivery", "lifecycle", "task"},
-    "handlers": {"config", "bridge", "mailing", "ledger", "delivery", "lifecycle", "task"},
+    "handlers": {
+        "config",
+        "bridge",
+        "mailing",
+        "ledger",
+        "access",
+        "delivery",
+        "lifecycle",
+        "task",
+    },
     "application": {"handlers"},
     "processes": set(),
     "server": {
         "config",
         "bridge",
         "ledger",
+        "access",
         "delivery",
         "task",
         "handlers",
@@ -57,6 +69,7 @@ MAY_NOT_USE = {
     "bridge": {"tornado", "smtplib", "email"},
     "mailing": {"tornado", "celery", "kombu", "pika", "amqp"},
     "ledger": {"tornado", "celery", "kombu", "pika", "amqp", "smtplib"},
+    "access": {"tornado", "celery", "kombu", "pika", "amqp", "smtplib"},
     "delivery": {"tornado", "celery", "kombu", "pika", "amqp", "smtplib"},
     "task": {"tornado", "pika", "smtplib"},
     "handlers": {"pika", "kombu", "amqp", "smtplib"},

@@ -47,7 +47,8 @@ ledger.close()
 
 
 def reserve(ledger: Ledger, new: NewEmail, body: bytes = BODY, **changes: Any) -> Reserved:
-    options = {"api_key": "team", "key": "k", "now": NOW, "kept_s": 86400.0, **changes}
+    plain = {"api_key": "team", "key": "k", "now": NOW, "kept_s": 86400.0}
+    options: dict[str, Any] = {**plain, **changes}
     options = {"publisher_until": options["now"] + 30, **options}
     return ledger.write(
         lambda connection: idempotency.reserve(connection, body_hash=body, new=[new], **options)
@@ -187,7 +188,7 @@ def test_of_two_that_find_the_publisher_dead_at_once_one_takes_over(
     taken, release = threading.Event(), threading.Event()
 
     def take_over(connection: Connection) -> Reserved:
-        late = {"now": NOW + 31, "publisher_until": NOW + 61, "kept_s": 86400.0}
+        late: dict[str, Any] = {"now": NOW + 31, "publisher_until": NOW + 61, "kept_s": 86400.0}
         return idempotency.reserve(connection, "team", "k", BODY, [new_email()], **late)
 
     def take_over_slowly(connection: Connection) -> Reserved:

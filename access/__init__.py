@@ -1,0 +1,36 @@
+"""Who may do what: API keys as requests show them; knows nothing of HTTP and Celery."""
+
+from access.buckets import Buckets
+from access.caller import OPEN, Caller, Scope
+from access.errors import (
+    AccessError,
+    KeysUnknown,
+    NoKey,
+    NotPermitted,
+    QuotaExceeded,
+    SenderRefused,
+    TooFast,
+    UnknownKey,
+)
+from access.keyring import Keyring
+from access.rate import Rate
+from access.secret import NewKey, new_key
+
+__all__ = [
+    "OPEN",
+    "AccessError",
+    "Buckets",
+    "Caller",
+    "Keyring",
+    "KeysUnknown",
+    "NewKey",
+    "NoKey",
+    "NotPermitted",
+    "QuotaExceeded",
+    "Rate",
+    "Scope",
+    "SenderRefused",
+    "TooFast",
+    "UnknownKey",
+    "new_key",
+]

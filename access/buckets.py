@@ -1,0 +1,40 @@
+"""The keys' token buckets, which all processes of one server share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from access.rate import Rate
+from mailing.shared import SharedNumbers
+
+#: Keys with a bucket of their own. Keys are numbered in the order of their making, so two share
+#: one only where so many were made between them.
+PLACES = 65_536
+
+
+class Buckets:
+    """One token bucket for each key's number; to be made before the server forks.
+
+    A bucket is one number: when it would be full again if nothing came (the generic cell rate
+    algorithm). It is read and written without a lock, because a process that is stopped while it
+    holds one would stop all others. So two requests of one key that two processes take within
+    the same microsecond may count as one.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock  # monotonic: the same in all processes of a machine
+        self._numbers = SharedNumbers(PLACES)
+
+    def take(self, number: int, rate: Rate) -> float:
+        """Take a token; returns 0.0, or in how many seconds there is one, and takes none."""
+        full_at, place = self._numbers.values, number % PLACES
+        now = self._clock()
+        token_s = rate.period_s / rate.count
+        after = max(full_at[place], now) + token_s
+        early_s = after - now - rate.period_s
+        # A hair of tolerance: sums of many tokens are not exact in binary.
+        if early_s > 1e-6:
+            return early_s
+        full_at[place] = after
+        return 0.0

@@ -1,0 +1,72 @@
+"""Who makes a request, and what he may do."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from access.errors import NotPermitted, SenderRefused
+from access.rate import Rate
+from ledger import ApiKey
+from mailing.address import parse_mailbox
+
+
+class Scope(StrEnum):
+    """What a key is good for. ``admin`` includes the others, and everybody's mails."""
+
+    SEND = "send"
+    READ = "read"
+    ADMIN = "admin"
+
+
+class Caller(msgspec.Struct, frozen=True, kw_only=True):
+    """Who makes a request: a key's owner, or anybody (``owner`` empty) while there are no keys."""
+
+    owner: str
+    number: int = 0
+    scopes: frozenset[Scope]
+    domains: frozenset[str] = frozenset()
+    rate: Rate | None = None
+    daily_recipients: int | None = None
+
+    @property
+    def sees(self) -> str | None:
+        """Whose mails he sees, as the ledger's queries take it: his own, or everybody's (None)."""
+        return None if Scope.ADMIN in self.scopes else self.owner
+
+    def need(self, scope: Scope) -> None:
+        """Check that he has a scope.
+
+        Raises:
+            NotPermitted
+        """
+        if scope not in self.scopes and Scope.ADMIN not in self.scopes:
+            raise NotPermitted(scope)
+
+    def check_sender(self, mailbox: str) -> None:
+        """Check that he may send a mail from this mailbox: its domain is exactly one of his.
+
+        Raises:
+            SenderRefused
+        """
+        if self.domains:
+            domain = parse_mailbox("from", mailbox).domain
+            if domain not in self.domains:
+                raise SenderRefused(domain)
+
+
+#: Everybody, while no key was ever made.
+OPEN = Caller(owner="", scopes=frozenset(Scope))
+
+
+def caller_of(key: ApiKey) -> Caller:
+    """Return what a key's owner may do; a scope that this version does not know means nothing."""
+    return Caller(
+        owner=key.id,
+        number=key.number,
+        scopes=frozenset(scope for scope in Scope if scope in key.scopes),
+        domains=frozenset(key.domains),
+        rate=None if key.rate is None else Rate.parse(key.rate),
+        daily_recipients=key.daily_recipients,
+    )

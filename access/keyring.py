@@ -1,0 +1,100 @@
+"""The keys in memory: read from the ledger by a timer, so that no request waits for SQL."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from access.buckets import Buckets
+from access.caller import OPEN, Caller, caller_of
+from access.errors import KeysUnknown, NoKey, TooFast, UnknownKey
+from access.secret import id_in, matches
+from ledger import ApiKey, Ledger, LedgerUnavailable, keys
+
+logger = logging.getLogger(__name__)
+
+#: How often the keys are read again: a key that was made or revoked counts within this time and
+#: that of one read. While the database is away, the keys that were read last go on to count.
+REFRESH_S = 2.0
+
+
+class Keyring:
+    """The keys of one process.
+
+    Args:
+        may_be_open: whether everybody may do everything while no key was ever made, since only
+            this machine can reach the server.
+    """
+
+    def __init__(self, ledger: Ledger, buckets: Buckets, *, may_be_open: bool) -> None:
+        self._ledger = ledger
+        self._buckets = buckets
+        self._may_be_open = may_be_open
+        self._hashes: dict[str, tuple[bytes, Caller]] = {}
+        self._is_open = False
+        self._task: asyncio.Task[None] | None = None
+        #: Whether the keys were read at least once; until then nobody is let in.
+        self.is_known = False
+
+    async def start(self) -> None:
+        """Read the keys, and go on to do so; a ledger that is away is waited for by the timer."""
+        await self._refresh()
+        self._task = asyncio.create_task(self._keep_fresh(), name="keyring")
+
+    async def close(self) -> None:
+        """Stop reading."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def admit(self, authorization: str | None) -> Caller:
+        """Return who makes a request, by its ``Authorization`` header; takes one of its tokens.
+
+        Raises:
+            NoKey, UnknownKey
+            KeysUnknown: the keys were never read yet.
+            TooFast
+        """
+        caller = self.identify(authorization)
+        if caller.rate is not None:
+            wait_s = self._buckets.take(caller.number, caller.rate)
+            if wait_s:
+                raise TooFast(caller.rate.text, wait_s)
+        return caller
+
+    def identify(self, authorization: str | None) -> Caller:
+        """Return who makes a request; raises as :meth:`admit`, but takes no token."""
+        if self._is_open:
+            return OPEN
+        if not self.is_known:
+            raise KeysUnknown
+        kind, _, token = (authorization or "").partition(" ")
+        text = token.strip()
+        if kind.lower() != "bearer" or not text:
+            raise NoKey
+        hashed, caller = self._hashes.get(id_in(text), (b"", None))
+        if not matches(text, hashed) or caller is None:
+            raise UnknownKey
+        return caller
+
+    async def _keep_fresh(self) -> None:
+        while True:
+            await asyncio.sleep(REFRESH_S)
+            await self._refresh()
+
+    async def _refresh(self) -> None:
+        try:
+            found = await asyncio.to_thread(self._ledger.read, keys.known)
+        except LedgerUnavailable as exc:
+            logger.warning("the API keys cannot be read: %s", exc.detail)
+        except Exception:  # whatever it is, a revoked key must not count for ever
+            logger.exception("the API keys cannot be read")
+        else:
+            self._take_over(found)
+
+    def _take_over(self, found: list[ApiKey]) -> None:
+        self._hashes = {
+            key.id: (key.hash, caller_of(key)) for key in found if key.revoked_at is None
+        }
+        self._is_open = self._may_be_open and not found
+        self.is_known = True

@@ -1,0 +1,58 @@
+"""A key's daily quota, for the mails of one request."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from sqlalchemy import Connection
+
+from access import Caller, QuotaExceeded
+from handlers.outgoing import Outgoing
+from ledger import keys
+
+
+class Quota:
+    """What a request charges to its caller's daily recipients; its methods are the ledger's
+    operations, so that the count is exact over all processes."""
+
+    def __init__(self, key_id: str, daily_recipients: int | None, recipients: int) -> None:
+        self.is_limited = daily_recipients is not None
+        self._key_id = key_id
+        self._daily_recipients = daily_recipients
+        self._recipients = recipients
+        self._now = time.time()
+        self._today = keys.day_of(self._now)
+
+    def charge(self, connection: Connection) -> bool:
+        """Count the recipients; False, and nothing counted, where there would be too many."""
+        return not self.is_limited or keys.charge(
+            connection, key_id=self._key_id, recipients=self._recipients, today=self._today
+        )
+
+    def refund(self, connection: Connection, mails: Sequence[Outgoing]) -> None:
+        """Take back what was charged for mails that were certainly not queued."""
+        if self.is_limited:
+            count = recipients_of(mails)
+            keys.refund(connection, key_id=self._key_id, recipients=count, today=self._today)
+
+    def exceeded(self) -> QuotaExceeded:
+        """Return the error that tells of a charge that was too much."""
+        tomorrow = (self._today + 1) * keys.DAY_S
+        return QuotaExceeded(self._daily_recipients or 0, tomorrow - self._now)
+
+
+#: Of callers without a quota.
+UNLIMITED = Quota("", None, 0)
+
+
+def quota_of(caller: Caller, mails: Sequence[Outgoing]) -> Quota:
+    """Return what mails charge to their caller."""
+    if caller.daily_recipients is None:
+        return UNLIMITED
+    return Quota(caller.owner, caller.daily_recipients, recipients_of(mails))
+
+
+def recipients_of(mails: Sequence[Outgoing]) -> int:
+    """Return how many recipients mails have: in each mail, every address counts once."""
+    return sum(len(mail.email.recipients) for mail in mails)

@@ -1,0 +1,190 @@
+"""The API keys' command: ``python keys.py create | list | revoke``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from datetime import UTC, datetime
+
+from tornado.options import Error as OptionError
+
+import config
+import delivery
+from access import Rate, Scope, new_key
+from ledger import ApiKey, LedgerError, keys
+from mailing import InvalidMessage
+from mailing.address import parse_mailbox
+
+NAME_LENGTH = 100
+LARGEST_QUOTA = 2**31 - 1
+DESCRIPTION = """\
+Make, list and revoke the API keys of the ledger in DATABASE_URL. Running servers take a change
+over within seconds. Settings come from the environment, or from flags (--var-dir=...)."""
+CREATED = """\
+The key is shown this once; only its hash is stored. It goes into each request's header:
+  Authorization: Bearer <key>"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of this command's own arguments; the rest are settings' flags."""
+    top = argparse.ArgumentParser(
+        prog="keys.py",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    commands = top.add_subparsers(dest="command", required=True, metavar="create|list|revoke")
+    create = commands.add_parser("create", help="make a key and show it once", allow_abbrev=False)
+    create.add_argument("--name", required=True, type=_name, help="for people: whose key it is")
+    create.add_argument(
+        "--scope",
+        required=True,
+        type=_scopes,
+        help="send, read, or both (send,read); admin: tasks, revoking, and everybody's mails",
+    )
+    create.add_argument(
+        "--domain",
+        action="append",
+        default=[],
+        type=_domain,
+        help="From must be in it, exactly; several: again. Without: any",
+    )
+    create.add_argument("--rate", type=_rate, help="requests: 20/s, 100/m, 5000/h. Without: any")
+    create.add_argument(
+        "--daily", type=_quota, metavar="N", help="recipients per day (UTC). Without: any"
+    )
+    commands.add_parser("list", help="show the keys, never their secrets", allow_abbrev=False)
+    revoke = commands.add_parser("revoke", help="end a key for good", allow_abbrev=False)
+    revoke.add_argument("id", metavar="ID", help="as listed; it is the middle part of the key")
+    return top
+
+
+def _name(text: str) -> str:
+    if not (0 < len(text) <= NAME_LENGTH and text.isprintable()):
+        raise argparse.ArgumentTypeError(f"must be 1 to {NAME_LENGTH} printable characters")
+    return text
+
+
+def _scopes(text: str) -> tuple[str, ...]:
+    given = {part.strip() for part in text.split(",")}
+    if not given <= set(Scope):
+        raise argparse.ArgumentTypeError(f"{text!r} is not of {', '.join(Scope)}")
+    return tuple(sorted(given))
+
+
+def _domain(text: str) -> str:
+    try:
+        return parse_mailbox("domain", f"x@{text}").domain
+    except InvalidMessage:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a domain") from None
+
+
+def _rate(text: str) -> str:
+    try:
+        return Rate.parse(text).text
+    except ValueError as exc:
+        raise argparse.ArgumentTypeError(str(exc)) from None
+
+
+def _quota(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and 0 < int(text) <= LARGEST_QUOTA):
+        raise argparse.ArgumentTypeError(f"must be a number from 1 to {LARGEST_QUOTA}")
+    return int(text)
+
+
+def create(arguments: argparse.Namespace) -> int:
+    """Make a key, and print it alone on standard output. Returns the exit code."""
+    made = new_key()
+    delivery.ledger().commit(
+        lambda connection: keys.enter(
+            connection,
+            key_id=made.id,
+            name=arguments.name,
+            hashed=made.hash,
+            scopes=arguments.scope,
+            domains=tuple(sorted(set(arguments.domain))),
+            rate=arguments.rate,
+            daily_recipients=arguments.daily,
+            now=time.time(),
+        )
+    )
+    print(CREATED, file=sys.stderr)
+    print(made.text)
+    return 0
+
+
+def show() -> int:
+    """Print the keys as a table. Returns the exit code."""
+    head = ("ID", "NAME", "SCOPES", "DOMAINS", "RATE", "DAILY", "TODAY", "CREATED", "REVOKED")
+    found = delivery.ledger().read(keys.known)
+    lines = [head, *(row(key, keys.day_of(time.time())) for key in found)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        print("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)))
+    return 0
+
+
+def row(key: ApiKey, today: int) -> tuple[str, ...]:
+    """Return a key's line of the table."""
+    limited = key.daily_recipients is not None
+    used = key.quota_used if key.quota_day == today else 0
+    return (
+        key.id,
+        key.name,
+        ",".join(key.scopes),
+        ",".join(key.domains) or "any",
+        key.rate or "any",
+        str(key.daily_recipients) if limited else "any",
+        str(used) if limited else "-",
+        _date(key.created_at),
+        "-" if key.revoked_at is None else _date(key.revoked_at),
+    )
+
+
+def _date(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M")
+
+
+def revoke(key_id: str) -> int:
+    """Revoke a key. Returns the exit code."""
+    revoked = delivery.ledger().commit(
+        lambda connection: keys.revoke(connection, key_id, now=time.time())
+    )
+    if not revoked:
+        print("there is no such key that is not revoked yet", file=sys.stderr)
+        return 1
+    print(f"revoked: {key_id}")
+    return 0
+
+
+def main(argv: list[str]) -> int:
+    """Read the arguments and do what they say; returns the exit code."""
+    top = parser()
+    arguments, flags = top.parse_known_args(argv[1:])
+    try:
+        rest = config.options.parse_command_line([argv[0], *flags])
+        config.check()
+    except (OptionError, config.ConfigError) as exc:
+        print(exc, file=sys.stderr)
+        return 2
+    if rest:
+        top.error(f"what is {rest[0]}?")
+    try:
+        delivery.prepare_ledger()
+        match arguments.command:
+            case "create":
+                return create(arguments)
+            case "revoke":
+                return revoke(arguments.id)
+            case _:
+                return show()
+    except LedgerError as exc:
+        print(exc, file=sys.stderr)
+        return 1
+    finally:
+        delivery.ledger().close()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))

@@ -1,0 +1,127 @@
+"""API keys and their daily quotas: entering, listing, revoking, charging."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    bindparam,
+    case,
+    insert,
+    select,
+    update,
+)
+
+from ledger import rows, schema
+from ledger.values import Value
+
+table = schema.api_keys
+
+DAY_S = 86400
+
+
+class ApiKey(Value, frozen=True, kw_only=True):
+    """A key as it stands in the ledger; its secret does not. ``number`` counts keys from 1.
+
+    ``rate``: ``20/s``, None: any; ``daily_recipients``: None: any number. ``quota_used``: charged
+    on ``quota_day``, in days since 1970, UTC.
+    """
+
+    number: int
+    id: str
+    name: str
+    hash: bytes
+    scopes: tuple[str, ...]
+    domains: tuple[str, ...]
+    rate: str | None
+    daily_recipients: int | None
+    created_at: float
+    revoked_at: float | None
+    quota_day: int
+    quota_used: int
+
+
+def day_of(moment: float) -> int:
+    """Return the UTC day of a moment in Unix seconds, as days since 1970."""
+    return int(moment // DAY_S)
+
+
+def enter(
+    connection: Connection,
+    *,
+    key_id: str,
+    name: str,
+    hashed: bytes,
+    scopes: tuple[str, ...],
+    domains: tuple[str, ...] = (),
+    rate: str | None = None,
+    daily_recipients: int | None = None,
+    now: float,
+) -> None:
+    """Enter a new key."""
+    values = {
+        "id": key_id,
+        "name": name,
+        "hash": hashed,
+        "scopes": rows.dumps(scopes),
+        "domains": rows.dumps(domains),
+        "rate": rate,
+        "daily_recipients": daily_recipients,
+        "created_at": now,
+        "quota_day": 0,
+        "quota_used": 0,
+    }
+    connection.execute(insert(table), values)
+
+
+def known(connection: Connection) -> list[ApiKey]:
+    """Return all keys that were ever made, revoked ones too, oldest first."""
+    return [_key(row) for row in connection.execute(select(table).order_by(table.c.number))]
+
+
+def revoke(connection: Connection, key_id: str, *, now: float) -> bool:
+    """Revoke a key; False where there is no such key that is not revoked yet."""
+    live = (table.c.id == key_id, table.c.revoked_at.is_(None))
+    return connection.execute(update(table).where(*live).values(revoked_at=now)).rowcount == 1
+
+
+#: What was used on the day in question. A clock that is behind starts no day anew.
+_USED = case((table.c.quota_day >= bindparam("today"), table.c.quota_used), else_=0)
+_TODAY: ColumnElement[int] = case(
+    (table.c.quota_day >= bindparam("today"), table.c.quota_day), else_=bindparam("today")
+)
+_CHARGE = (
+    update(table)
+    .where(
+        table.c.id == bindparam("of_key"),
+        _USED + bindparam("recipients") <= table.c.daily_recipients,
+    )
+    .values(quota_day=_TODAY, quota_used=_USED + bindparam("recipients"))
+)
+_REFUND = (
+    update(table)
+    .where(table.c.id == bindparam("of_key"), table.c.quota_day == bindparam("today"))
+    .values(quota_used=table.c.quota_used - bindparam("recipients"))
+)
+
+
+def charge(connection: Connection, *, key_id: str, recipients: int, today: int) -> bool:
+    """Count recipients against a key's quota of a day; False, and nothing counted, where they
+    would pass it. Exact over all processes: the database decides."""
+    given = {"of_key": key_id, "recipients": recipients, "today": today}
+    return connection.execute(_CHARGE, given).rowcount == 1
+
+
+def refund(connection: Connection, *, key_id: str, recipients: int, today: int) -> None:
+    """Take back what was charged on a day for mails that were certainly not queued."""
+    connection.execute(_REFUND, {"of_key": key_id, "recipients": recipients, "today": today})
+
+
+def _key(row: Row[Any]) -> ApiKey:
+    columns = {column.name: getattr(row, column.name) for column in table.c}
+    for name in ("scopes", "domains"):
+        columns[name] = tuple(rows.loads(columns[name]))
+    return ApiKey(**columns)

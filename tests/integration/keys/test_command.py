@@ -1,0 +1,199 @@
+"""``python keys.py``, and servers that start with and without keys."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from access.keyring import REFRESH_S
+from dev.broker import BrokerNode
+from dev.ports import free_port
+from tests.keys import Client, command, id_of, make
+from tests.system import ROOT, Server, wait_until
+
+#: What a read of the keys may take beside the timer's period, on a busy machine.
+READ_S = 5.0
+
+
+@pytest.fixture
+def single(broker: BrokerNode, logs: Path, tmp_path: Path) -> Iterator[Server]:
+    """A server without keys."""
+    with Server(logs / "single.log", {"VAR_DIR": str(tmp_path)}, free_port()) as server:
+        yield server
+
+
+def start(var: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "server.py", f"--port={free_port()}", *options],
+        cwd=ROOT,
+        env={**os.environ, "VAR_DIR": str(var), "DATABASE_URL": ""},
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+
+
+# -- the command
+
+
+def test_a_key_is_shown_once_and_stored_as_a_hash(tmp_path: Path) -> None:
+    done = command(tmp_path, "create", "--name=shop", "--scope=send")
+    key = done.stdout.strip()
+
+    listed = command(tmp_path, "list").stdout
+    stored = b"".join(file.read_bytes() for file in tmp_path.glob("ledger*"))
+
+    assert done.stdout == f"{key}\n"
+    assert key.startswith(f"wm_{id_of(key)}_")
+    assert "once" in done.stderr
+    assert id_of(key) in listed
+    assert "shop" in listed
+    for text in (key, key.split("_", 2)[2]):
+        assert text not in listed + done.stderr
+        assert text.encode() not in stored
+
+
+def test_the_list_says_what_each_key_may_do(tmp_path: Path) -> None:
+    limits = ("--rate=20/s", "--daily=10000")
+    make(tmp_path, "--domain=b.example", "--domain=A.example", *limits, name="our shop")
+    admin = make(tmp_path, "--scope=admin", name="ops")
+    revoked = command(tmp_path, "revoke", id_of(admin))
+
+    head, shop, ops = command(tmp_path, "list").stdout.splitlines()
+
+    assert head.split()[:3] == ["ID", "NAME", "SCOPES"]
+    assert "  our shop  read,send  a.example,b.example  20/s  10000  0 " in shop
+    assert shop.rstrip().endswith("-")
+    assert ops.split()[1:7] == ["ops", "admin", "any", "any", "any", "-"]
+    assert not ops.rstrip().endswith("-")
+    assert (revoked.returncode, revoked.stdout) == (0, f"revoked: {id_of(admin)}\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["create", "--scope=send"], "--name"),
+        (["create", "--name=a"], "--scope"),
+        (["create", "--name=", "--scope=send"], "--name"),
+        (["create", "--name=a", "--scope=send,all"], "send, read, admin"),
+        (["create", "--name=a", "--scope=send", "--rate=20"], "20/s"),
+        (["create", "--name=a", "--scope=send", "--daily=0"], "--daily"),
+        (["create", "--name=a", "--scope=send", "--domain=a b"], "a b"),
+        (["create", "--name=a", "--scope=send", "what"], "what"),
+        (["list", "--no-such-flag=1"], "no-such-flag"),
+        ([], "create|list|revoke"),
+    ],
+    ids=" ".join,
+)
+def test_what_cannot_be_made_is_named(tmp_path: Path, arguments: list[str], named: str) -> None:
+    done = command(tmp_path, *arguments)
+
+    assert done.returncode == 2
+    assert named in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.glob("ledger*"))
+
+
+def test_a_key_that_is_not_there_cannot_be_revoked(tmp_path: Path) -> None:
+    done = command(tmp_path, "revoke", "0123456789ab")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "no such key" in done.stderr
+
+
+def test_a_ledger_that_is_away_is_told(tmp_path: Path) -> None:
+    done = command(tmp_path, "list", DATABASE_URL="postgresql://nobody:hush@127.0.0.1:1/nothing")
+
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "hush" not in done.stderr
+
+
+# -- servers
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "::", ""])
+def test_a_public_address_without_a_key_is_refused(tmp_path: Path, address: str) -> None:
+    done = start(tmp_path, f"--address={address}")
+
+    assert done.returncode == 2
+    assert f"refusing to listen on {address or 'all addresses'} without an API key" in done.stderr
+    assert "make key" in done.stderr
+    assert "listening" not in done.stderr
+
+
+def test_a_revoked_key_does_not_open_a_public_address(tmp_path: Path) -> None:
+    command(tmp_path, "revoke", id_of(make(tmp_path)))
+
+    assert start(tmp_path, "--address=0.0.0.0").returncode == 2
+
+
+def test_a_public_address_is_taken_with_a_key(
+    broker: BrokerNode, logs: Path, tmp_path: Path
+) -> None:
+    key, options = make(tmp_path), ("--address=0.0.0.0",)
+    env = {"VAR_DIR": str(tmp_path)}
+    with Server(logs / "public.log", env, free_port(), *options) as server:
+        assert server.get("/emails").status == 401
+        assert Client(server, key).get("/emails").status == 200
+        (line,) = (line for line in server.text().splitlines() if "listening on" in line)
+
+    assert line.endswith(f"http://0.0.0.0:{server.port}")
+
+
+def test_without_a_key_the_server_says_that_it_is_open_on_loopback(single: Server) -> None:
+    (line,) = (line for line in single.text().splitlines() if "listening on" in line)
+
+    assert f"http://127.0.0.1:{single.port} (no API key was made: loopback only" in line
+    assert single.get("/emails").status == 200
+
+
+def test_a_key_that_is_made_or_revoked_counts_while_the_server_runs(
+    single: Server, tmp_path: Path
+) -> None:
+    made_at, key = time.monotonic(), make(tmp_path)
+    wait_until(lambda: single.get("/emails").status == 401, "the lock", REFRESH_S + READ_S)
+    client = Client(single, key)
+    assert client.get("/emails").status == 200
+    assert time.monotonic() - made_at < 60
+
+    command(tmp_path, "revoke", id_of(key))
+
+    wait_until(lambda: client.get("/emails").status == 401, "the end", REFRESH_S + READ_S)
+    assert single.get("/emails").status == 401  # no way back to the open door
+
+
+def test_requests_cost_no_read_of_the_keys(single: Server, tmp_path: Path) -> None:
+    """With the table gone, the keys that were read last go on to count."""
+    key = make(tmp_path)
+    wait_until(lambda: single.get("/emails").status == 401, "the lock")
+    with closing(sqlite3.connect(tmp_path / "ledger.sqlite3")) as connection:
+        connection.execute("DROP TABLE api_keys")
+    wait_until(lambda: "the API keys cannot be read" in single.text(), "a failed read")
+
+    assert Client(single, key).get("/emails").status == 200
+    assert single.get("/emails").status == 401
+
+
+def test_a_server_whose_keys_were_never_read_lets_nobody_in(
+    broker: BrokerNode, logs: Path, tmp_path: Path
+) -> None:
+    env = {"VAR_DIR": str(tmp_path), "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nothing"}
+    server = Server(logs / "blind.log", env, free_port(), "--address=0.0.0.0")
+    try:
+        super(Server, server).start()  # it never becomes ready
+        answer = server.get("/celery/add")
+        ready = server.get("/readyz")
+    finally:
+        server.kill()
+
+    assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
+    assert (ready.status, ready.json()["problems"]["keys"]) == (503, "see the log")

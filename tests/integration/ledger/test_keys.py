@@ -1,0 +1,130 @@
+"""API keys in the ledger: their quotas are exact, whoever charges them, on both databases."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import pytest
+
+from ledger import ApiKey, Ledger, idempotency, keys
+from tests.ledgers import NOW, ids, new_email
+from tests.system import ROOT
+
+DAY = keys.day_of(NOW)
+
+
+@pytest.fixture
+def ledger(database_url: str) -> Iterator[Ledger]:
+    ledger = Ledger(database_url)
+    yield ledger
+    ledger.close()
+
+
+def enter(ledger: Ledger, key_id: str = "k1", **given: Any) -> None:
+    plain: dict[str, Any] = {"name": "shop", "hashed": b"h" * 32, "scopes": ("send",), "now": NOW}
+    ledger.commit(partial(keys.enter, key_id=key_id, **{**plain, **given}))
+
+
+def charge(ledger: Ledger, recipients: int, today: int = DAY) -> bool:
+    return ledger.commit(partial(keys.charge, key_id="k1", recipients=recipients, today=today))
+
+
+def only(ledger: Ledger) -> ApiKey:
+    (key,) = ledger.read(keys.known)
+    return key
+
+
+def test_a_key_is_read_as_it_was_entered(ledger: Ledger) -> None:
+    enter(ledger, domains=("a.example",), rate="20/s", daily_recipients=7)
+    enter(ledger, "k2", name="Zoë", scopes=("admin", "read"))
+
+    first, second = ledger.read(keys.known)
+
+    assert (first.id, first.hash, first.scopes, first.domains) == (
+        "k1",
+        b"h" * 32,
+        ("send",),
+        ("a.example",),
+    )
+    assert (first.rate, first.daily_recipients, first.revoked_at) == ("20/s", 7, None)
+    assert (second.name, second.scopes, second.domains) == ("Zoë", ("admin", "read"), ())
+    assert (second.rate, second.daily_recipients) == (None, None)
+    assert second.number > first.number
+
+
+def test_a_charge_that_would_pass_the_quota_counts_nothing(ledger: Ledger) -> None:
+    enter(ledger, daily_recipients=10)
+
+    charged = [charge(ledger, recipients) for recipients in (6, 5, 4, 1)]
+
+    assert charged == [True, False, True, False]
+    assert only(ledger).quota_used == 10
+
+
+def test_a_new_day_begins_anew_and_a_clock_that_is_behind_does_not(ledger: Ledger) -> None:
+    enter(ledger, daily_recipients=10)
+    charge(ledger, 10)
+
+    assert charge(ledger, 9, DAY + 1)
+    assert not charge(ledger, 9, DAY)  # another machine, where it is yesterday still
+    assert (only(ledger).quota_day, only(ledger).quota_used) == (DAY + 1, 9)
+
+
+def test_a_refund_gives_back_what_its_day_was_charged(ledger: Ledger) -> None:
+    enter(ledger, daily_recipients=10)
+    charge(ledger, 10)
+
+    ledger.commit(partial(keys.refund, key_id="k1", recipients=3, today=DAY))
+    ledger.commit(partial(keys.refund, key_id="k1", recipients=3, today=DAY - 1))
+
+    assert only(ledger).quota_used == 7
+
+
+def test_several_processes_charge_exactly_the_quota(ledger: Ledger, database_url: str) -> None:
+    enter(ledger, daily_recipients=500)
+    program = (
+        "import sys\nfrom functools import partial\nfrom ledger import Ledger, keys\n"
+        "ledger = Ledger(sys.argv[1])\n"
+        f"charge = partial(keys.charge, key_id='k1', recipients=3, today={DAY})\n"
+        "entries = [ledger.write(charge) for _ in range(100)]\n"
+        "print(sum(entry.result() for entry in entries))\n"
+        "ledger.close()\n"
+    )
+    command = [sys.executable, "-c", program, database_url]
+
+    processes = [
+        subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(4)
+    ]
+    charged = [int(process.communicate(timeout=60)[0]) for process in processes]
+
+    assert sum(charged) == 500 // 3
+    assert only(ledger).quota_used == 500 // 3 * 3
+
+
+def test_an_idempotency_key_is_charged_once_and_a_refused_one_leaves_nothing(
+    ledger: Ledger,
+) -> None:
+    enter(ledger, daily_recipients=1)
+
+    def reserve(key: str, email_id: str) -> idempotency.Reserved:
+        charge = partial(keys.charge, key_id="k1", recipients=1, today=DAY)
+        times = {"now": NOW, "publisher_until": NOW - 1, "kept_s": 100.0}
+        new = [new_email(id=email_id)]
+        return ledger.commit(
+            lambda connection: idempotency.reserve(
+                connection, "k1", key, b"b" * 32, new, admit=charge, **times
+            )
+        )
+
+    first, again, refused = reserve("a", "1"), reserve("a", "2"), reserve("b", "3")
+
+    assert (first.admitted, again.admitted, refused.admitted) == (True, True, False)
+    assert (first.mine, again.mine, refused.mine) == (True, True, False)
+    assert first.email_ids == again.email_ids
+    assert ledger.read(ids) == {"1"}
+    ledger.commit(partial(keys.refund, key_id="k1", recipients=1, today=DAY))
+    assert reserve("b", "4").email_ids == ("4",)

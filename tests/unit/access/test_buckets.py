@@ -1,0 +1,89 @@
+"""Token buckets, shared by a server's processes."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from access import Buckets, Rate
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def test_a_full_bucket_gives_its_count_at_once_and_then_tells_when(clock: Clock) -> None:
+    buckets, rate = Buckets(clock), Rate.parse("3/m")
+
+    waits = [buckets.take(1, rate) for _ in range(5)]
+
+    assert waits == [0.0, 0.0, 0.0, pytest.approx(20), pytest.approx(20)]
+
+
+def test_a_token_comes_back_after_its_time(clock: Clock) -> None:
+    buckets, rate = Buckets(clock), Rate.parse("3/m")
+    for _ in range(3):
+        buckets.take(1, rate)
+
+    clock.now += 19.9
+    early = buckets.take(1, rate)
+    clock.now += 0.1
+    waits = [buckets.take(1, rate) for _ in range(2)]
+
+    assert early == pytest.approx(0.1)
+    assert waits == [0.0, pytest.approx(20)]
+
+
+def test_keys_do_not_share_a_bucket(clock: Clock) -> None:
+    buckets, rate = Buckets(clock), Rate.parse("1/s")
+
+    assert [buckets.take(number, rate) for number in (1, 2)] == [0.0, 0.0]
+
+
+@given(
+    count=st.integers(1, 1000),
+    unit=st.sampled_from("smh"),
+    pauses=st.lists(st.floats(0, 100), max_size=200),
+)
+def test_no_stretch_of_time_gets_more_than_a_bucket_and_what_flows_in(
+    count: int, unit: str, pauses: list[float]
+) -> None:
+    clock, rate = Clock(), Rate.parse(f"{count}/{unit}")
+    buckets, begin, taken = Buckets(clock), clock.now, 0
+    for pause_s in pauses:
+        clock.now += pause_s
+        taken += buckets.take(7, rate) == 0.0
+
+        flown_in = (clock.now - begin) * rate.count / rate.period_s
+        assert taken <= rate.count + flown_in + 0.01
+
+
+def test_processes_that_were_forked_share_the_bucket(clock: Clock) -> None:
+    buckets, rate = Buckets(clock), Rate.parse("5/h")
+    pid = os.fork()
+    if not pid:
+        for _ in range(3):
+            buckets.take(1, rate)
+        os._exit(0)
+    os.waitpid(pid, 0)
+
+    taken = sum(buckets.take(1, rate) == 0.0 for _ in range(5))
+
+    assert taken == 2
+
+
+@pytest.mark.parametrize("text", ["", "20", "0/s", "-1/s", "20/d", "20/s:4", " 20/s", "1.5/s"])
+def test_what_is_no_rate_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="must look like"):
+        Rate.parse(text)

@@ -1,0 +1,211 @@
+"""Who is let in, by the keys that the ledger has."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from access import (
+    OPEN,
+    Buckets,
+    Caller,
+    Keyring,
+    KeysUnknown,
+    NewKey,
+    NoKey,
+    NotPermitted,
+    Scope,
+    SenderRefused,
+    TooFast,
+    UnknownKey,
+    new_key,
+)
+from ledger import Ledger, keys, migrate
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    url = f"sqlite:///{tmp_path / 'ledger.sqlite3'}"
+    migrate.upgrade(url)
+    ledger = Ledger(url)
+    yield ledger
+    ledger.close()
+
+
+def enter(ledger: Ledger, *scopes: str, domains: tuple[str, ...] = (), **given: str) -> NewKey:
+    made = new_key()
+    ledger.commit(
+        lambda connection: keys.enter(
+            connection,
+            key_id=made.id,
+            name="test",
+            hashed=made.hash,
+            scopes=scopes,
+            domains=domains,
+            rate=given.get("rate"),
+            now=time.time(),
+        )
+    )
+    return made
+
+
+def keyring(ledger: Ledger, *, may_be_open: bool = True) -> Keyring:
+    """Return a keyring that has read the keys once."""
+    ring = Keyring(ledger, Buckets(), may_be_open=may_be_open)
+
+    async def start() -> None:
+        await ring.start()
+        await ring.close()
+
+    asyncio.run(start())
+    return ring
+
+
+def bearer(text: str) -> str:
+    return f"Bearer {text}"
+
+
+def test_without_any_key_everybody_may_do_everything_on_this_machine(ledger: Ledger) -> None:
+    assert keyring(ledger).admit(None) is OPEN
+    assert keyring(ledger).admit("Bearer re_123") is OPEN  # a client may insist on some key
+
+
+def test_without_any_key_nobody_is_let_in_from_outside(ledger: Ledger) -> None:
+    with pytest.raises(NoKey):
+        keyring(ledger, may_be_open=False).admit(None)
+
+
+def test_a_key_is_let_in_with_what_it_may_do(ledger: Ledger) -> None:
+    made = enter(ledger, "send", domains=("a.example",))
+
+    caller = keyring(ledger).admit(bearer(made.text))
+
+    assert caller == Caller(
+        owner=made.id,
+        number=1,
+        scopes=frozenset({Scope.SEND}),
+        domains=frozenset({"a.example"}),
+    )
+    assert caller.sees == made.id
+
+
+def test_as_soon_as_there_is_a_key_one_is_needed(ledger: Ledger) -> None:
+    enter(ledger, "send")
+
+    with pytest.raises(NoKey):
+        keyring(ledger).admit(None)
+
+
+@pytest.mark.parametrize("header", ["", "Bearer", "Bearer ", "Basic dXNlcjpwYXNz", "Bearer\t"])
+def test_what_shows_no_key_has_none(ledger: Ledger, header: str) -> None:
+    enter(ledger, "send")
+
+    with pytest.raises(NoKey):
+        keyring(ledger).admit(header)
+
+
+def test_a_key_that_is_wrong_in_one_letter_is_unknown(ledger: Ledger) -> None:
+    made = enter(ledger, "send")
+    ring = keyring(ledger)
+    last = "A" if made.text[-1] != "A" else "B"
+    other_id = made.text.replace(made.id, "0" * len(made.id))
+
+    similar = (made.text[:-1] + last, made.text + "x", other_id, made.id)
+    for text in (*similar, "wm__", "é", "x" * 9999):
+        with pytest.raises(UnknownKey):
+            ring.admit(bearer(text))
+
+
+def test_a_revoked_key_is_unknown_and_the_door_stays_shut(ledger: Ledger) -> None:
+    made = enter(ledger, "send")
+    assert ledger.commit(lambda connection: keys.revoke(connection, made.id, now=1.0))
+    ring = keyring(ledger)
+
+    with pytest.raises(UnknownKey):
+        ring.admit(bearer(made.text))
+    with pytest.raises(NoKey):
+        ring.admit(None)
+    assert not ledger.commit(lambda connection: keys.revoke(connection, made.id, now=2.0))
+
+
+def test_until_the_keys_are_read_nobody_is_let_in(tmp_path: Path) -> None:
+    away = Ledger(f"sqlite:///{tmp_path / 'nowhere' / 'ledger.sqlite3'}", timeout_s=0.2)
+    ring = keyring(away)
+
+    with pytest.raises(KeysUnknown):
+        ring.admit(None)
+    assert not ring.is_known
+
+
+def test_keys_that_were_read_count_while_the_ledger_is_away(
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = enter(ledger, "send")
+    monkeypatch.setattr("access.keyring.REFRESH_S", 0.01)
+    ring = Keyring(ledger, Buckets(), may_be_open=True)
+
+    async def lose_the_ledger() -> Caller:
+        await ring.start()
+        failed = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def read(query: object) -> object:
+            loop.call_soon_threadsafe(failed.set)
+            raise ZeroDivisionError  # anything at all
+
+        monkeypatch.setattr(ledger, "read", read)
+        await asyncio.wait_for(failed.wait(), 10)
+        failed.clear()
+        await asyncio.wait_for(failed.wait(), 10)  # it is tried again
+        await ring.close()
+        return ring.admit(bearer(made.text))
+
+    assert asyncio.run(lose_the_ledger()).owner == made.id
+
+
+def test_the_rate_is_taken_from_a_key_once_for_each_request(ledger: Ledger) -> None:
+    made = enter(ledger, "send", rate="2/h")
+    ring = keyring(ledger)
+
+    for _ in range(2):
+        ring.admit(bearer(made.text))
+    with pytest.raises(TooFast) as told:
+        ring.admit(bearer(made.text))
+
+    assert 0 < told.value.retry_after_s <= 1800
+    assert ring.identify(bearer(made.text)).owner == made.id
+
+
+def test_the_scope_admin_includes_the_others() -> None:
+    admin = Caller(owner="a", scopes=frozenset({Scope.ADMIN}))
+    sender = Caller(owner="b", scopes=frozenset({Scope.SEND}))
+
+    for scope in Scope:
+        admin.need(scope)
+    sender.need(Scope.SEND)
+    for scope in (Scope.READ, Scope.ADMIN):
+        with pytest.raises(NotPermitted, match=scope):
+            sender.need(scope)
+    assert admin.sees is None
+
+
+@pytest.mark.parametrize(
+    "sender", ["ann@other.example", "ann@sub.a.example", "a.example <x@b.example>", "x@aa.example"]
+)
+def test_a_sender_from_another_domain_is_refused_by_its_name(sender: str) -> None:
+    caller = Caller(owner="b", scopes=frozenset(), domains=frozenset({"a.example"}))
+    caller.check_sender("Ann <ann@A.example>")
+
+    with pytest.raises(SenderRefused, match=sender.rpartition("@")[2].rstrip(">")):
+        caller.check_sender(sender)
+
+
+def test_a_key_is_stored_as_a_hash_and_never_made_twice() -> None:
+    made = [new_key() for _ in range(100)]
+
+    assert len({key.text for key in made}) == len({key.id for key in made}) == 100
+    assert all(len(key.hash) == 32 and len(key.text) > 50 for key in made)
