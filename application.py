@@ -15,6 +15,7 @@ from handlers.email_events import EmailEventsHandler
 from handlers.email_handler import NoEmailHandler
 from handlers.emails import EmailsHandler
 from handlers.health import HealthHandler, ReadyHandler
+from handlers.openapi import OpenApiHandler
 from handlers.results import EventsHandler, ResultHandler
 from handlers.services import Services
 
@@ -40,6 +41,7 @@ ROUTES: tuple[tuple[str, type[BaseHandler]], ...] = (
     (r"/emails/.*", NoEmailHandler),
     (r"/healthz", HealthHandler),
     (r"/readyz", ReadyHandler),
+    (r"/openapi\.json", OpenApiHandler),
 )
 
 

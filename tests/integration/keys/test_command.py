@@ -17,6 +17,7 @@ from access.keyring import REFRESH_S
 from dev.broker import BrokerNode
 from dev.ports import free_port
 from tests.keys import Client, command, id_of, make
+from tests.openapi import conforms
 from tests.system import ROOT, Server, wait_until
 
 #: What a read of the keys may take beside the timer's period, on a busy machine.
@@ -196,4 +197,6 @@ def test_a_server_whose_keys_were_never_read_lets_nobody_in(
         server.kill()
 
     assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
+    conforms(ready, "get", "/readyz")
+    conforms(answer, "get", "/celery/{task}")
     assert (ready.status, ready.json()["problems"]["keys"]) == (503, "see the log")

@@ -1,0 +1,151 @@
+"""``/openapi.json``: what can be asked here, as an OpenAPI 3.1 document.
+
+Bodies and answers are described by the msgspec types, the bodies' being those that decode them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+
+from handlers import openapi_answers as answers
+from handlers.email_batch import LARGEST_BATCH
+from handlers.health import ProbeHandler
+from handlers.openapi_paths import COMMON, JSON, OPERATIONS, PROBLEM, Answer, Operation
+
+REFERENCE = "#/components/schemas/{name}"
+DESCRIPTION = """\
+Mails and Celery tasks over HTTP. A key is shown as `Authorization: Bearer <key>`; while no key was
+ever made, the server listens on loopback only and asks for none. The role beside an operation's
+security is the scope that the key needs."""
+
+
+class OpenApiHandler(ProbeHandler):
+    """``/openapi.json``; for everybody, as it is no secret."""
+
+    async def get(self) -> None:
+        self.set_header("Content-Type", JSON)
+        self.write(_encoded())
+
+    head = get
+
+
+@cache
+def _encoded() -> bytes:
+    return msgspec.json.encode(document())
+
+
+@cache
+def document() -> dict[str, Any]:
+    """Return the document."""
+    schemas, components = msgspec.json.schema_components(_types(), ref_template=REFERENCE)
+    references = dict(zip(_types(), schemas, strict=True))
+    paths: dict[str, dict[str, Any]] = {}
+    for operation in OPERATIONS:
+        at_path = paths.setdefault(operation.path, _path_parameters(operation.path))
+        at_path[operation.method] = _operation(operation, references)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Windmail", "version": "1", "description": DESCRIPTION},
+        "servers": [{"url": "/"}],
+        "paths": paths,
+        "components": {
+            "schemas": components,
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+        },
+    }
+
+
+def _types() -> tuple[type[msgspec.Struct], ...]:
+    """Return the types of all bodies and answers, each once."""
+    found: dict[type[msgspec.Struct], None] = {answers.Problem: None, answers.EmailProblem: None}
+    for operation in OPERATIONS:
+        for kind in (operation.body, *operation.answers.values()):
+            for one in kind if isinstance(kind, tuple) else (kind,):
+                if isinstance(one, type):
+                    found[one] = None
+    return tuple(found)
+
+
+def _path_parameters(path: str) -> dict[str, Any]:
+    known = {
+        "id": {"type": "string", "format": "uuid"},
+        "task": {"type": "string", "description": "a task's name, its last part, or an id"},
+    }
+    return {
+        "parameters": [
+            {"name": name, "in": "path", "required": True, "schema": schema}
+            for name, schema in known.items()
+            if f"{{{name}}}" in path
+        ]
+    }
+
+
+def _operation(operation: Operation, references: dict[Any, Any]) -> dict[str, Any]:
+    is_email = operation.path.startswith("/emails")
+    problem = references[answers.EmailProblem if is_email else answers.Problem]
+    found: dict[str, Any] = {
+        "summary": operation.summary,
+        "operationId": _id(operation),
+        "parameters": list(operation.parameters),
+        "responses": {
+            **{
+                str(status): _answer(status, kind, references)
+                for status, kind in operation.answers.items()
+            },
+            **_problems(_errors(operation), problem),
+        },
+        "security": [] if operation.scope is None else [{"key": [operation.scope]}],
+    }
+    if operation.body is not None:
+        found["requestBody"] = _body(operation, references)
+    return found
+
+
+def _errors(operation: Operation) -> Iterable[int]:
+    common = () if operation.scope is None else COMMON
+    return sorted({*operation.errors, *common})
+
+
+def _id(operation: Operation) -> str:
+    words = operation.path.replace("{", "").replace("}", "").replace(".", "/").split("/")
+    return "_".join([operation.method, *filter(None, words)])
+
+
+def _body(operation: Operation, references: dict[Any, Any]) -> dict[str, Any]:
+    schema = references[operation.body]
+    if operation.batch:
+        schema = {"type": "array", "items": schema, "minItems": 1, "maxItems": LARGEST_BATCH}
+    return {"required": operation.path.startswith("/emails"), "content": {JSON: {"schema": schema}}}
+
+
+def _answer(status: int, kind: Answer, references: dict[Any, Any]) -> dict[str, Any]:
+    described = {"description": HTTPStatus(status).phrase}
+    if kind is None:
+        return described
+    if isinstance(kind, str):
+        content: dict[str, Any] = {} if kind == JSON else {"schema": {"type": "string"}}
+        return {**described, "content": {kind: content}}
+    if isinstance(kind, tuple):
+        schema = {"anyOf": [references[one] for one in kind]}
+    else:
+        schema = references[kind]
+    return {**described, "content": {JSON: {"schema": schema}}}
+
+
+def _problems(statuses: Iterable[int], schema: dict[str, Any]) -> dict[str, Any]:
+    later = {"Retry-After": {"description": "seconds", "schema": {"type": "integer"}}}
+    challenge = {"WWW-Authenticate": {"schema": {"type": "string"}}}
+    headers = {401: challenge, 429: later, 503: later}
+    return {
+        str(status): {
+            "description": HTTPStatus(status).phrase,
+            "content": {PROBLEM: {"schema": schema}},
+            **({"headers": headers[status]} if status in headers else {}),
+        }
+        for status in statuses
+    }

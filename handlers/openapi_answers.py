@@ -1,0 +1,194 @@
+"""The answers' documents, as the OpenAPI document describes them.
+
+The handlers build them as dictionaries; a test compares real answers with these.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from handlers.email_body import Tag
+from handlers.tasks import Parameter
+from ledger import Kind, OnUncertain, Status
+
+Links = dict[str, str]
+Moment = str  # ISO 8601
+
+
+class Document(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """Base of the documents: what is not named here is in no answer."""
+
+
+class AcceptedEmail(Document, frozen=True, kw_only=True):
+    """A mail that RabbitMQ and the ledger have."""
+
+    id: str
+    object: Literal["email"]
+    status: Literal["queued", "scheduled"]
+    scheduled_at: Moment | UnsetType = UNSET
+    links: Links
+
+
+class EmailRecipient(Document, frozen=True, kw_only=True):
+    """A recipient, and what the relay said of him."""
+
+    address: str
+    kind: Kind
+    status: Literal["open", "accepted", "delayed", "refused"]
+    code: int | None
+    enhanced: str | None
+    text: str | None
+
+
+class EmailSummary(Document, frozen=True, kw_only=True, rename={"from_": "from"}):
+    """A mail without its content."""
+
+    object: Literal["email"]
+    id: str
+    from_: str
+    to: list[str]
+    cc: list[str]
+    bcc: list[str]
+    subject: str
+    created_at: Moment
+    scheduled_at: Moment | None
+    last_event: Status
+    status: Status
+    tags: list[Tag]
+    metadata: dict[str, Any]
+    recipients: list[EmailRecipient]
+    attempts: int
+    possible_duplicates: int
+    suppressed: int
+    on_uncertain: OnUncertain
+    expires_at: Moment
+    next_attempt_at: Moment | None
+    reason: dict[str, Any] | None
+    links: Links
+
+
+class Email(EmailSummary, frozen=True, kw_only=True, rename={"from_": "from"}):
+    """A mail; its content, where it is still kept."""
+
+    reply_to: list[str] | None
+    html: str | None
+    text: str | None
+
+
+class EmailList(Document, frozen=True, kw_only=True):
+    """A page of mails, newest first; ``next`` leads to the next one."""
+
+    object: Literal["list"]
+    data: list[EmailSummary]
+    has_more: bool
+    next: str | UnsetType = UNSET
+
+
+class BatchItem(Document, frozen=True, kw_only=True):
+    """A mail of a batch that was accepted."""
+
+    id: str
+
+
+class BatchError(Document, frozen=True, kw_only=True):
+    """What is wrong with a mail of a permissive batch."""
+
+    index: int
+    message: str
+
+
+class AcceptedBatch(Document, frozen=True, kw_only=True):
+    """The mails of a batch that were accepted, and of a permissive one, what the others lack."""
+
+    data: list[BatchItem]
+    errors: list[BatchError] | UnsetType = UNSET
+
+
+class TaskDescription(Document, frozen=True, kw_only=True):
+    """A task that can be called."""
+
+    name: str
+    doc: str
+    parameters: list[Parameter]
+    links: Links
+
+
+class TaskList(Document, frozen=True, kw_only=True):
+    """All of them."""
+
+    tasks: list[TaskDescription]
+
+
+class TaskError(Document, frozen=True, kw_only=True):
+    """Why a task failed, or is tried again."""
+
+    type: str
+    message: str
+
+
+class Task(Document, frozen=True, kw_only=True):
+    """A task's state."""
+
+    id: str
+    state: str
+    ready: bool
+    result: Any
+    called_at: Moment | None
+    started_at: Moment | None
+    at: Moment | None
+    worker: str | None
+    retries: int
+    links: Links
+    error: TaskError | UnsetType = UNSET
+    traceback: str | UnsetType | None = UNSET
+    progress: Any | UnsetType = UNSET
+    result_ignored: bool | UnsetType = UNSET
+    revoking: bool | UnsetType = UNSET
+    terminate: bool | UnsetType = UNSET
+
+
+class Alive(Document, frozen=True, kw_only=True):
+    """The process answers."""
+
+    status: Literal["alive"]
+
+
+class Heartbeat(Document, frozen=True, kw_only=True):
+    """When beat, broker and worker were last seen to work together."""
+
+    at: Moment
+    age_s: float
+    worker: str | UnsetType | None = UNSET
+
+
+class Readiness(Document, frozen=True, kw_only=True):
+    """Whether the process can do its work."""
+
+    status: Literal["ready", "not ready"]
+    problems: dict[str, str]
+    heartbeat: Heartbeat | None
+    relay: dict[str, Any] | None
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
+    """RFC 9457's problem details; further members tell more. `queued` null: nobody knows."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: list[dict[str, Any]] | UnsetType = UNSET
+    queued: Literal[False] | UnsetType | None = UNSET
+    scope: str | UnsetType = UNSET
+    id: str | UnsetType = UNSET
+
+
+class EmailProblem(Problem, frozen=True, kw_only=True, rename={"status_code": "statusCode"}):
+    """A problem, with what Resend's clients read."""
+
+    name: str
+    message: str
+    status_code: int
