@@ -76,6 +76,12 @@ _TABLE: dict[str, tuple[tuple[str, Value, str, Check | None], ...]] = {
         ("max_body_size", 10 * 2**20, "largest request body, bytes", between(1024, 2**30)),
         ("idle_timeout_s", 30.0, "wait for a request's header, seconds", _SECONDS),
         ("body_timeout_s", 30.0, "time to send a request's body, seconds", _SECONDS),
+        (
+            "queue_wait_limit_s",
+            14400,
+            "mails are refused that would wait longer, 0: never, seconds",
+            between(0, 30 * 86400),
+        ),
         ("max_wait_s", 60.0, "longest `Prefer: wait` honoured, seconds", _SECONDS),
         ("sse_heartbeat_s", 15.0, "silent event streams: comment every, s", _SECONDS),
         ("drain_s", 10.0, "time to finish requests at shutdown, seconds", _SECONDS),

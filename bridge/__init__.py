@@ -14,6 +14,7 @@ from bridge.errors import (
     ResultsUnreadable,
     Unroutable,
 )
+from bridge.gauge import QueueGauge
 from bridge.records import TaskState
 from bridge.sending import DurableTask, PrivateTask, TaskAMQP
 from bridge.task_message import Undecodable
@@ -34,6 +35,7 @@ __all__ = [
     "PrivateTask",
     "PublishRejected",
     "PublishTimeout",
+    "QueueGauge",
     "ResultsUnreadable",
     "TaskAMQP",
     "TaskResult",

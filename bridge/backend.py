@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, urlsplit
 from celery import states
 from celery.backends.rpc import RPCBackend
 
-from bridge.records import Record
+from bridge.records import Record, started_type
 from bridge.stream_consumer import StreamResultConsumer
 from bridge.topology import ResultStream
 
@@ -73,6 +73,8 @@ class StreamBackend(RPCBackend):
         **_options: Any,
     ) -> Any:
         """Append a state change to the stream and wait for the broker's confirm."""
+        task = getattr(request, "task", None)
+        kind = {"type": started_type(task)} if task and state == states.STARTED else {}
         with self.app.amqp.producer_pool.acquire(block=True) as producer:
             producer.publish(
                 self._to_result(task_id, state, result, traceback, request),
@@ -85,6 +87,7 @@ class StreamBackend(RPCBackend):
                 declare=[self.stream.queue()],
                 retry=True,
                 retry_policy=self.retry_policy,
+                **kind,
             )
         return result
 

@@ -15,6 +15,7 @@ from celery import Celery, Task
 from bridge import topology
 from bridge.connection import Link
 from bridge.errors import BridgeError, NotConnected
+from bridge.gauge import QueueGauge
 from bridge.ids import new_task_id
 from bridge.message import Message
 from bridge.options import normalise
@@ -55,6 +56,7 @@ class Bridge:
         self.app = app
         self._publish_timeout_s = publish_timeout_s
         self._declaring = asyncio.Lock()
+        self._gauges: list[QueueGauge] = []
         self._publisher = Publisher()
         self.results = Results(
             app, app.backend.stream.name, cache_bytes=cache_bytes, replay_s=replay_s
@@ -100,8 +102,16 @@ class Bridge:
             found[self.reading.name] = "reading past results"
         return found
 
+    def gauge(self, queue: str, task: str) -> QueueGauge:
+        """Begin to watch a queue that the starts of one task drain. Needs a running loop."""
+        gauge = QueueGauge(queue, task, self.reading, self.results.follower.caught_up)
+        self.results.listeners.append(gauge.on_record)
+        self._gauges.append(gauge)
+        return gauge
+
     async def close(self) -> None:
         """Close both connections. Calls that still wait for a confirm fail."""
+        await asyncio.gather(*(gauge.close() for gauge in self._gauges))
         await asyncio.gather(self.publishing.close(), self.reading.close())
 
     async def __aenter__(self) -> Self:

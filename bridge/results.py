@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager
 
 from celery import Celery
@@ -36,9 +36,11 @@ class Results:
         self.follower = Follower(
             stream_name,
             RecordCache(cache_bytes, self._on_evict),
-            self._subscriptions.deliver,
+            self._on_record,
             replay_s=replay_s,
         )
+        #: Told of every new record.
+        self.listeners: list[Callable[[Record], None]] = [self._subscriptions.deliver]
         self._looked_up: OrderedDict[str, None] = OrderedDict()
         self._wanted: dict[str, float] = {}
         self._evicted: set[str] = set()  # since the last lookup began
@@ -156,6 +158,10 @@ class Results:
         while len(self._looked_up) > LOOKED_UP_IDS:
             self._looked_up.popitem(last=False)
         return {task_id: found.history(task_id) for task_id in wanted}
+
+    def _on_record(self, record: Record) -> None:
+        for listener in self.listeners:
+            listener(record)
 
     def _on_evict(self, task_id: str) -> None:
         self._looked_up.pop(task_id, None)

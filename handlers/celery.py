@@ -19,9 +19,9 @@ from handlers.outgoing import outgoing
 from handlers.problems import Problem, invalid
 from handlers.quota import quota_of
 from handlers.representation import describe
+from handlers.services import MAIL_TASK
 from mailing import InvalidMessage
 
-MAIL_TASK = "task.sendmail"
 #: How long the old system's ``GET /celery?title=...`` waits for the mail, in seconds.
 OLD_WAIT_S = 30.0
 
@@ -52,7 +52,7 @@ class CallingHandler(BaseHandler):
         """Call a task; a mail is accepted like every other one.
 
         Raises:
-            InvalidArgument, InvalidOption, BridgeError, NotAccepted, AccessError
+            InvalidArgument, InvalidOption, BridgeError, NotAccepted, AccessError, Overloaded
         """
         if task.name != MAIL_TASK:
             tasks.check_arguments(task, call.args, call.kwargs)
@@ -63,6 +63,7 @@ class CallingHandler(BaseHandler):
             mail = outgoing(*_timed(arguments, options, time.time()), caller=self.caller)
         except InvalidMessage as exc:
             raise InvalidArgument(exc.field, exc.detail) from exc
+        self._services.pressure.check([mail])
         receipt = await self._services.acceptance.accept([mail], quota_of(self.caller, [mail]))
         return self.bridge.result(receipt.ids[0])
 

@@ -13,6 +13,7 @@ from handlers.email_arguments import arguments
 from handlers.email_body import EmailBody, read
 from handlers.email_handler import EmailHandler
 from handlers.outgoing import Key, Outgoing, Receipt, outgoing
+from handlers.pressure import Overloaded
 from handlers.problems import Problem
 from handlers.quota import quota_of
 
@@ -38,9 +39,16 @@ class AcceptingHandler(EmailHandler):
         """Accept mails, once for all requests with the same key; the answer says if it was before.
 
         Raises:
-            KeyReused, NotAccepted, LedgerUnavailable, QuotaExceeded
+            KeyReused, NotAccepted, LedgerUnavailable, QuotaExceeded, Overloaded
         """
         acceptance = self._services.acceptance
+        try:
+            self._services.pressure.check(outgoing)
+        except Overloaded:
+            receipt = await self.known(key)  # what was accepted before stays accepted
+            if receipt is None:
+                raise
+            return receipt
         quota = quota_of(self.caller, outgoing)
         if key is None:
             return await acceptance.accept(outgoing, quota)

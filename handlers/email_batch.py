@@ -12,6 +12,7 @@ import msgspec
 import mailing
 from access import Caller, SenderRefused
 from handlers.email_acceptance import AcceptingHandler, prepare
+from handlers.email_representation import iso
 from handlers.outgoing import Outgoing
 from handlers.problems import Problem, from_exception, invalid
 
@@ -44,6 +45,9 @@ class EmailBatchHandler(AcceptingHandler):
         else:
             receipt = await self.accept(mails, key)
         document: dict[str, Any] = {"data": [{"id": email_id} for email_id in receipt.ids]}
+        begin = self._services.pressure.estimated_start()
+        if begin is not None and any(mail.not_before is None for mail in mails):
+            document["estimated_start"] = iso(begin)
         if validation == PERMISSIVE:
             document["errors"] = [
                 {"index": index, "message": problem.detail} for index, problem in errors

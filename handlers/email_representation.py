@@ -24,14 +24,21 @@ def links(email_id: str) -> dict[str, str]:
     return {"self": own, "events": f"{own}/events", "raw": f"{own}/raw"}
 
 
-def accepted(email_id: str, scheduled_at: float | None) -> dict[str, Any]:
-    """Return the document of a mail that was accepted just now."""
+def accepted(
+    email_id: str, scheduled_at: float | None, estimated_start: float | None
+) -> dict[str, Any]:
+    """Return the document of a mail that was accepted just now; ``estimated_start``: of the first
+    attempt, None where nobody can tell."""
     document = {
         "id": email_id,
         "object": "email",
         "status": "queued" if scheduled_at is None else "scheduled",
     }
-    when = {} if scheduled_at is None else {"scheduled_at": iso(scheduled_at)}
+    when = {}
+    if scheduled_at is not None:
+        when = {"scheduled_at": iso(scheduled_at)}
+    elif estimated_start is not None:
+        when = {"estimated_start": iso(estimated_start)}
     return {**document, **when, "links": links(email_id)}
 
 

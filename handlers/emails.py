@@ -42,7 +42,8 @@ class EmailsHandler(AcceptingHandler):
         (email_id,) = receipt.ids
         self.set_header("Location", f"/emails/{email_id}")
         if wait_s is None or not await self._answer_with_outcome(email_id, wait_s):
-            self.write_json(accepted(email_id, scheduled_at), 202)
+            begin = self._services.pressure.estimated_start()
+            self.write_json(accepted(email_id, scheduled_at, begin), 202)
 
     async def _prepared(self) -> Outgoing:
         raw = self.raw_body()

@@ -50,6 +50,7 @@ class ReadyHandler(ProbeHandler):
             "problems": problems,
             "heartbeat": None if problems else await self._heartbeat(),
             "relay": None if problems else await self._relay(),
+            "estimated_wait_s": self._services.pressure.wait_s(),
         }
         if problems:
             self.set_header("Retry-After", str(RETRY_AFTER_S))

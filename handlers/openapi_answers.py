@@ -29,6 +29,7 @@ class AcceptedEmail(Document, frozen=True, kw_only=True):
     object: Literal["email"]
     status: Literal["queued", "scheduled"]
     scheduled_at: Moment | UnsetType = UNSET
+    estimated_start: Moment | UnsetType = UNSET
     links: Links
 
 
@@ -104,6 +105,7 @@ class AcceptedBatch(Document, frozen=True, kw_only=True):
     """The mails of a batch that were accepted, and of a permissive one, what the others lack."""
 
     data: list[BatchItem]
+    estimated_start: Moment | UnsetType = UNSET
     errors: list[BatchError] | UnsetType = UNSET
 
 
@@ -171,6 +173,7 @@ class Readiness(Document, frozen=True, kw_only=True):
     problems: dict[str, str]
     heartbeat: Heartbeat | None
     relay: dict[str, Any] | None
+    estimated_wait_s: float | None
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
@@ -183,6 +186,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     errors: list[dict[str, Any]] | UnsetType = UNSET
     queued: Literal[False] | UnsetType | None = UNSET
     scope: str | UnsetType = UNSET
+    estimated_wait_s: int | UnsetType = UNSET
     id: str | UnsetType = UNSET
 
 

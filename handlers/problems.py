@@ -30,6 +30,7 @@ from bridge import (
     Unroutable,
 )
 from handlers.outgoing import KeyReused, NotAccepted
+from handlers.pressure import Overloaded
 from ledger import LedgerUnavailable, NotPossible, UnknownEmail
 from mailing import InvalidMessage, TooLarge
 
@@ -149,6 +150,10 @@ def _of_mail(exc: BaseException) -> Problem | None:
             return _too_large(exc)
         case InvalidMessage():
             return invalid(_shown(exc.field), exc.detail)
+        case Overloaded():
+            wait_s = round(exc.wait_s)
+            headers = _after(exc.retry_after_s)
+            return Problem(503, str(exc), headers=headers, queued=False, estimated_wait_s=wait_s)
         case KeyReused():
             return Problem(409, str(exc), name="invalid_idempotent_request")
         case UnknownEmail():

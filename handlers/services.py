@@ -16,7 +16,10 @@ from access import Keyring
 from bridge import Bridge
 from handlers.acceptance import Acceptance
 from handlers.outgoing import publisher
+from handlers.pressure import Pressure
 from ledger import Ledger
+
+MAIL_TASK, MAIL_QUEUE = "task.sendmail", "mail"
 
 
 class Interrupted(Exception):
@@ -63,6 +66,7 @@ class Services:
     ledger: Ledger
     acceptance: Acceptance
     keyring: Keyring
+    pressure: Pressure
     open_requests: OpenRequests = field(default_factory=OpenRequests)
     waits: WeakSet[asyncio.Task[Any]] = field(default_factory=WeakSet)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
@@ -72,8 +76,16 @@ def make_services(app: Celery, bridge: Bridge, ledger: Ledger, keyring: Keyring)
     """Return what handlers need, for the settings."""
     acceptance = Acceptance(
         ledger,
-        publisher(bridge, app.tasks["task.sendmail"]),
+        publisher(bridge, app.tasks[MAIL_TASK]),
         publish_timeout_s=config.options.publish_timeout_s,
         kept_s=config.options.idempotency_s,
     )
-    return Services(app=app, bridge=bridge, ledger=ledger, acceptance=acceptance, keyring=keyring)
+    gauge = bridge.gauge(MAIL_QUEUE, MAIL_TASK)
+    return Services(
+        app=app,
+        bridge=bridge,
+        ledger=ledger,
+        acceptance=acceptance,
+        keyring=keyring,
+        pressure=Pressure(gauge.wait_s, config.options.queue_wait_limit_s),
+    )

@@ -106,7 +106,7 @@ def test_a_mail_that_waits_tells_until_when(status: str, waits: bool) -> None:
 
 
 def test_a_scheduled_mail_is_accepted_as_such() -> None:
-    shown = accepted(ID, 1.5)
+    shown = accepted(ID, 1.5, None)
 
     assert (shown["status"], shown["scheduled_at"]) == ("scheduled", iso(1.5))
 

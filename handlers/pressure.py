@@ -1,0 +1,50 @@
+"""Backpressure: mails that would wait too long in the queue are refused, and told when to come."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from handlers.outgoing import Outgoing
+
+
+class Overloaded(Exception):
+    """The queue's estimated wait is over the limit; nothing was queued."""
+
+    def __init__(self, wait_s: float, limit_s: float) -> None:
+        self.wait_s = wait_s
+        #: If nothing more came, the wait would be the limit's by then.
+        self.retry_after_s = wait_s - limit_s
+        super().__init__(
+            f"Mails wait for about {wait_s:.0f} s now, and more than {limit_s:.0f} s is too long."
+        )
+
+
+class Pressure:
+    """How long mails wait for a worker.
+
+    Args:
+        wait_s: the estimate, None where it is unknown: then nothing is refused.
+        limit_s: the longest wait; 0: any.
+    """
+
+    def __init__(self, wait_s: Callable[[], float | None], limit_s: float) -> None:
+        self.wait_s = wait_s
+        self._limit_s = limit_s
+
+    def check(self, mails: Sequence[Outgoing]) -> None:
+        """Check that mails may be queued; those for a later time do not wait in this queue.
+
+        Raises:
+            Overloaded
+        """
+        wait_s = self.wait_s()
+        if wait_s is None or not self._limit_s or wait_s <= self._limit_s:
+            return
+        if any(mail.not_before is None for mail in mails):
+            raise Overloaded(wait_s, self._limit_s)
+
+    def estimated_start(self) -> float | None:
+        """Return when a mail that is queued now is about to be sent, in Unix seconds."""
+        wait_s = self.wait_s()
+        return None if wait_s is None else time.time() + wait_s
