@@ -18,7 +18,7 @@ from tornado.log import define_logging_options
 from tornado.options import Error as OptionError
 from tornado.options import OptionParser
 
-from config_checks import names_in, split_url
+from config_checks import is_loopback, names_in, split_url
 from config_table import SETTINGS, Setting
 
 #: RabbitMQ closes the channel of a consumer that holds a message longer than this
@@ -92,6 +92,8 @@ def check() -> None:
             "task_time_limit_s",
             f"must be under RabbitMQ's consumer_timeout, {CONSUMER_TIMEOUT_S} s",
         )
+    if not options.flower_auth and not is_loopback(options.flower_address):
+        problems.setdefault("flower_address", "is not a loopback address, so set FLOWER_AUTH too")
     if problems:
         raise ConfigError(problems)
 

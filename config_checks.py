@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib.util import find_spec
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
@@ -82,6 +83,14 @@ def packages(value: str) -> str | None:
 
 def names_in(value: str) -> list[str]:
     return [name.strip() for name in value.split(",") if name.strip()]
+
+
+def is_loopback(address: str) -> bool:
+    """Return whether only this machine can reach an address to listen on."""
+    try:
+        return ip_address(address).is_loopback
+    except ValueError:
+        return address == "localhost"
 
 
 def not_empty(value: str) -> str | None:

@@ -246,3 +246,14 @@ def test_config_py_exits_with_1_and_names_a_bad_flag(flag: str) -> None:
     assert done.returncode == 1
     assert flag.lstrip("-").partition("=")[0] in done.stderr.replace("_", "-")
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "::", "192.0.2.1", "flower.example"])
+def test_a_public_flower_needs_a_login(load: Load, address: str) -> None:
+    assert list(problems(load(FLOWER_ADDRESS=address))) == ["flower_address"]
+    assert problems(load(FLOWER_ADDRESS=address, FLOWER_AUTH="user:secret")) == {}
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
+def test_a_flower_on_loopback_needs_none(load: Load, address: str) -> None:
+    assert problems(load(FLOWER_ADDRESS=address)) == {}
