@@ -173,6 +173,7 @@ class _Properties:
     def __init__(self, message: Any) -> None:
         self.correlation_id = message.properties.get("correlation_id")
         self.timestamp = message.properties.get("timestamp")
+        self.type = message.properties.get("type")
         self.content_type = message.content_type
         self.content_encoding = message.content_encoding
         self.headers = message.headers

@@ -12,7 +12,7 @@ import msgspec
 from tornado.web import Finish, RequestHandler, stream_request_body
 
 import config
-from access import OPEN, Caller, Scope
+from access import OPEN, Caller, NotPermitted, Scope
 from bridge import TaskResult, TaskState
 from handlers.problems import Problem, from_exception, invalid
 from handlers.services import Interrupted, Services
@@ -66,8 +66,11 @@ class BaseHandler(RequestHandler):
     def admit(self) -> None:
         """Let the request in, or raise what is wrong with its key."""
         self.caller = self._services.keyring.admit(self.request.headers.get("Authorization"))
-        if self.request.method in self._allowed_methods():  # else it is a 405
+        try:
             self.caller.need(self.needed_scope())
+        except NotPermitted:
+            if self.request.method in self._allowed_methods():  # else it is a 405
+                raise
 
     def needed_scope(self) -> Scope:
         """Return what the request needs."""

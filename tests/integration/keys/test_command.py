@@ -25,9 +25,9 @@ READ_S = 5.0
 
 
 @pytest.fixture
-def single(broker: BrokerNode, logs: Path, tmp_path: Path) -> Iterator[Server]:
+def single(broker: BrokerNode, tmp_path: Path) -> Iterator[Server]:
     """A server without keys."""
-    with Server(logs / "single.log", {"VAR_DIR": str(tmp_path)}, free_port()) as server:
+    with Server(tmp_path / "server.log", {"VAR_DIR": str(tmp_path)}, free_port()) as server:
         yield server
 
 
