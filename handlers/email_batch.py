@@ -30,6 +30,7 @@ class EmailBatchHandler(AcceptingHandler):
         if validation not in (STRICT, PERMISSIVE):
             raise invalid("x-batch-validation", f"must be {STRICT} or {PERMISSIVE}")
         key = await self.idempotency_key(f"/emails/batch {validation}")
+        mails: Sequence[Outgoing] = ()
         errors: Errors = []
         try:
             mails, errors = await asyncio.to_thread(
