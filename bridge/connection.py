@@ -1,9 +1,9 @@
 """One AMQP connection on the event loop that is opened again for as long as it is wanted.
 
-The only module that imports a pika adapter. Life cycle: ``connecting`` (socket, handshake,
-channel, set-up) -> ``open`` -> ``waiting`` (lost; backing off) -> ``connecting`` ..., and
-``closed`` at the end. ``blocked`` is told apart from ``open``: the broker has raised an
-alarm and reads no more publishes (https://www.rabbitmq.com/docs/connection-blocked).
+Life cycle: ``connecting`` (socket, handshake, channel, set-up) -> ``open`` -> ``waiting`` (lost;
+backing off) -> ``connecting`` ..., and ``closed`` at the end. ``blocked`` is told apart from
+``open``: the broker has raised an alarm and reads no more publishes
+(https://www.rabbitmq.com/docs/connection-blocked).
 """
 
 from __future__ import annotations
@@ -18,10 +18,8 @@ from typing import Any
 
 import kombu
 import pika
-import pika.exceptions
-from pika.adapters.asyncio_connection import AsyncioConnection
-from pika.adapters.utils.connection_workflow import AMQPConnectorException
 
+from bridge.adapter import connect
 from bridge.futures import fail, resolve
 
 logger = logging.getLogger(__name__)
@@ -168,7 +166,7 @@ class Link:
         """Connect and set up; returns a future that tells why the connection was lost."""
         self._lost = lost = asyncio.get_running_loop().create_future()
         async with asyncio.timeout(2 * CONNECT_TIMEOUT_S):
-            self._connection = await _connect(self._parameters)
+            self._connection = await connect(self._parameters)
         self._connection.add_on_close_callback(lambda _c, reason: self._lose(reason))
         self._connection.add_on_connection_blocked_callback(self._on_blocked)
         self._connection.add_on_connection_unblocked_callback(self._on_unblocked)
@@ -204,30 +202,3 @@ class Link:
     def _on_unblocked(self, _connection: Any, _frame: Any) -> None:
         self.state, self.problem = State.OPEN, None
         logger.info("%s: the broker takes publishes again", self.name)
-
-
-async def _connect(parameters: list[pika.ConnectionParameters]) -> Any:
-    """Return an open connection to the first broker of the list that answers."""
-    done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-
-    def on_done(outcome: Any) -> None:
-        if done.done():  # the caller gave up
-            if not isinstance(outcome, AMQPConnectorException):
-                outcome.close()
-        elif isinstance(outcome, BaseException):
-            done.set_exception(ConnectionError(_innermost(outcome)))
-        else:
-            done.set_result(outcome)
-
-    AsyncioConnection.create_connection(parameters, on_done)
-    return await done
-
-
-def _innermost(exc: Any) -> str:
-    """Say in a few words what stopped a connection: pika wraps the reason several times."""
-    while True:
-        inner = getattr(exc, "exceptions", None) or getattr(exc, "exception", None)
-        inner = inner[-1] if isinstance(inner, (list, tuple)) else inner
-        if not isinstance(inner, BaseException):
-            return f"{type(exc).__name__}: {exc}".rstrip(": ")
-        exc = inner

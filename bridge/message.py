@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from copy import copy
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from struct import Struct
 from typing import Any
 
 import pika
+import pika.frame
 from kombu.compression import compress
 from kombu.exceptions import EncodeError
 from kombu.serialization import dumps
+from pika import spec
 
 from bridge.errors import InvalidArgument, InvalidOption
 
 #: The header of a message that was published before and perhaps arrived.
 PUBLISHED_AGAIN = "published_again"
+#: Type, channel and size of a frame (AMQP 0-9-1, section 4.2.3); of a content header (4.2.6.1)
+#: class, weight and the body's size as well.
+_FRAME = Struct(">BHI")
+_CONTENT_HEADER = Struct(">BHIHHQ")
+_FRAME_END = bytes((spec.FRAME_END,))
 #: What AMQP 0-9-1's basic class knows (section 4.2.6.1); Celery passes other things along.
 _PROPERTIES = frozenset(
     {"correlation_id", "reply_to", "priority", "timestamp", "type", "user_id", "app_id"}
@@ -24,19 +32,49 @@ _PROPERTIES = frozenset(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Message:
-    """A message with its address. ``mandatory``: the broker returns it if no queue takes it."""
+    """A message with its address. ``mandatory``: the broker returns it if no queue takes it.
+
+    ``header``: its properties as AMQP has them (section 4.2.6.1), so that they are encoded once.
+    """
 
     exchange: str
     routing_key: str
     body: bytes
-    properties: pika.BasicProperties
+    header: bytes
+    correlation_id: str
     mandatory: bool
+
+    @property
+    def properties(self) -> pika.BasicProperties:
+        return pika.BasicProperties().decode(self.header)
 
     def again(self) -> Message:
         """Return the message for a second publish: marked, since the broker may have both."""
-        properties = copy(self.properties)
+        properties = self.properties
         properties.headers = {**(properties.headers or {}), PUBLISHED_AGAIN: True}
-        return replace(self, properties=properties)
+        return replace(self, header=b"".join(properties.encode()))
+
+    def frames(self, channel: int, largest_body: int) -> bytes:
+        """Return what publishes the message on a channel; its body in frames of so many bytes."""
+        size = len(self.body)
+        frames = [
+            _publish_frame(channel, self.exchange, self.routing_key, self.mandatory),
+            _CONTENT_HEADER.pack(
+                spec.FRAME_HEADER, channel, len(self.header) + 12, spec.Basic.INDEX, 0, size
+            ),
+            self.header,
+            _FRAME_END,
+        ]
+        for start in range(0, size, largest_body):
+            part = self.body[start : start + largest_body]
+            frames += (_FRAME.pack(spec.FRAME_BODY, channel, len(part)), part, _FRAME_END)
+        return b"".join(frames)
+
+
+@lru_cache(maxsize=1024)
+def _publish_frame(channel: int, exchange: str, routing_key: str, mandatory: bool) -> bytes:
+    method = spec.Basic.Publish(exchange=exchange, routing_key=routing_key, mandatory=mandatory)
+    return bytes(pika.frame.Method(channel, method).marshal())
 
 
 def encode(
@@ -61,20 +99,22 @@ def encode(
         content_type, content_encoding, payload = dumps(body, serializer=serializer)
     except EncodeError as exc:
         raise InvalidArgument("args", f"cannot be written as {serializer}: {exc}") from exc
-    header_table = {name: _field(name, value) for name, value in headers.items()}
+    headers_sent = {name: _field(name, value) for name, value in headers.items()}
     if compression:
-        payload, header_table["compression"] = compress(payload, compression)
+        payload, headers_sent["compression"] = compress(payload, compression)
+    header = pika.BasicProperties(
+        content_type=content_type,
+        content_encoding=content_encoding,
+        headers=headers_sent,
+        delivery_mode=delivery_mode,
+        **{name: value for name, value in properties.items() if name in _PROPERTIES},
+    )
     return Message(
         exchange=exchange,
         routing_key=routing_key,
         body=payload.encode() if isinstance(payload, str) else payload,
-        properties=pika.BasicProperties(
-            content_type=content_type,
-            content_encoding=content_encoding,
-            headers=header_table,
-            delivery_mode=delivery_mode,
-            **{name: value for name, value in properties.items() if name in _PROPERTIES},
-        ),
+        header=b"".join(header.encode()),
+        correlation_id=properties.get("correlation_id") or "",
         mandatory=mandatory,
     )
 

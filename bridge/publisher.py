@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from typing import Any
+from typing import Any, NamedTuple
 
 import pika.exceptions
 
@@ -21,6 +20,14 @@ class _ChannelLost(Exception):
     """The channel went away before the confirm came."""
 
 
+class _Unconfirmed(NamedTuple):
+    """A publish whose confirm has not come; ``deadline`` on the loop's clock."""
+
+    message: Message
+    confirmed: asyncio.Future[None]
+    deadline: float
+
+
 class Publisher:
     """Sends messages on one link's channel and matches each confirm to its own publish.
 
@@ -32,26 +39,30 @@ class Publisher:
 
     def __init__(self) -> None:
         self._channel: Any = None
+        self._unconfirmable: Any = None  # a channel without confirms
         self._last_tag = 0
-        #: (delivery tag, message, future) of each publish without a confirm, oldest first.
-        self._unconfirmed: deque[tuple[int, Message, asyncio.Future[None]]] = deque()
+        self._lowest_tag = 1
+        self._unconfirmed: dict[int, _Unconfirmed] = {}
         self._returned: set[tuple[str, str, str]] = set()
+        self._expiry: asyncio.TimerHandle | None = None
 
     async def setup(self, channel: Any) -> None:
-        """Put a fresh channel into confirm mode."""
+        """Put a fresh channel into confirm mode, and open another one without."""
         selected = asyncio.get_running_loop().create_future()
         channel.add_on_return_callback(self._on_return)
         channel.confirm_delivery(self._on_confirm, callback=selected.set_result)
         await selected
-        self._channel, self._last_tag = channel, 0
+        self._unconfirmable = await self.link.open_channel()
+        self._unconfirmable.add_on_close_callback(lambda *_: _close(channel))  # set up both anew
+        self._channel, self._last_tag, self._lowest_tag = channel, 0, 1
 
     def on_lost(self, reason: str) -> None:
         """Tell every waiting publish that its confirm will not come."""
         self._channel = None
-        unconfirmed, self._unconfirmed = self._unconfirmed, deque()
+        unconfirmed, self._unconfirmed = self._unconfirmed, {}
         self._returned.clear()
-        for _, _, future in unconfirmed:
-            fail(future, _ChannelLost(reason))
+        for one in unconfirmed.values():
+            fail(one.confirmed, _ChannelLost(reason))
 
     async def publish(self, message: Message, *, timeout_s: float) -> None:
         """Publish and wait for the confirm; after a lost connection, publish again.
@@ -66,49 +77,64 @@ class Publisher:
             PublishRejected: the broker refused it (nack).
             Unroutable: no queue took it.
         """
+        deadline = asyncio.get_running_loop().time() + timeout_s
         sent = False
+        while True:
+            if self.link.is_blocked and not sent:
+                raise Blocked(self.link.problem)
+            if not self.link.is_open:
+                await self._wait_open(deadline, sent)
+                continue
+            try:
+                confirmed = self._send(message, deadline)
+                sent = True
+                return await confirmed
+            except (_ChannelLost, pika.exceptions.AMQPError) as exc:
+                logger.info("confirm lost, publishing again (%s)", exc)
+                message = message.again() if sent else message
+            await asyncio.sleep(0)  # the link is told of a channel's end a little later
+
+    def publish_nowait(self, message: Message) -> None:
+        """Publish what is worth no confirm; nothing happens where there is no open channel."""
+        if self.link.is_open and not self.link.is_blocked and self._unconfirmable.is_open:
+            _write(self._unconfirmable, message)
+
+    async def _wait_open(self, deadline: float, sent: bool) -> None:
         try:
-            async with asyncio.timeout(timeout_s):
-                while True:
-                    if self.link.is_blocked and not sent:
-                        raise Blocked(self.link.problem)
-                    await self.link.wait_open()
-                    try:
-                        confirmed = self._send(message)
-                        sent = True
-                        return await confirmed
-                    except (_ChannelLost, pika.exceptions.AMQPError) as exc:
-                        logger.info("confirm lost, publishing again (%s)", exc)
-                        message = message.again()
+            async with asyncio.timeout_at(deadline):
+                await self.link.wait_open()
         except TimeoutError:
             if sent:
                 raise PublishTimeout from None
             raise NotConnected(f"no connection to the broker: {self.link.problem}") from None
 
-    def publish_nowait(self, message: Message) -> bool:
-        """Publish without waiting for a confirm; False where there is no open channel."""
-        if self._channel is None or not self.link.is_open or self.link.is_blocked:
-            return False
-        self._write(message)
-        return True
-
-    def _send(self, message: Message) -> asyncio.Future[None]:
-        self._write(message)
+    def _send(self, message: Message, deadline: float) -> asyncio.Future[None]:
+        if self._channel is None or not self._channel.is_open:
+            raise _ChannelLost("the channel is gone")
+        _write(self._channel, message)
+        self._last_tag += 1
         confirmed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._unconfirmed.append((self._last_tag, message, confirmed))
+        self._unconfirmed[self._last_tag] = _Unconfirmed(message, confirmed, deadline)
+        if self._expiry is None or deadline < self._expiry.when():
+            self._expire_at(deadline)
         return confirmed
 
-    def _write(self, message: Message) -> None:
-        if self._channel is None:
-            raise _ChannelLost("the channel is gone")
-        self._channel.basic_publish(
-            message.exchange,
-            message.routing_key,
-            message.body,
-            message.properties,
-            mandatory=message.mandatory,
-        )
-        self._last_tag += 1
+    def _expire_at(self, deadline: float) -> None:
+        """Set the one timer that all publishes have, which costs less than one for each."""
+        if self._expiry is not None:
+            self._expiry.cancel()
+        self._expiry = asyncio.get_running_loop().call_at(deadline, self._expire)
+
+    def _expire(self) -> None:
+        """Fail the publishes whose time is up; a confirm that comes after that finds nobody."""
+        self._expiry = None
+        now = asyncio.get_running_loop().time()
+        waiting = [one for one in self._unconfirmed.values() if not one.confirmed.done()]
+        for one in waiting:
+            if one.deadline <= now:
+                fail(one.confirmed, PublishTimeout())
+        if rest := [one.deadline for one in waiting if one.deadline > now]:
+            self._expire_at(min(rest))
 
     def _on_return(self, _channel: Any, method: Any, properties: Any, _body: bytes) -> None:
         # The broker returns a message before it confirms it.
@@ -117,24 +143,31 @@ class Publisher:
     def _on_confirm(self, frame: Any) -> None:
         method = frame.method
         rejected = method.NAME == "Basic.Nack"
+        newest = method.delivery_tag
+        tags = range(self._lowest_tag, newest + 1) if method.multiple else (newest,)
         if method.multiple:
-            while self._unconfirmed and self._unconfirmed[0][0] <= method.delivery_tag:
-                _, message, future = self._unconfirmed.popleft()
-                self._settle(message, future, rejected)
-            return
-        for position, (tag, message, future) in enumerate(self._unconfirmed):
-            if tag == method.delivery_tag:
-                del self._unconfirmed[position]
-                self._settle(message, future, rejected)
-                return
+            self._lowest_tag = newest + 1
+        for tag in tags:
+            one = self._unconfirmed.pop(tag, None)
+            if one is not None:
+                self._settle(one.message, one.confirmed, rejected)
 
     def _settle(self, message: Message, future: asyncio.Future[None], rejected: bool) -> None:
-        address = (message.properties.correlation_id, message.exchange, message.routing_key)
-        returned = address in self._returned
-        self._returned.discard(address)
-        if returned:
+        address = (message.correlation_id, message.exchange, message.routing_key)
+        if self._returned and address in self._returned:
+            self._returned.discard(address)
             fail(future, Unroutable(f"no queue for {message.routing_key!r}"))
         elif rejected:
             fail(future, PublishRejected())
         else:
             resolve(future, None)
+
+
+def _write(channel: Any, message: Message) -> None:
+    connection = channel.connection
+    connection.write(message.frames(channel.channel_number, connection.largest_body_frame))
+
+
+def _close(channel: Any) -> None:
+    if channel.is_open and channel.connection.is_open:
+        channel.close()

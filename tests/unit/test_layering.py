@@ -191,7 +191,7 @@ def test_exactly_one_file_imports_a_pika_adapter() -> None:
         if any(module.startswith("pika.adapters") for module in imports(tree_of(file)))
     ]
 
-    assert shown(users) == ["bridge/connection.py"]
+    assert shown(users) == ["bridge/adapter.py"]
 
 
 @pytest.mark.parametrize("file", PRODUCT, ids=lambda file: str(file.relative_to(ROOT)))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
 import pika
+import pika.frame
 from pika.spec import Basic
 
 from bridge.connection import Link
@@ -20,7 +22,7 @@ LONG_S = 5.0
 
 @dataclass(frozen=True)
 class Published:
-    """One call of ``basic_publish``."""
+    """A message as it was published."""
 
     exchange: str
     routing_key: str
@@ -36,11 +38,48 @@ class Frame:
     method: Any
 
 
+class FakeConnection:
+    """A connection that reads what is written to it, as the broker does."""
+
+    is_open = True
+    largest_body_frame = 10
+
+    def __init__(self, on_published: Callable[[Published], None]) -> None:
+        self._on_published = on_published
+
+    def write(self, frames: bytes) -> None:
+        """Read one message; its body is in frames of ``largest_body_frame``."""
+        method, header, *bodies = _read(frames)
+        assert len(bodies) == math.ceil(header.body_size / self.largest_body_frame)
+        body = b"".join(one.fragment for one in bodies)
+        assert len(body) == header.body_size
+        address = method.method
+        self._on_published(
+            Published(
+                address.exchange, address.routing_key, body, header.properties, address.mandatory
+            )
+        )
+
+
+def _read(frames: bytes) -> Iterator[Any]:
+    while frames:
+        size, frame = pika.frame.decode_frame(frames)
+        assert size
+        assert frame.channel_number == FakeChannel.channel_number
+        yield frame
+        frames = frames[size:]
+
+
 class FakeChannel:
     """A channel in confirm mode; ``ack``, ``nack`` and ``give_back`` are the broker's part."""
 
+    channel_number = 3
+    is_open = True
+
     def __init__(self) -> None:
         self.published: list[Published] = []
+        self.connection = FakeConnection(self._on_published)
+        self.on_close: Callable[..., None]
         self._published_one = asyncio.Event()
         self._on_confirm: Callable[[Frame], None]
         self._on_return: Callable[[Any, Any, Any, bytes], None]
@@ -56,15 +95,14 @@ class FakeChannel:
         self._on_confirm = on_confirm
         callback(None)
 
-    def basic_publish(
-        self,
-        exchange: str,
-        routing_key: str,
-        body: bytes,
-        properties: pika.BasicProperties,
-        mandatory: bool,
-    ) -> None:
-        self.published.append(Published(exchange, routing_key, body, properties, mandatory))
+    def add_on_close_callback(self, callback: Callable[..., None]) -> None:
+        self.on_close = callback
+
+    def close(self) -> None:
+        self.is_open = False
+
+    def _on_published(self, message: Published) -> None:
+        self.published.append(message)
         self._published_one.set()
 
     # -- what a test does
@@ -101,6 +139,11 @@ class FakeLink:
         self.is_blocked = False
         self.problem: str | None = "not started"
         self._opened = asyncio.Event()
+        self.unconfirmable = FakeChannel()
+
+    async def open_channel(self) -> FakeChannel:
+        self.unconfirmable = FakeChannel()
+        return self.unconfirmable
 
     @property
     def is_open(self) -> bool:
@@ -122,8 +165,9 @@ def message(task_id: str, *, routing_key: str = "celery", mandatory: bool = True
     return Message(
         exchange="windmail",
         routing_key=routing_key,
-        body=b"[]",
-        properties=pika.BasicProperties(correlation_id=task_id),
+        body=b"[[4, 4], {}, {}]",
+        header=b"".join(pika.BasicProperties(correlation_id=task_id).encode()),
+        correlation_id=task_id,
         mandatory=mandatory,
     )
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest.mock import Mock
 
 import kombu
 import msgspec
 import pika
+import pika.connection
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -134,3 +136,26 @@ def test_properties_that_amqp_does_not_know_are_left_out() -> None:
     assert message.properties.correlation_id == "a"
     assert message.properties.reply_to == "b"
     assert not hasattr(message.properties, "retry")
+
+
+@pytest.mark.parametrize("size", [0, 1, 99, 100, 101, 1000])
+def test_the_frames_are_those_that_pika_writes(size: int) -> None:
+    message = encoded("x" * size, headers={"task": "add"}, properties={"correlation_id": "a"})
+    written: list[bytes] = []
+    theirs = Mock(_body_max_length=100, _output_marshaled_frames=written.extend)
+    method = pika.spec.Basic.Publish(exchange="windmail", routing_key="celery", mandatory=True)
+
+    pika.connection.Connection._send_message(theirs, 7, method, (message.properties, message.body))
+
+    assert message.frames(7, 100) == b"".join(written)
+
+
+def test_a_message_for_a_second_publish_says_so_and_is_the_same_otherwise() -> None:
+    message = encoded([1], headers={"task": "add"}, properties={"correlation_id": "a"})
+
+    again = message.again()
+
+    assert again.properties.headers == {"task": "add", "published_again": True}
+    assert again.properties.correlation_id == again.correlation_id == "a"
+    assert (again.body, again.exchange, again.mandatory) == (message.body, "windmail", True)
+    assert message.properties.headers == {"task": "add"}

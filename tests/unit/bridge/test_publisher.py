@@ -114,7 +114,7 @@ async def test_messages_are_sent_as_they_are_and_mandatory() -> None:
 
     (published,) = channel.published
     assert (published.exchange, published.routing_key) == ("windmail", "celery")
-    assert published.body == b"[]"
+    assert published.body == b"[[4, 4], {}, {}]"
     assert published.mandatory
 
 
@@ -149,24 +149,53 @@ async def test_a_nack_after_the_deadline_disturbs_no_other_publish() -> None:
 
 
 @pytest.mark.gen_test
-async def test_publishing_without_a_confirm_leaves_the_others_confirms_in_place() -> None:
+async def test_what_needs_no_confirm_goes_over_a_channel_that_gives_none() -> None:
     rig = Rig()
     channel = await rig.connect()
 
-    assert rig.publisher.publish_nowait(message("event", mandatory=False))
+    rig.publisher.publish_nowait(message("event", mandatory=False))
     publish = rig.publish("a")
-    await channel.has(2)
-    channel.nack(1)
-    channel.ack(2)
+    await channel.has(1)
+    channel.ack(1)
 
     await publish
+    (event,) = rig.link.unconfirmable.published
+    assert event.properties.correlation_id == "event"
+    assert not event.mandatory
 
 
 @pytest.mark.gen_test
 async def test_what_needs_no_confirm_is_dropped_without_a_connection() -> None:
     rig = Rig()
-    channel = await rig.connect()
+    await rig.connect()
     rig.lose()
 
-    assert not rig.publisher.publish_nowait(message("event", mandatory=False))
-    assert channel.published == []
+    rig.publisher.publish_nowait(message("event", mandatory=False))
+
+    assert rig.link.unconfirmable.published == []
+
+
+@pytest.mark.gen_test
+async def test_both_channels_are_set_up_anew_when_the_one_without_confirms_is_closed() -> None:
+    rig = Rig()
+    channel = await rig.connect()
+
+    rig.link.unconfirmable.on_close()
+
+    assert not channel.is_open
+
+
+@pytest.mark.gen_test
+async def test_each_publish_has_its_own_deadline() -> None:
+    rig = Rig()
+    channel = await rig.connect()
+    late = rig.publish("a")
+    early = [rig.publish("b", SHORT_S), rig.publish("c", 2 * SHORT_S)]
+
+    for publish in early:
+        with pytest.raises(PublishTimeout):
+            await publish
+
+    assert not late.done()
+    channel.ack(3, multiple=True)
+    await late

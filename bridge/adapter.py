@@ -1,0 +1,71 @@
+"""An AMQP connection on the event loop whose writes are joined.
+
+The only module that imports a pika adapter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pika
+from pika.adapters.asyncio_connection import AsyncioConnection
+from pika.adapters.utils.connection_workflow import AMQPConnectorException
+
+
+class JoiningConnection(AsyncioConnection):
+    """Writes the frames of one turn of the loop together: pika alone sends each by itself."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._unwritten: list[bytes] = []
+        super().__init__(*args, **kwargs)
+
+    @property
+    def largest_body_frame(self) -> int:
+        """How many bytes of a message's body fit into one frame, as was negotiated."""
+        return int(self._body_max_length)
+
+    def write(self, frames: bytes) -> None:
+        """Send frames that are encoded already, together with what else is written now."""
+        self._output_marshaled_frames([frames])
+
+    def _adapter_emit_data(self, data: bytes) -> None:
+        if not self._unwritten:
+            asyncio.get_running_loop().call_soon(self._write_joined)
+        self._unwritten.append(data)
+
+    def _write_joined(self) -> None:
+        joined, self._unwritten = b"".join(self._unwritten), []
+        if self._transport is not None:  # else the connection was lost meanwhile
+            self._transport.write(joined)
+
+
+async def connect(parameters: list[pika.ConnectionParameters]) -> Any:
+    """Return an open connection to the first broker of the list that answers.
+
+    Raises:
+        ConnectionError: none does; says why the last one did not.
+    """
+    done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+    def on_done(outcome: Any) -> None:
+        if done.done():  # the caller gave up
+            if not isinstance(outcome, AMQPConnectorException):
+                outcome.close()
+        elif isinstance(outcome, BaseException):
+            done.set_exception(ConnectionError(_innermost(outcome)))
+        else:
+            done.set_result(outcome)
+
+    JoiningConnection.create_connection(parameters, on_done)
+    return await done
+
+
+def _innermost(exc: Any) -> str:
+    """Say in a few words what stopped a connection: pika wraps the reason several times."""
+    while True:
+        inner = getattr(exc, "exceptions", None) or getattr(exc, "exception", None)
+        inner = inner[-1] if isinstance(inner, (list, tuple)) else inner
+        if not isinstance(inner, BaseException):
+            return f"{type(exc).__name__}: {exc}".rstrip(": ")
+        exc = inner
