@@ -13,12 +13,12 @@ import kombu
 from celery import Celery, Task
 
 from bridge import topology
+from bridge.calls import Calls
 from bridge.connection import Link
 from bridge.errors import BridgeError, NotConnected
 from bridge.gauge import QueueGauge
 from bridge.ids import new_task_id
 from bridge.message import Message
-from bridge.options import normalise
 from bridge.publisher import Publisher
 from bridge.recorder import Recorder
 from bridge.results import Results
@@ -55,6 +55,7 @@ class Bridge:
     ) -> None:
         self.app = app
         self._publish_timeout_s = publish_timeout_s
+        self._calls = Calls(app)
         self._declaring = asyncio.Lock()
         self._gauges: list[QueueGauge] = []
         self._publisher = Publisher()
@@ -152,16 +153,9 @@ class Bridge:
             TypeError: the arguments do not fit the task.
         """
         task_id = task_id or new_task_id()
-        recorder = Recorder()
-        task.apply_async(
-            tuple(args),
-            dict(kwargs or {}),
-            task_id=task_id,
-            producer=recorder,
-            add_to_parent=False,
-            **normalise(self.app, options),
+        message, *events = self._calls.messages(
+            task, tuple(args), dict(kwargs or {}), task_id, options
         )
-        message, *events = recorder.messages
         await self._publish(message, task_id)
         for event in events:  # what Flower shows is worth no waiting
             self._publisher.publish_nowait(event)

@@ -19,7 +19,9 @@ def new_task_id() -> str:
     random = int.from_bytes(os.urandom(10), "big")
     low = _VARIANT | random & (1 << 62) - 1
     high = (random >> 62 & 0xFFF) << 64
-    return str(UUID(int=milliseconds << 80 | _VERSION | high | low))
+    digits = f"{milliseconds << 80 | _VERSION | high | low:032x}"
+    parts = (digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:])
+    return "-".join(parts)
 
 
 def created_at(task_id: str) -> float | None:

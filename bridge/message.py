@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from functools import lru_cache
 from struct import Struct
 from typing import Any
 
+import msgspec
 import pika
 import pika.frame
 from kombu.compression import compress
@@ -30,8 +30,7 @@ _PROPERTIES = frozenset(
 )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Message:
+class Message(msgspec.Struct, frozen=True, kw_only=True):
     """A message with its address. ``mandatory``: the broker returns it if no queue takes it.
 
     ``header``: its properties as AMQP has them (section 4.2.6.1), so that they are encoded once.
@@ -52,7 +51,7 @@ class Message:
         """Return the message for a second publish: marked, since the broker may have both."""
         properties = self.properties
         properties.headers = {**(properties.headers or {}), PUBLISHED_AGAIN: True}
-        return replace(self, header=b"".join(properties.encode()))
+        return msgspec.structs.replace(self, header=b"".join(properties.encode()))
 
     def frames(self, channel: int, largest_body: int) -> bytes:
         """Return what publishes the message on a channel; its body in frames of so many bytes."""
@@ -95,10 +94,7 @@ def encode(
         InvalidOption: a header cannot be written as AMQP.
         InvalidArgument: the body cannot be serialised.
     """
-    try:
-        content_type, content_encoding, payload = dumps(body, serializer=serializer)
-    except EncodeError as exc:
-        raise InvalidArgument("args", f"cannot be written as {serializer}: {exc}") from exc
+    content_type, content_encoding, payload = serialised(body, serializer)
     headers_sent = {name: _field(name, value) for name, value in headers.items()}
     if compression:
         payload, headers_sent["compression"] = compress(payload, compression)
@@ -112,11 +108,25 @@ def encode(
     return Message(
         exchange=exchange,
         routing_key=routing_key,
-        body=payload.encode() if isinstance(payload, str) else payload,
+        body=payload,
         header=b"".join(header.encode()),
         correlation_id=properties.get("correlation_id") or "",
         mandatory=mandatory,
     )
+
+
+def serialised(body: Any, serializer: str) -> tuple[str, str, bytes]:
+    """Return a body's content type, its encoding and its octets, as kombu writes them.
+
+    Raises:
+        InvalidArgument: it cannot be serialised.
+    """
+    try:
+        content_type, content_encoding, payload = dumps(body, serializer=serializer)
+    except EncodeError as exc:
+        raise InvalidArgument("args", f"cannot be written as {serializer}: {exc}") from exc
+    octets = payload.encode() if isinstance(payload, str) else payload
+    return content_type, content_encoding, octets
 
 
 def _field(name: str, value: Any) -> Any:

@@ -14,6 +14,7 @@ from celery import Task
 from celery.app.amqp import AMQP
 
 from bridge.ids import created_at, new_task_id
+from bridge.shown import hidden
 
 
 class TaskAMQP(AMQP):
@@ -35,8 +36,7 @@ class TaskAMQP(AMQP):
         the header ``accepted_at`` does, in Unix seconds; a retry passes it on.
         """
         if getattr(self.app.tasks.get(name), "private", False):
-            more["argsrepr"] = f"({len(args or ())} hidden)"
-            more["kwargsrepr"] = f"({len(kwargs or {})} hidden)"
+            more["argsrepr"], more["kwargsrepr"] = hidden(args or ()), hidden(kwargs or {})
         message = super().as_task_v2(task_id, name, args, kwargs, *rest, **more)
         if created_at(task_id) is None:
             message.headers["accepted_at"] = int(time.time())

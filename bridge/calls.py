@@ -1,0 +1,138 @@
+"""From a call of a task to its messages: Celery's own way, or a prepared one."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Collection
+from typing import Any
+
+from celery import Celery, Task, signals
+from celery.app.routes import MapRoute
+from celery.utils.time import utcoffset
+
+from bridge.message import Message
+from bridge.options import normalise
+from bridge.prepared import EventMould, Mould, cut, cut_event
+from bridge.recorder import Recorder
+from bridge.sending import DurableTask, TaskAMQP
+from bridge.shown import hidden, shown
+
+#: An id as we make them, whose message needs no ``accepted_at``; those of the far future apart.
+_OWN_ID = re.compile(r"[0-9a-d][0-9a-f]{7}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+_SIGNALS = (signals.before_task_publish, signals.after_task_publish, signals.task_sent)
+
+
+class PreparedTask:
+    """A task with its mould, and what Celery does at each call besides."""
+
+    def __init__(self, app: Celery, task: Task, mould: Mould, event: EventMould | None) -> None:
+        self._mould = mould
+        self._event = event
+        self._clock = app.clock
+        self._check = getattr(task, "__header__", None) if task.typing else None
+        self._is_private = bool(getattr(task, "private", False))
+        self._longest = app.amqp.argsrepr_maxsize, app.amqp.kwargsrepr_maxsize
+        self._levels = app.conf.task_repr_maxlevels
+
+    def messages(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], task_id: str
+    ) -> list[Message]:
+        """Return a call's message and event; raises as :meth:`Calls.messages`."""
+        if self._check is not None:
+            self._check(*args, **kwargs)
+        texts = self._show(args, 0), self._show(kwargs, 1)
+        message = self._mould.fill(task_id, args, kwargs, texts)
+        if self._event is None:
+            return [message]
+        clock = self._clock.forward()
+        return [message, self._event.fill(task_id, texts, clock, utcoffset(), time.time())]
+
+    def _show(self, arguments: Collection[Any], place: int) -> str:
+        if self._is_private:
+            return hidden(arguments)
+        return shown(arguments, self._longest[place], self._levels)
+
+
+class Calls:
+    """Makes the messages of an app's calls, for one thread.
+
+    A call without options is prepared: its task's first message was made by Celery, and the
+    settings and the task's attributes are as they were then.
+    """
+
+    def __init__(self, app: Celery) -> None:
+        self._app = app
+        self._prepared: dict[Task, PreparedTask | None] = {}
+
+    def messages(
+        self,
+        task: Task,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        task_id: str,
+        options: dict[str, Any],
+    ) -> list[Message]:
+        """Return the task's message and, where events are on, that of its ``task-sent`` event.
+
+        Raises:
+            InvalidOption, InvalidArgument
+            TypeError: the arguments do not fit the task.
+        """
+        given = {name: value for name, value in options.items() if value is not None}
+        plain = not given and _OWN_ID.fullmatch(task_id) and not self._is_watched()
+        prepared = self._prepared.get(task) if plain else None
+        if prepared is not None:
+            return prepared.messages(args, kwargs, task_id)
+        messages = self._made_by_celery(task, args, kwargs, task_id, given)
+        if plain and task not in self._prepared:
+            self._prepared[task] = self._prepare(task, messages, args, kwargs)
+        return messages
+
+    def _is_watched(self) -> bool:
+        """Return whether somebody may change a message, or wants to see it made."""
+        listened = any(signal.receivers for signal in _SIGNALS)
+        return listened or self._app.current_worker_task is not None
+
+    def _prepare(
+        self, task: Task, messages: list[Message], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> PreparedTask | None:
+        """Return the task's prepared calls; None: they would not be what Celery makes."""
+        if not self._is_common(task):
+            return None
+        message, *events = messages
+        mould, moulds = cut(message, args, kwargs), [cut_event(event) for event in events]
+        if mould is None or None in moulds:
+            return None
+        return PreparedTask(self._app, task, mould, moulds[0] if moulds else None)
+
+    def _is_common(self, task: Task) -> bool:
+        """Return whether Celery's code alone decides how the task's messages look."""
+        kind, amqp = type(task), self._app.amqp
+        return (
+            kind.apply_async is DurableTask.apply_async
+            and kind.shadow_name is Task.shadow_name
+            and task._dump_pydantic_arguments is None
+            and type(amqp) is TaskAMQP
+            and amqp.create_task_message == amqp.task_protocols[2]
+            and all(isinstance(route, MapRoute) for route in amqp.routes)
+        )
+
+    def _made_by_celery(
+        self,
+        task: Task,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        task_id: str,
+        options: dict[str, Any],
+    ) -> list[Message]:
+        recorder = Recorder()
+        task.apply_async(
+            args,
+            kwargs,
+            task_id=task_id,
+            producer=recorder,
+            add_to_parent=False,
+            **normalise(self._app, options),
+        )
+        return recorder.messages

@@ -1,0 +1,137 @@
+"""Prepared calls: a task's message of which all but id and arguments was encoded once.
+
+Celery itself makes a task's first message. A mould is cut from that; the calls after it fill in
+what differs. A mould that does not give the first message again, byte for byte, is not used.
+"""
+
+from __future__ import annotations
+
+from json.encoder import encode_basestring_ascii as quoted
+from struct import Struct
+from typing import Any
+
+import msgspec
+import pika
+
+from bridge.message import Message, serialised
+
+_JSON = "application/json"
+_TABLE_SIZE = Struct(">I")
+_TEXT = Struct(">cI")
+#: Stand for what differs from call to call; an id's place has the length of an id.
+_ID = "<" + "id" * 17 + ">"
+_ARGS, _KWARGS = "<args>", "<kwargs>"
+#: Members of Celery's ``task-sent`` event that differ, those with the id apart.
+_OF_EVENT = ("args", "kwargs", "clock", "utcoffset", "timestamp")
+
+
+class Mould(msgspec.Struct, frozen=True, kw_only=True):
+    """What all messages of a task's calls without options have in common.
+
+    ``header`` is a template for ``%``; ``table_size``: of the headers without the texts of the
+    arguments.
+    """
+
+    message: Message
+    header: bytes
+    table_size: int
+    embedded: Any
+
+    def fill(
+        self, task_id: str, args: tuple[Any, ...], kwargs: dict[str, Any], shown: tuple[str, str]
+    ) -> Message:
+        """Return the message of a call; ``shown``: its arguments as logs and Flower show them.
+
+        Raises:
+            InvalidArgument: the arguments cannot be serialised.
+        """
+        own_args, own_kwargs = shown[0].encode(), shown[1].encode()
+        values = {
+            b"size": _TABLE_SIZE.pack(self.table_size + len(own_args) + len(own_kwargs)),
+            b"id": task_id.encode(),
+            b"args": _TEXT.pack(b"S", len(own_args)) + own_args,
+            b"kwargs": _TEXT.pack(b"S", len(own_kwargs)) + own_kwargs,
+        }
+        _type, _encoding, body = serialised((args, kwargs, self.embedded), "json")
+        return Message(
+            exchange=self.message.exchange,
+            routing_key=self.message.routing_key,
+            body=body,
+            header=self.header % values,
+            correlation_id=task_id,
+            mandatory=self.message.mandatory,
+        )
+
+
+class EventMould(msgspec.Struct, frozen=True, kw_only=True):
+    """The same for Celery's ``task-sent`` event; ``body`` is a template for ``%``."""
+
+    event: Message
+    body: str
+
+    def fill(
+        self, task_id: str, shown: tuple[str, str], clock: int, offset: float, now: float
+    ) -> Message:
+        """Return the event of a call. ``clock``: Celery's; ``offset``: of the zone, in hours;
+        ``now``: Unix seconds."""
+        body = self.body % {
+            "id": quoted(task_id),
+            "args": quoted(shown[0]),
+            "kwargs": quoted(shown[1]),
+            "clock": clock,
+            "utcoffset": offset,
+            "timestamp": repr(now),
+        }
+        return msgspec.structs.replace(self.event, body=body.encode())
+
+
+def cut(message: Message, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Mould | None:
+    """Return the mould of a call's message as Celery made it; None: it cannot be had."""
+    properties = message.properties
+    headers = properties.headers
+    if properties.content_type != _JSON or "compression" in headers:
+        return None
+    shown = headers["argsrepr"], headers["kwargsrepr"]
+    header, table_size = _header_template(properties)
+    embedded = msgspec.json.decode(message.body)[2]
+    mould = Mould(message=message, header=header, table_size=table_size, embedded=embedded)
+    again = mould.fill(message.correlation_id, args, kwargs, shown)
+    return mould if again == message else None
+
+
+def cut_event(event: Message) -> EventMould | None:
+    """Return the mould of a call's event as Celery made it; None: it cannot be had."""
+    if event.properties.content_type != _JSON:
+        return None
+    told = msgspec.json.decode(event.body, type=dict[str, Any])
+    mould = EventMould(event=event, body=_event_template(told))
+    moment = told["clock"], told["utcoffset"], told["timestamp"]
+    again = mould.fill(told["uuid"], (told["args"], told["kwargs"]), *moment)
+    return mould if again == event else None
+
+
+def _header_template(properties: pika.BasicProperties) -> tuple[bytes, int]:
+    task_id = properties.correlation_id
+    headers = {k: _ID if v == task_id else v for k, v in properties.headers.items()}
+    properties.headers = {**headers, "argsrepr": _ARGS, "kwargsrepr": _KWARGS}
+    properties.correlation_id = _ID
+    encoded = b"".join(properties.encode())
+    # The table follows two flag bytes and two short strings (AMQP 0-9-1, section 4.2.6.1).
+    start = 4 + len(properties.content_type) + len(properties.content_encoding)
+    (size,) = _TABLE_SIZE.unpack_from(encoded, start)
+    rest = encoded[start + _TABLE_SIZE.size :].replace(b"%", b"%%").replace(_ID.encode(), b"%(id)b")
+    for place, name in ((_ARGS, b"%(args)b"), (_KWARGS, b"%(kwargs)b")):
+        rest = rest.replace(_TEXT.pack(b"S", len(place)) + place.encode(), name)
+    template = encoded[:start].replace(b"%", b"%%") + b"%(size)b" + rest
+    return template, size - len(_ARGS) - len(_KWARGS)
+
+
+def _event_template(told: dict[str, Any]) -> str:
+    places = {name: f"%({name})s" for name in _OF_EVENT}
+    places |= {name: "%(id)s" for name, value in told.items() if value == told["uuid"]}
+    constant = {n: v.replace("%", "%%") if isinstance(v, str) else v for n, v in told.items()}
+    _type, _encoding, body = serialised({**constant, **places}, "json")
+    template = body.decode()
+    for place in places.values():
+        template = template.replace(f'"{place}"', place)
+    return template
