@@ -45,6 +45,9 @@ class Call(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True
         return {name: getattr(self, name) for name in names}
 
 
+_CALLS = msgspec.json.Decoder(Call)
+
+
 class CallingHandler(BaseHandler):
     """A handler that calls a task."""
 
@@ -127,7 +130,7 @@ class TaskHandler(CallingHandler):
 
     async def post(self, name: str) -> None:
         task = self._task(name)
-        call = _call(self.json_body())
+        call = self._read_call()
         wait_s = None if task.ignore_result else self.seconds_to_wait()
         result = await self.call(task, call)
         self.set_header("Location", f"/celery/{result.id}")
@@ -148,6 +151,20 @@ class TaskHandler(CallingHandler):
             return False
         return True
 
+    def _read_call(self) -> Call:
+        """Read the body of a call; a body that is none is read once more, to say why.
+
+        Raises:
+            Problem: 400, 422
+        """
+        try:
+            call = _CALLS.decode(self.raw_body() or b"{}")
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            call = _explained(self.json_body())
+        # Python's keywords cannot be parameters; JSON may say "from" for from_.
+        kwargs = {f"{k}_" if iskeyword(k) else k: value for k, value in call.kwargs.items()}
+        return msgspec.structs.replace(call, kwargs=kwargs)
+
     def _task(self, name: str) -> Task:
         task = tasks.find(self.app, name)
         if task is None:
@@ -156,7 +173,7 @@ class TaskHandler(CallingHandler):
         return task
 
 
-def _call(body: dict[str, Any]) -> Call:
+def _explained(body: dict[str, Any]) -> Call:
     """Read the body of a call.
 
     Raises:
@@ -165,13 +182,10 @@ def _call(body: dict[str, Any]) -> Call:
     for name in body.keys() - set(Call.__struct_fields__):
         raise invalid(name, "is no member of a call; arguments go into args or kwargs")
     try:
-        call = msgspec.convert(body, Call)
+        return msgspec.convert(body, Call)
     except msgspec.ValidationError as exc:
         detail, _, path = str(exc).replace("`", "").partition(" - at $.")
         raise invalid(path or "body", detail) from None
-    # Python's keywords cannot be parameters; JSON may say "from" for from_.
-    kwargs = {f"{k}_" if iskeyword(k) else k: value for k, value in call.kwargs.items()}
-    return msgspec.structs.replace(call, kwargs=kwargs)
 
 
 def _timed(

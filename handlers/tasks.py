@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import inspect
 import typing
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import msgspec
@@ -27,11 +28,16 @@ def callable_tasks(app: Celery) -> Iterator[Task]:
 
 def find(app: Celery, name: str) -> Task | None:
     """Return a task by its full name, or by its last part where that is unambiguous."""
-    tasks = {task.name: task for task in callable_tasks(app)}
-    if name in tasks:
-        return tasks[name]
-    ending = [task for task in tasks.values() if short_name(task) == name]
-    return ending[0] if len(ending) == 1 else None
+    return _by_name(app, len(app.tasks)).get(name)
+
+
+@lru_cache(maxsize=1)
+def _by_name(app: Celery, _count: int) -> dict[str, Task]:
+    """Return the tasks by each name that finds them, for as long as there are so many."""
+    tasks = list(callable_tasks(app))
+    short = Counter(map(short_name, tasks))
+    unambiguous = {short_name(task): task for task in tasks if short[short_name(task)] == 1}
+    return unambiguous | {task.name: task for task in tasks}
 
 
 def short_name(task: Task) -> str:
@@ -48,29 +54,45 @@ class Parameter(msgspec.Struct, frozen=True):
     default: Any = None
 
 
-@cache
-def _signature(task: Task) -> tuple[tuple[inspect.Parameter, Any], ...]:
-    """Return a task's parameters, each with the type that its argument must have."""
-    hints = typing.get_type_hints(task.run, include_extras=True)
-    signature = inspect.signature(task.run)
-    return tuple(
-        (parameter, hints.get(name, Any))
-        for name, parameter in signature.parameters.items()
-        if not name.startswith("_")  # a task's own, for its retries
-    )
+class _Signature:
+    """A task's parameters, each with the type that its argument must have."""
+
+    def __init__(self, task: Task) -> None:
+        hints = typing.get_type_hints(task.run, include_extras=True)
+        known = inspect.signature(task.run).parameters.values()
+        # Those with an underscore are the task's own, for its retries.
+        self.parameters = [p for p in known if not p.name.startswith("_")]
+        self.hints = {p.name: hints.get(p.name, Any) for p in self.parameters}
+        kinds = {p.kind for p in self.parameters}
+        self.takes_more = inspect.Parameter.VAR_POSITIONAL in kinds
+        self.takes_any_name = inspect.Parameter.VAR_KEYWORD in kinds
+        self.positional = [
+            p.name
+            for p in self.parameters
+            if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+        ]
+        self.required = [
+            p.name
+            for p in self.parameters
+            if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+        ]
+
+
+_signature = cache(_Signature)
 
 
 def parameters(task: Task) -> list[Parameter]:
     """Describe a task's parameters."""
     empty = inspect.Parameter.empty
+    signature = _signature(task)
     return [
         Parameter(
             name=parameter.name,
-            type=_type_name(hint),
+            type=_type_name(signature.hints[parameter.name]),
             required=parameter.default is empty,
             default=None if parameter.default is empty else parameter.default,
         )
-        for parameter, hint in _signature(task)
+        for parameter in signature.parameters
         if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
     ]
 
@@ -103,31 +125,30 @@ def named_arguments(task: Task, args: Sequence[Any], kwargs: Mapping[str, Any]) 
     Raises:
         InvalidArgument: naming the first one that is missing, unknown or of another type.
     """
-    arguments = _bind(task, args, kwargs)
-    hints = {parameter.name: hint for parameter, hint in _signature(task)}
+    signature = _signature(task)
+    arguments = _bind(signature, task.name, args, kwargs)
     for name, value in arguments.items():
         try:
-            msgspec.convert(value, hints.get(name, Any))
+            msgspec.convert(value, signature.hints.get(name, Any))
         except msgspec.ValidationError as exc:
             raise InvalidArgument(name, str(exc).replace("`", "")) from None
     return arguments
 
 
-def _bind(task: Task, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    known = [parameter for parameter, _ in _signature(task)]
-    positional = [p for p in known if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    if len(args) > len(positional) and not any(p.kind is p.VAR_POSITIONAL for p in known):
+def _bind(
+    signature: _Signature, task_name: str, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> dict[str, Any]:
+    positional = signature.positional
+    if len(args) > len(positional) and not signature.takes_more:
         raise InvalidArgument("args", f"takes {len(positional)} at most, {len(args)} given")
-    arguments = {p.name: value for p, value in zip(positional, args, strict=False)}
-    names = {p.name for p in known}
+    arguments = dict(zip(positional, args, strict=False))
     for name, value in kwargs.items():
         if name in arguments:
             raise InvalidArgument(name, "is given twice")
-        if name not in names and not any(p.kind is p.VAR_KEYWORD for p in known):
-            raise InvalidArgument(name, f"is not a parameter of {task.name}")
+        if name not in signature.hints and not signature.takes_any_name:
+            raise InvalidArgument(name, f"is not a parameter of {task_name}")
         arguments[name] = value
-    for p in known:
-        variadic = p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
-        if p.default is p.empty and not variadic and p.name not in arguments:
-            raise InvalidArgument(p.name, "is missing")
+    for name in signature.required:
+        if name not in arguments:
+            raise InvalidArgument(name, "is missing")
     return arguments
