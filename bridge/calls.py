@@ -108,7 +108,7 @@ class Calls:
 
     def _is_common(self, task: Task) -> bool:
         """Return whether Celery's code alone decides how the task's messages look."""
-        kind, amqp = type(task), self._app.amqp
+        kind, amqp = task.__class__, self._app.amqp  # a proxy of a task has a type of its own
         return (
             kind.apply_async is DurableTask.apply_async
             and kind.shadow_name is Task.shadow_name

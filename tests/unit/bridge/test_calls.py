@@ -202,6 +202,19 @@ def test_a_task_that_sends_itself_in_its_own_way_is_celerys_work() -> None:
     assert not is_prepared(app, "own")
 
 
+def test_a_task_that_is_called_by_its_proxy_is_prepared_all_the_same() -> None:
+    def nothing() -> None: ...
+
+    app = make_app()
+    proxy = app.task(name="lazy", shared=False)(nothing)
+    own = Calls(app)
+    own.messages(proxy, (), {}, new_task_id(), {})
+
+    with without_celery():
+        assert own.messages(proxy, (), {}, new_task_id(), {})
+    assert type(proxy) is not type(app.tasks["lazy"])
+
+
 @pytest.mark.parametrize("signal", [signals.before_task_publish, signals.after_task_publish])
 def test_celerys_signals_are_sent_when_somebody_listens(signal: Any) -> None:
     heard = []
