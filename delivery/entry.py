@@ -15,7 +15,7 @@ from bridge.ids import created_at
 from delivery import parts
 from ledger import NewEmail
 from ledger.values import Kind, To
-from mailing.address import parse_mailbox
+from mailing.address import Mailbox
 
 #: The arguments that make the mail itself.
 CONTENT = (
@@ -94,11 +94,10 @@ def payload(arguments: Mapping[str, Any]) -> bytes:
 def recipients(mail: mailing.Mail) -> tuple[To, ...]:
     """Return a mail's recipients, each address once, as the envelope has them."""
     found: dict[str, To] = {}
-    fields: tuple[tuple[Kind, tuple[str, ...]], ...] = (
-        ("to", mail.to), ("cc", mail.cc), ("bcc", mail.bcc),
+    fields: tuple[tuple[Kind, tuple[Mailbox, ...]], ...] = (
+        ("to", mail.mailboxes.to), ("cc", mail.mailboxes.cc), ("bcc", mail.mailboxes.bcc),
     )  # fmt: skip
     for kind, mailboxes in fields:
-        for mailbox in mailboxes:
-            address = parse_mailbox(kind, mailbox).address
-            found.setdefault(address, To(kind=kind, mailbox=mailbox, address=address))
+        for one in mailboxes:
+            found.setdefault(one.address, To(kind=kind, mailbox=str(one), address=one.address))
     return tuple(found.values())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import Future
 from functools import partial
 from typing import Any, TypeVar
@@ -149,10 +149,9 @@ class Acceptance:
     async def _accept(self, outgoing: Sequence[Outgoing], quota: Quota) -> Receipt:
         if quota.is_limited and not await self._ledger.awaited(self._ledger.write(quota.charge)):
             raise quota.exceeded()
-        entry = self._ledger.accept(*(one.email for one in outgoing))
-        entering = asyncio.ensure_future(self._ledger.awaited(entry))
+        entry = self._ledger.accept(*(one.email for one in outgoing))  # goes on meanwhile
         errors = await self._publish_all(outgoing)
-        (entered,) = await asyncio.gather(entering, return_exceptions=True)
+        entered = await _error_of(self._ledger.awaited(entry))
         refused = [
             one
             for one, error in zip(outgoing, errors, strict=True)
@@ -210,9 +209,10 @@ class Acceptance:
                 return reserved
             await asyncio.sleep(POLL_S)
 
-    async def _publish_all(self, outgoing: Sequence[Outgoing]) -> list[BaseException | None]:
-        publishes = (self._publish(one) for one in outgoing)
-        return list(await asyncio.gather(*publishes, return_exceptions=True))
+    async def _publish_all(self, outgoing: Sequence[Outgoing]) -> list[Exception | None]:
+        if len(outgoing) == 1:  # no task of its own
+            return [await _error_of(self._publish(outgoing[0]))]
+        return await asyncio.gather(*(_error_of(self._publish(one)) for one in outgoing))
 
     async def _send_again(
         self, email_id: str, change: Callable[[Connection], Sendable], not_before: float | None
@@ -241,3 +241,12 @@ class Acceptance:
 def _take_back(connection: Connection, mails: Sequence[Outgoing], quota: Quota) -> None:
     discard(connection, [mail.id for mail in mails])
     quota.refund(connection, mails)
+
+
+async def _error_of(work: Awaitable[None]) -> Exception | None:
+    """Await what returns nothing, and return what it raises."""
+    try:
+        await work
+    except Exception as exc:  # noqa: BLE001 - the caller looks at it
+        return exc
+    return None

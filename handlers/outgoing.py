@@ -129,15 +129,13 @@ class NotAccepted(Exception):
 
 def check(
     outgoing: Sequence[Outgoing],
-    errors: Sequence[BaseException | None],
-    entered: BaseException | None,
+    errors: Sequence[Exception | None],
+    entered: Exception | None,
 ) -> None:
     """Raise NotAccepted for the first publish that failed, or the entry that did."""
     cause = next((error for error in errors if error is not None), entered)
     if cause is None:
         return
-    if not isinstance(cause, Exception):
-        raise cause  # the loop ends
     open_ids = [
         one.id
         for one, error in zip(outgoing, errors, strict=True)

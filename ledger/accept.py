@@ -82,6 +82,7 @@ def _recipients(new: NewEmail) -> list[dict[str, Any]]:
             "kind": one.kind,
             "mailbox": one.mailbox,
             "address": one.address,
+            "settled": False,
         }
         for position, one in enumerate(new.recipients)
     ]

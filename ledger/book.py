@@ -8,13 +8,14 @@ import threading
 import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
 from ledger.engine import open_engine
 from ledger.errors import LedgerUnavailable
 from ledger.failures import may_be_repeated, translated
+from ledger.inbox import Inbox
 from ledger.values import NewEmail
 from ledger.writer import Entry, Writer
 
@@ -50,6 +51,7 @@ class Ledger:
         self._timeout_s = timeout_s
         self._lock = threading.Lock()
         self._process: _Process | None = None
+        self._inbox: Inbox | None = None
         _ledgers.add(self)
 
     def write(self, operation: Callable[[Connection], T]) -> Future[T]:
@@ -81,11 +83,15 @@ class Ledger:
 
     async def awaited(self, entry: Future[T]) -> T:
         """Await what :meth:`write` or :meth:`accept` returned; raises as :meth:`commit`."""
+        loop = asyncio.get_running_loop()
+        if self._inbox is None or self._inbox.loop is not loop:
+            self._inbox = Inbox(loop)
+        waiter = self._inbox.wait_for(entry)
+        patience = loop.call_later(PATIENCE * self._timeout_s, _lose_patience, waiter)
         try:
-            async with asyncio.timeout(PATIENCE * self._timeout_s):
-                return await asyncio.wrap_future(entry)
-        except TimeoutError:
-            raise LedgerUnavailable("The database does not answer.") from None
+            return await waiter
+        finally:
+            patience.cancel()
 
     def accept(self, *new: NewEmail) -> Future[None]:
         """Enter mails, all or none; the future ends after COMMIT, and raises as :meth:`write`'s.
@@ -135,6 +141,11 @@ class Ledger:
             _left_to_the_parent.append(self._process)
         self._lock = threading.Lock()
         self._process = None
+
+
+def _lose_patience(waiter: asyncio.Future[Any]) -> None:
+    if not waiter.done():
+        waiter.set_exception(LedgerUnavailable("The database does not answer."))
 
 
 _ledgers: weakref.WeakSet[Ledger] = weakref.WeakSet()

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, Executable, Row, Table, bindparam, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import postgresql
 
 from ledger import schema
 from ledger.values import Recipient
@@ -22,6 +22,8 @@ CHANGEABLE = (
     "status", "updated_at", "scheduled_at", "expires_at", "due_at", "track", "attempts", "delays",
     "worker", "lease_until", "possible_duplicates", "suppressed", "events", "reason",
 )  # fmt: skip
+#: Rows that one statement inserts at most; SQLite takes 32,766 values.
+_MANY = 64
 _SELECT = select(emails).where(emails.c.id == bindparam("email_id"))
 _LOCK = _SELECT.with_for_update()
 _UPDATE = (
@@ -98,18 +100,48 @@ def recipient(row: Row[Any]) -> Recipient:
 
 
 def insert_new(connection: Connection, table: Table, values: Sequence[Mapping[str, Any]]) -> int:
-    """Insert rows but those whose key is there already; return how many were inserted."""
-    statement = _insert_new(table, connection.dialect.name)
+    """Insert rows but those whose key is there already; return how many were inserted.
+
+    All rows have the same columns.
+    """
+    if connection.dialect.name == "sqlite":
+        return _insert_together(connection, table, values)
     # Without the option, an INSERT's rowcount is unknown (-1) on PostgreSQL.
     options = {"preserve_rowcount": True}
+    statement = _inserting_each(table)
     return connection.execute(statement, list(values), execution_options=options).rowcount
 
 
 @cache
-def _insert_new(table: Table, dialect_name: str) -> Executable:
-    if dialect_name == "postgresql":
-        return postgresql.insert(table).on_conflict_do_nothing()
-    return sqlite.insert(table).on_conflict_do_nothing()
+def _inserting_each(table: Table) -> Executable:
+    return postgresql.insert(table).on_conflict_do_nothing()
+
+
+def _insert_together(
+    connection: Connection, table: Table, values: Sequence[Mapping[str, Any]]
+) -> int:
+    """Insert by as few statements as possible.
+
+    Python gives the interpreter's lock back and takes it again for each one. Their numbers of rows
+    are powers of two, so that there are few to be prepared.
+    """
+    columns = tuple(values[0])
+    count = start = 0
+    while start < len(values):
+        size = min(_MANY, 1 << (len(values) - start).bit_length() - 1)
+        rows = values[start : start + size]
+        parameters = tuple(row[name] for row in rows for name in columns)
+        count += connection.exec_driver_sql(_inserting(table, columns, size), parameters).rowcount
+        start += size
+    return count
+
+
+@cache
+def _inserting(table: Table, columns: tuple[str, ...], size: int) -> str:
+    places = f"({', '.join('?' * len(columns))})"
+    into = f"{table.name} ({', '.join(columns)})"
+    # The names are those of our own tables.
+    return f"INSERT INTO {into} VALUES {', '.join([places] * size)} ON CONFLICT DO NOTHING"  # noqa: S608
 
 
 def dumps(value: Any) -> str:
