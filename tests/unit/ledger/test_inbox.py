@@ -1,0 +1,78 @@
+"""An event loop hears of many entries by one wake-up."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import Future
+from unittest.mock import patch
+
+import pytest
+
+from ledger.inbox import Inbox
+
+
+@pytest.mark.gen_test
+async def test_each_waiter_gets_what_its_own_entry_came_to() -> None:
+    inbox = Inbox(asyncio.get_running_loop())
+    entries: list[Future[int]] = [Future() for _ in range(3)]
+    waiters = [inbox.wait_for(entry) for entry in entries]
+
+    entries[1].set_exception(ValueError("not this one"))
+    entries[2].set_result(2)
+    entries[0].set_result(0)
+
+    assert await waiters[0] == 0
+    with pytest.raises(ValueError, match="not this one"):
+        await waiters[1]
+    assert await waiters[2] == 2
+
+
+@pytest.mark.gen_test
+async def test_entries_that_end_together_wake_the_loop_once() -> None:
+    loop = asyncio.get_running_loop()
+    inbox = Inbox(loop)
+    entries: list[Future[int]] = [Future() for _ in range(100)]
+    waiters = [inbox.wait_for(entry) for entry in entries]
+
+    def end_all() -> None:
+        for entry in entries:
+            entry.set_result(1)
+
+    with patch.object(loop, "call_soon_threadsafe", wraps=loop.call_soon_threadsafe) as wake:
+        end_all()  # in one turn of the loop
+        assert wake.call_count == 1
+        assert sum(await asyncio.gather(*waiters)) == 100
+
+
+@pytest.mark.gen_test
+async def test_an_entry_that_ends_later_wakes_the_loop_again() -> None:
+    loop = asyncio.get_running_loop()
+    inbox = Inbox(loop)
+    for _ in range(3):
+        entry: Future[int] = Future()
+        waiter = inbox.wait_for(entry)
+        loop.run_in_executor(None, entry.set_result, 7)
+        assert await waiter == 7
+
+
+@pytest.mark.gen_test
+async def test_a_waiter_that_gave_up_disturbs_no_other() -> None:
+    inbox = Inbox(asyncio.get_running_loop())
+    first: Future[int] = Future()
+    second: Future[int] = Future()
+    gone, waiter = inbox.wait_for(first), inbox.wait_for(second)
+
+    gone.cancel()
+    first.set_result(1)
+    second.set_result(2)
+
+    assert await waiter == 2
+
+
+def test_an_entry_that_ends_after_the_loop_is_nobodys() -> None:
+    loop = asyncio.new_event_loop()
+    entry: Future[int] = Future()
+    Inbox(loop).wait_for(entry)
+    loop.close()
+
+    entry.set_result(1)
