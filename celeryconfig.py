@@ -72,7 +72,7 @@ worker_state_db = str(_var / "revoked-%n")
 
 # -- what Flower sees
 worker_send_task_events = True
-task_send_sent_event = True
+task_send_sent_event = _options.task_sent_events == "on"
 
 # -- beat
 beat_schedule_filename = str(_var / "beat-schedule")

@@ -1,4 +1,7 @@
-"""The floor: a bare Tornado handler that parses the same body and answers 202."""
+"""The floor: a bare Tornado handler that parses the same body and answers 202.
+
+``python -m bench.floor PORT asyncio|uvloop``
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import asyncio
 import sys
 
 import msgspec
+import uvloop
 from tornado.web import Application, RequestHandler
 
 
@@ -26,4 +30,6 @@ async def main(port: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1])))
+    port, loop = sys.argv[1:]
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop if loop == "uvloop" else None) as runner:
+        runner.run(main(int(port)))
