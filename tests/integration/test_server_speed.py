@@ -12,7 +12,7 @@ import config
 from dev.broker import BrokerNode
 from dev.ports import free_port
 from tests.outside import Tap
-from tests.system import Process, Server
+from tests.system import Server
 
 pytestmark = pytest.mark.usefixtures("celery_worker")
 
