@@ -34,9 +34,10 @@ def events_of(server: Server) -> dict[str, list[str]]:
             kinds[task_id] = []
 
         def ended(message: object) -> bool:
-            event = json.loads(message.body)  # type: ignore[attr-defined]
-            if isinstance(event, dict) and event.get("uuid") in kinds:
-                kinds[event["uuid"]].append(event["type"])
+            told = json.loads(message.body)  # type: ignore[attr-defined]
+            for event in told if isinstance(told, list) else [told]:  # a worker sends several
+                if event.get("uuid") in kinds:
+                    kinds[event["uuid"]].append(event["type"])
             return all("task-succeeded" in seen for seen in kinds.values())
 
         events.wait_for(ended, "task-succeeded of both calls")
