@@ -17,8 +17,8 @@ import sys
 from ipaddress import ip_address
 
 import tornado.log
-from tornado.httpserver import HTTPServer
 import uvloop
+from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.options import Error as OptionError
 
