@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future
 from functools import partial
 from typing import Any, TypeVar
@@ -23,6 +23,7 @@ from handlers.outgoing import (
     Publish,
     Receipt,
     check,
+    error_of,
     replay,
 )
 from handlers.quota import UNLIMITED, Quota
@@ -151,7 +152,7 @@ class Acceptance:
             raise quota.exceeded()
         entry = self._ledger.accept(*(one.email for one in outgoing))  # goes on meanwhile
         errors = await self._publish_all(outgoing)
-        entered = await _error_of(self._ledger.awaited(entry))
+        entered = await error_of(self._ledger.awaited(entry))
         refused = [
             one
             for one, error in zip(outgoing, errors, strict=True)
@@ -211,8 +212,8 @@ class Acceptance:
 
     async def _publish_all(self, outgoing: Sequence[Outgoing]) -> list[Exception | None]:
         if len(outgoing) == 1:  # no task of its own
-            return [await _error_of(self._publish(outgoing[0]))]
-        return await asyncio.gather(*(_error_of(self._publish(one)) for one in outgoing))
+            return [await error_of(self._publish(outgoing[0]))]
+        return await asyncio.gather(*(error_of(self._publish(one)) for one in outgoing))
 
     async def _send_again(
         self, email_id: str, change: Callable[[Connection], Sendable], not_before: float | None
@@ -241,12 +242,3 @@ class Acceptance:
 def _take_back(connection: Connection, mails: Sequence[Outgoing], quota: Quota) -> None:
     discard(connection, [mail.id for mail in mails])
     quota.refund(connection, mails)
-
-
-async def _error_of(work: Awaitable[None]) -> Exception | None:
-    """Await what returns nothing, and return what it raises."""
-    try:
-        await work
-    except Exception as exc:  # noqa: BLE001 - the caller looks at it
-        return exc
-    return None

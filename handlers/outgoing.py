@@ -127,6 +127,15 @@ class NotAccepted(Exception):
         self.ids = tuple(ids)
 
 
+async def error_of(work: Awaitable[None]) -> Exception | None:
+    """Await what returns nothing, and return what it raises."""
+    try:
+        await work
+    except Exception as exc:  # noqa: BLE001 - the caller looks at it
+        return exc
+    return None
+
+
 def check(
     outgoing: Sequence[Outgoing],
     errors: Sequence[Exception | None],
