@@ -5,12 +5,13 @@ BIN := .venv/bin
 # Stamps: files that are newer than what was installed, so that a second run costs nothing.
 RUNTIME := .venv/runtime.stamp
 DEV := .venv/dev.stamp
+BENCH := bench/.venv/stamp
 EXPORT_USER ?= windmail
 comma := ,
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run migrate key dead test check format lock clean export-supervisor export-systemd
+.PHONY: help setup run migrate key dead test bench check format lock clean export-supervisor export-systemd
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +34,10 @@ test: $(DEV) ## run all tests; installs RabbitMQ, PostgreSQL, Chromium and opens
 	@$(BIN)/python -m dev.packages rabbitmq postgresql chromium openssl
 	@$(BIN)/python -m pytest $(ARGS)
 
+bench: $(BENCH) ## measure beside the peers, into bench/results; ARGS="--quick", ARGS="accept mails"
+	@bench/.venv/bin/python -m dev.packages rabbitmq wrk postfix
+	@bench/.venv/bin/python -m bench $(ARGS)
+
 check: $(DEV) ## ruff, mypy (strict, as pyproject.toml says), and the test that holds the layering
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -50,6 +55,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3
 lock: $(DEV) ## pin the newest allowed versions, with hashes, in requirements*.txt
 	@$(COMPILE) requirements.in -o requirements.txt
 	@$(COMPILE) -c requirements.txt requirements-dev.in -o requirements-dev.txt
+	@$(COMPILE) -c requirements.txt bench/requirements.in -o bench/requirements.txt
 
 # One process of each kind, but no mailbox, which is for development. The files can hold
 # passwords (from .env), so only the owner may read them.
@@ -65,13 +71,17 @@ export-systemd: $(RUNTIME) ## write systemd units to var/export/systemd
 	@$(EXPORT) --template-dir deploy/systemd systemd var/export/systemd
 
 clean: ## remove .venv and caches; var/ (mails, queues) stays
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv bench/.venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
 
 $(RUNTIME): requirements.txt dev/venv.py
-	@$(PYTHON) dev/venv.py requirements.txt
+	@$(PYTHON) dev/venv.py .venv requirements.txt
 	@touch $@
 
 $(DEV): requirements-dev.txt $(RUNTIME)
-	@$(PYTHON) dev/venv.py requirements-dev.txt
+	@$(PYTHON) dev/venv.py .venv requirements-dev.txt
+	@touch $@
+
+$(BENCH): bench/requirements.txt dev/venv.py
+	@$(PYTHON) dev/venv.py bench/.venv bench/requirements.txt
 	@touch $@

@@ -1,6 +1,6 @@
 """The floor: a bare Tornado handler that parses the same body and answers 202.
 
-``python -m bench.floor PORT asyncio|uvloop``
+``python -m bench.floor PORT [uvloop]``.
 """
 
 from __future__ import annotations
@@ -9,12 +9,14 @@ import asyncio
 import sys
 
 import msgspec
-import uvloop
 from tornado.web import Application, RequestHandler
 
 
 class Floor(RequestHandler):
     """Parses a call and answers as ``POST /celery/add`` does, with nothing in between."""
+
+    def get(self) -> None:
+        """Say that it is there."""
 
     def post(self) -> None:
         call = msgspec.json.decode(self.request.body, type=dict[str, list[int]])
@@ -30,6 +32,8 @@ async def main(port: int) -> None:
 
 
 if __name__ == "__main__":
-    port, loop = sys.argv[1:]
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop if loop == "uvloop" else None) as runner:
-        runner.run(main(int(port)))
+    if "uvloop" in sys.argv:
+        import uvloop  # only the measurements have it
+
+        uvloop.install()
+    asyncio.run(main(int(sys.argv[1])))

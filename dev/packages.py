@@ -1,4 +1,4 @@
-"""The programs that Windmail needs from the system: RabbitMQ, and more for the tests.
+"""The programs that Windmail needs from the system: RabbitMQ, and more for tests and measurements.
 
 `python -m dev.packages rabbitmq postgresql chromium openssl` looks for each one and installs
 what is missing with apt-get where that is possible, or says what to do instead.
@@ -76,6 +76,14 @@ def _openssl() -> Path | None:
     return which("openssl")
 
 
+def _wrk() -> Path | None:
+    return which("wrk")
+
+
+def _postfix() -> Path | None:
+    return which("smtp-sink")  # its test programs are what is needed, it need not run
+
+
 #: what is asked for -> how to find it, Debian's package, advice for other systems
 FINDERS: dict[str, tuple[Callable[[], Path | None], str, str]] = {
     "rabbitmq": (
@@ -92,6 +100,8 @@ FINDERS: dict[str, tuple[Callable[[], Path | None], str, str]] = {
     ),
     "chromium": (_browser, "chromium", "or install Chromium or Chrome by hand"),
     "openssl": (_openssl, "openssl", "or install OpenSSL's command by hand"),
+    "wrk": (_wrk, "wrk", "or on macOS:                        brew install wrk"),
+    "postfix": (_postfix, "postfix", "or let smtp-sink and smtp-source of Postfix be in PATH"),
 }
 
 

@@ -1,6 +1,6 @@
-"""Make the virtual environment `.venv` and install pinned requirements into it.
+"""Make a virtual environment and install pinned requirements into it.
 
-`python3 dev/venv.py requirements.txt ...`, called by the Makefile. It is written for any
+`python3 dev/venv.py .venv requirements.txt ...`, called by the Makefile. It is written for any
 Python 3, since its first duty is to say that a Python is too old.
 
 The environment is made without pip (Debian ships `ensurepip` in a package of its own) and
@@ -17,7 +17,6 @@ from pathlib import Path
 
 OLDEST_PYTHON = (3, 11)
 OLDEST_PIP = (22, 3)  # the first with `--python`
-VENV = Path(".venv")
 
 
 def python_problem(version: tuple[int, ...]) -> str | None:
@@ -61,19 +60,20 @@ def usable(venv: Path) -> bool:
     return subprocess.run([str(python), "-c", code], check=False).returncode == 0
 
 
-def main(requirements: list[str]) -> int:
-    """Make `.venv` where it is missing or broken, then install; 0 when all is in place."""
+def main(folder: str, requirements: list[str]) -> int:
+    """Make the environment where it is missing or broken, then install; 0 when all is in place."""
+    venv = Path(folder)
     problem = python_problem(sys.version_info[:2]) or pip_problem(pip_version())
     if problem:
         print("error: " + problem, file=sys.stderr)
         return 1
-    if not usable(VENV):
-        shutil.rmtree(VENV, ignore_errors=True)
-        print("making .venv", flush=True)
-        subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(VENV)], check=True)
+    if not usable(venv):
+        shutil.rmtree(str(venv), ignore_errors=True)
+        print("making " + folder, flush=True)
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
     for file in requirements:
         print("installing " + file, flush=True)
-        command = [sys.executable, "-m", "pip", "--python", str(VENV / "bin" / "python"), "install"]
+        command = [sys.executable, "-m", "pip", "--python", str(venv / "bin" / "python"), "install"]
         command += ["--quiet", "--disable-pip-version-check", "--require-hashes", "-r", file]
         done = subprocess.run(command, check=False)
         if done.returncode:
@@ -83,4 +83,4 @@ def main(requirements: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(sys.argv[1], sys.argv[2:]))

@@ -1,0 +1,151 @@
+"""Whom we measure at accepting and at round trips: how each is started, asked and checked."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+
+from bench.load import Request
+from bench.stage import Program, Stage
+from dev.ports import free_port
+
+CALL = json.dumps({"args": [4, 4]})
+MAIL = json.dumps({"subject": "Hello", "text": "How are you?", "to": "ann@example.com"})
+#: Round trips: what 4 + 4 looks like in everybody's answer.
+SUM = Request(path="", body=CALL, expects="8")
+WORKER = ["celery", "-A", "task", "worker", "--loglevel=info"]
+PLAIN_WORKER = ["celery", "-A", "bench.peers.celery_app", "worker", "--loglevel=info", "-c8"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """One server under measurement.
+
+    ``command`` and ``worker`` start it, ``{port}`` is filled in; ``queue`` is where its messages
+    lie; ``floor`` names the bare handler on the same event loop; ``worker_says`` is in the
+    worker's log when it is ready.
+    """
+
+    name: str
+    command: list[str]
+    request: Request
+    ready: str = "/readyz"
+    queue: str | None = None
+    floor: str = "floor, uvloop"
+    env: dict[str, str] = field(default_factory=dict)
+    worker: list[str] = field(default_factory=list)
+    worker_says: str = "ready"
+    port: int = field(default_factory=free_port)
+
+    def start(self, stage: Stage) -> Program:
+        """Start it, with its worker if it has one; returns the server when both are ready."""
+        command = [word.format(port=self.port) for word in self.command]
+        server = stage.start(self.name, command, self.env)
+        worker = stage.start(f"{self.name} worker", self.worker, self.env) if self.worker else None
+        server.wait_ready(self.port, self.ready)
+        if worker:
+            worker.wait_log(self.worker_says)
+        return server
+
+
+def ours(name: str, *changes: str, request: Request, queue: str, floor: str = "floor") -> Subject:
+    """Return our server, perhaps with changes (``bench/variant.py``)."""
+    start = ["python", "server.py"] if not changes else ["python", "-m", "bench.variant", *changes]
+    flags = ["--"] if changes else []
+    return Subject(
+        name=name,
+        command=[*start, *flags, "--port={port}", "--logging=warning"],
+        request=request,
+        queue=queue,
+        floor=floor,
+    )
+
+
+def peer(
+    name: str, module: str, path: str, *, queue: str | None = None, **given: object
+) -> Subject:
+    """Return a program of ``bench/peers``."""
+    return Subject(
+        name=name,
+        command=["python", "-m", f"bench.peers.{module}", "{port}"],
+        request=Request(path=path, body=CALL, expects="8" if path == "/wait" else None),
+        queue=queue,
+        **given,  # type: ignore[arg-type]
+    )
+
+
+def floors() -> list[Subject]:
+    """Return the bare handlers, one on each event loop."""
+    return [
+        Subject(
+            name=name,
+            command=["python", "-m", "bench.floor", "{port}", *loop],
+            request=Request(path="/celery/add", body=CALL),
+            ready="/celery/add",
+            floor=name,
+        )
+        for name, loop in (("floor", []), ("floor, uvloop", ["uvloop"]))
+    ]
+
+
+def own() -> list[Subject]:
+    """Return our server and its variants, for accepting."""
+    add, mail = Request(path="/celery/add", body=CALL), Request(path="/emails", body=MAIL)
+    calls = {"request": add, "queue": "celery"}
+    mails = {"request": mail, "queue": "mail"}
+    fast = {"floor": "floor, uvloop"}
+    return [
+        ours("/celery/add", **calls),
+        ours("/celery/add, no events", "no-events", **calls),
+        ours("/celery/add, uvloop", "uvloop", **calls, **fast),
+        ours("/celery/add, uvloop, no events", "uvloop", "no-events", **calls, **fast),
+        ours("/emails", **mails),
+        ours("/emails, no ledger", "no-ledger", **mails),
+        ours("/emails, uvloop", "uvloop", **mails, **fast),
+    ]
+
+
+def peers() -> list[Subject]:
+    """Return what users would pick instead, for accepting."""
+    flower = ["celery", "-A", "bench.peers.celery_app", "flower", "--address=127.0.0.1"]
+    return [
+        peer("aio-pika, FastAPI", "fastapi_aio_pika", "/call", queue="aio-pika"),
+        peer("FastStream, FastAPI", "fastapi_faststream", "/call", queue="faststream"),
+        peer("taskiq-aio-pika, FastAPI", "fastapi_taskiq", "/call", queue="taskiq"),
+        peer("delay(), FastAPI", "fastapi_celery", "/call", queue="plain"),
+        peer(
+            "delay() in threads, Tornado", "tornado_celery", "/call", queue="plain", floor="floor"
+        ),
+        Subject(
+            name="Flower's API",
+            command=[*flower, "--port={port}", "--conf=/dev/null"],
+            request=Request(path="/api/task/async-apply/add", body=CALL),
+            ready="/healthcheck",
+            queue="plain",
+            floor="floor",
+            env={"FLOWER_UNAUTHENTICATED_API": "true"},
+        ),
+    ]
+
+
+def round_trips() -> list[Subject]:
+    """Return who waits for a result and answers with it, each with its worker."""
+    wait = {"Prefer": "wait=30"}
+    results = {"RESULTS": "rpc://"}
+    python = ["python", "-m"]
+    return [
+        Subject(
+            name="Prefer: wait",
+            command=["python", "server.py", "--port={port}", "--logging=warning"],
+            request=Request(path="/celery/add", body=CALL, headers=wait, expects='"result":8'),
+            worker=WORKER,
+        ),
+        peer("delay().get(), FastAPI", "fastapi_celery", "/wait", worker=PLAIN_WORKER,
+             env={**results, "QUEUE": "fastapi"}),
+        peer("delay().get() in threads, Tornado", "tornado_celery", "/wait", worker=PLAIN_WORKER,
+             env={**results, "QUEUE": "tornado"}),
+        peer("FastStream request()", "fastapi_faststream", "/wait",
+             worker=[*python, "bench.peers.faststream_worker"]),
+        peer("aio-pika RPC", "fastapi_aio_pika", "/wait",
+             worker=[*python, "bench.peers.aio_pika_worker"]),
+    ]  # fmt: skip
