@@ -29,8 +29,9 @@ from application import make_application
 from bridge import Bridge
 from handlers.services import Services, make_services
 from ledger import ApiKey, LedgerUnavailable, keys
+from lifecycle import CIRCUIT_ID
 from processes import run_processes
-from task import app
+from task import HEARTBEAT_ID, app
 
 logger = logging.getLogger("windmail.server")
 
@@ -61,6 +62,7 @@ async def serve(sockets: list[socket.socket], buckets: Buckets) -> None:
         publish_timeout_s=options.publish_timeout_s,
         replay_s=options.result_replay_s,
         cache_bytes=options.result_cache_bytes,
+        pinned=frozenset({HEARTBEAT_ID, CIRCUIT_ID}),
     )
     ledger = delivery.ledger()
     keyring = Keyring(ledger, buckets, may_be_open=is_private(sockets))

@@ -40,9 +40,10 @@ class Bridge:
 
     Args:
         publish_timeout_s: how long a call may wait for the broker's confirm.
-        replay_s: how much of the results' stream is read at the start; older results are
-            looked up when somebody asks.
+        replay_s: how much of the results' stream is read at the start, the newest part before
+            :meth:`ready`; older results are looked up when somebody asks.
         cache_bytes: memory for results.
+        pinned: ids whose results stay in memory, for :meth:`TaskResult.known`.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Bridge:
         publish_timeout_s: float = 4.0,
         replay_s: float = 3600.0,
         cache_bytes: int = 64 * 2**20,
+        pinned: frozenset[str] = frozenset(),
     ) -> None:
         self.app = app
         self._publish_timeout_s = publish_timeout_s
@@ -60,7 +62,11 @@ class Bridge:
         self._gauges: list[QueueGauge] = []
         self._publisher = Publisher()
         self.results = Results(
-            app, app.backend.stream.name, cache_bytes=cache_bytes, replay_s=replay_s
+            app,
+            app.backend.stream.name,
+            cache_bytes=cache_bytes,
+            replay_s=replay_s,
+            pinned=pinned,
         )
         urls = str(app.conf.broker_url).split(";")
         self.publishing = Link(
@@ -79,7 +85,7 @@ class Bridge:
         self.reading.start()
 
     async def ready(self, timeout_s: float | None = None) -> None:
-        """Wait until both connections are open and the past results are read.
+        """Wait until both connections are open and the newest past results are read.
 
         Raises:
             NotConnected: not within ``timeout_s``; says what is missing.
@@ -100,7 +106,7 @@ class Bridge:
             if not link.is_open or link.is_blocked:
                 found[link.name] = link.problem or str(link.state)
         if not found and not self.results.follower.caught_up.is_set():
-            found[self.reading.name] = "reading past results"
+            found[self.reading.name] = "reading the newest results"
         return found
 
     def gauge(self, queue: str, task: str) -> QueueGauge:

@@ -28,6 +28,9 @@ FIRST_CHUNK_S = 15.0
 CLOCK_SKEW_S = 10.0
 #: A look back into the stream must not keep its askers waiting for longer.
 LOOK_BACK_S = 20.0
+#: What is read before anybody may ask: more than the clocks' difference, so that no task which is
+#: called now has to be looked up. The rest of the past is read while the server works.
+FRESH_S = 2 * CLOCK_SKEW_S
 
 
 class Follower:
@@ -48,18 +51,30 @@ class Follower:
         replay_s: float,
     ) -> None:
         self.cache = cache
-        #: Records older than this (Unix seconds) were not asked for.
-        self.attached_since: float = int(time.time() - replay_s)  # as the records' own times
-        #: Set once all that the stream held when we attached has been read.
+        #: Set once all that is fresh of what the stream held when we attached has been read.
         self.caught_up = asyncio.Event()
+        #: Set once the rest of ``replay_s`` is in the cache as well.
+        self.replayed = asyncio.Event()
         self._stream_name = stream_name
         self._on_record = on_record
+        self._replay_s = replay_s
+        self._replay: asyncio.Task[None] | None = None
+        self._begin()
+
+    def _begin(self) -> None:
+        now = int(time.time())  # as the records' own times
+        self._replay_since = now - self._replay_s
+        #: Records older than this (Unix seconds) were not asked for.
+        self.attached_since = now - min(self._replay_s, FRESH_S)
         self._last: Record | None = None
-        self._end_offset = -1
+        self._end: Record | None = None
+        self.replayed.clear()
 
     @property
-    def _last_offset(self) -> int:
-        return -1 if self._last is None else self._last.offset
+    def _newest(self) -> Record | None:
+        """The record nearest to the stream's end that we know of."""
+        known = [record for record in (self._last, self._end) if record is not None]
+        return max(known, key=lambda record: record.offset, default=None)
 
     @property
     def complete_since(self) -> float:
@@ -69,28 +84,55 @@ class Follower:
     async def setup(self, channel: Any) -> None:
         """Attach to the stream on a fresh channel."""
         end = await self._first("last")
-        self._end_offset = -1 if end is None else end.offset
         if self._last is not None and await self._first(self._last.offset) != self._last:
             self._start_over()
+        self._end = end
         if self._last is not None:
             offset: Any = self._last.offset + 1
         else:
-            since = self.attached_since
-            if end is not None:  # so that the end itself comes, however old it is
-                since = min(since, end.at - CLOCK_SKEW_S)
-            offset = datetime.fromtimestamp(max(0.0, since), UTC)
+            offset = self._moment(self.attached_since)
         await self._consume(channel, offset, self._read)
         self._check_caught_up()
 
     def _start_over(self) -> None:
         """Forget all: the stream is another one by now, and counts from 0 again."""
         logger.warning("the results' stream was made anew; older results are gone")
-        self._last = None
         self.cache.clear()
+        self._begin()
 
     def on_lost(self, _reason: str) -> None:
         """Count as behind until attached again."""
         self.caught_up.clear()
+        if self._replay is not None:
+            self._replay.cancel()
+
+    def _moment(self, since: float) -> datetime:
+        """Return from where to read what was written since then (Unix seconds), and at least the
+        newest record: a stream that holds nothing so new would say nothing."""
+        newest = self._newest
+        if newest is not None:
+            since = min(since, newest.at - CLOCK_SKEW_S)
+        return datetime.fromtimestamp(max(0.0, since), UTC)
+
+    async def _read_past(self) -> None:
+        """Read what ``replay_s`` asks for beyond what is fresh, into a cache of its own, so that
+        records stand there in their order; the fresh ones come last."""
+        past, newest = self.cache.empty(), self._newest
+
+        def read(record: Record) -> bool:
+            if record.at >= self._replay_since:
+                past.add(record)
+            return newest is None or record.offset >= newest.offset
+
+        if newest is not None and self._replay_since < self.attached_since:
+            try:
+                await self._read_from(self._moment(self._replay_since), read)
+            except (ConnectionError, TimeoutError):
+                return  # the next set-up begins anew
+        past.take(self.cache)
+        self.cache = past
+        self.attached_since = self._replay_since
+        self.replayed.set()
 
     async def look_back(
         self, wanted: set[str], since: float, is_final: Callable[[Record], bool]
@@ -105,45 +147,55 @@ class Follower:
         """
         found = RecordCache(sys.maxsize)
         open_tasks = set(wanted)
-        end = max(self._last_offset, self._end_offset)
-        if end < 0:
+        newest = self._newest
+        if newest is None:
             return found
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-        def read(record: Record) -> None:
+        def read(record: Record) -> bool:
             if record.task_id in wanted:
                 found.add(record)
                 if is_final(record):
                     open_tasks.discard(record.task_id)
-            if record.offset >= end or not open_tasks:
-                resolve(done, None)
+            return record.offset >= newest.offset or not open_tasks
 
+        async with asyncio.timeout(LOOK_BACK_S):
+            await self._read_from(self._moment(since) if since > 0 else "first", read)
+        return found
+
+    async def _read_from(self, offset: Any, read: Callable[[Record], bool]) -> None:
+        """Read on a channel of its own from an offset on, until ``read`` says that it is enough.
+
+        Raises:
+            ConnectionError: the connection was lost, or is not there.
+        """
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         channel = await self.link.open_channel()
         channel.add_on_close_callback(lambda _ch, why: fail(done, ConnectionError(str(why))))
         try:
-            offset = datetime.fromtimestamp(since, UTC) if since > 0 else "first"
-            async with asyncio.timeout(LOOK_BACK_S):
-                await self._consume(channel, offset, read)
-                await done
-            return found
+            await self._consume(
+                channel, offset, lambda record: resolve(done, None) if read(record) else None
+            )
+            await done
         finally:
             if channel.is_open:
                 channel.close()
             done.cancel()
 
     def _read(self, record: Record) -> None:
-        if record.offset <= self._last_offset:
+        if self._last is not None and record.offset <= self._last.offset:
             return  # a timestamp attaches at the start of a chunk
         self._last = record
         # What comes now is wanted, whatever its writer's clock says.
-        wanted = record.offset > self._end_offset or record.at >= self.attached_since
-        if wanted and self.cache.add(record):
+        is_new = self._end is None or record.offset > self._end.offset
+        if (is_new or record.at >= self.attached_since) and self.cache.add(record):
             self._on_record(record)
         self._check_caught_up()
 
     def _check_caught_up(self) -> None:
-        if self._last_offset >= self._end_offset:
+        if self._newest is self._last and not self.caught_up.is_set():
             self.caught_up.set()
+            if not self.replayed.is_set():
+                self._replay = asyncio.create_task(self._read_past(), name="replay of results")
 
     async def _first(self, offset: Any) -> Record | None:
         """Return the first record that the stream gives from an offset on; None for no record.

@@ -111,16 +111,20 @@ class RecordCache:
     """The newest records by task, bounded in bytes; whole tasks are evicted, oldest use first.
 
     ``evicted_until``: records older than that (Unix seconds) may have been evicted.
-    ``on_evict`` is told the id of each task that is.
+    ``on_evict`` is told the id of each task that is. Those in ``pinned`` never are.
     """
 
     def __init__(
-        self, limit_bytes: int, on_evict: Callable[[str], object] = lambda task_id: None
+        self,
+        limit_bytes: int,
+        on_evict: Callable[[str], object] = lambda task_id: None,
+        pinned: frozenset[str] = frozenset(),
     ) -> None:
         self.evicted_until = 0.0
         self.size_bytes = 0
         self._limit_bytes = limit_bytes
         self._on_evict = on_evict
+        self._pinned = pinned
         self._tasks: OrderedDict[str, _History] = OrderedDict()
 
     def __len__(self) -> int:
@@ -147,6 +151,17 @@ class RecordCache:
         self._evict()
         return True
 
+    def empty(self) -> RecordCache:
+        """Return another cache with the same bounds and nothing in it."""
+        return RecordCache(self._limit_bytes, self._on_evict, self._pinned)
+
+    def take(self, newer: RecordCache) -> None:
+        """Add what another cache holds, as what was used last."""
+        for history in newer._tasks.values():
+            for record in history.records:
+                self.add(record)
+        self.evicted_until = max(self.evicted_until, newer.evicted_until)
+
     def clear(self) -> None:
         """Forget everything."""
         for task_id in self._tasks:
@@ -172,8 +187,11 @@ class RecordCache:
         self.size_bytes += size_bytes
 
     def _evict(self) -> None:
-        while self.size_bytes > self._limit_bytes and len(self._tasks) > 1:
+        while self.size_bytes > self._limit_bytes and len(self._tasks) > 1 + len(self._pinned):
             task_id, evicted = self._tasks.popitem(last=False)
+            if task_id in self._pinned:
+                self._tasks[task_id] = evicted
+                continue
             self.size_bytes -= evicted.size_bytes
             self.evicted_until = max(self.evicted_until, evicted.records[-1].at + 1)
             self._on_evict(task_id)

@@ -30,12 +30,20 @@ class Results:
     that come together share one read, and at most one read runs at a time.
     """
 
-    def __init__(self, app: Celery, stream_name: str, *, cache_bytes: int, replay_s: float) -> None:
+    def __init__(
+        self,
+        app: Celery,
+        stream_name: str,
+        *,
+        cache_bytes: int,
+        replay_s: float,
+        pinned: frozenset[str],
+    ) -> None:
         self._app = app
         self._subscriptions = Subscriptions()
         self.follower = Follower(
             stream_name,
-            RecordCache(cache_bytes, self._on_evict),
+            RecordCache(cache_bytes, self._on_evict, pinned),
             self._on_record,
             replay_s=replay_s,
         )
@@ -54,6 +62,11 @@ class Results:
         """
         history = await self._load(task_id)
         return self.decode(history[-1]) if history else TaskState(task_id=task_id)
+
+    def known(self, task_id: str) -> TaskState:
+        """Return the newest state that was read so far; neither waits nor looks back."""
+        record = self.follower.cache.last(task_id)
+        return self.decode(record) if record else TaskState(task_id=task_id)
 
     async def wait(self, task_id: str, timeout_s: float | None) -> TaskState:
         """Return the state once it is final, or the newest one when the time is up.

@@ -27,6 +27,10 @@ class TaskResult:
         """
         return await self._bridge.results.state(self.id)
 
+    def known(self) -> TaskState:
+        """Return the newest state that this process has read so far, without asking the broker."""
+        return self._bridge.results.known(self.id)
+
     async def wait(self, timeout: float | None = None) -> TaskState:  # noqa: ASYNC109 - Celery's name
         """Return the final state, or the newest one after ``timeout`` seconds.
 

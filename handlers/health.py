@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from access import AccessError
-from bridge import NotConnected
 from handlers.base import BaseHandler
 from handlers.problems import RETRY_AFTER_S
 from lifecycle import CIRCUIT_ID
@@ -38,8 +37,10 @@ class HealthHandler(ProbeHandler):
 
 
 class ReadyHandler(ProbeHandler):
-    """``/readyz``: both connections are open, the topology is declared, results and keys are read.
+    """``/readyz``: both connections are open, the topology is declared, new results and keys are
+    read.
 
+    It tells of heartbeat and relay what this process has read: a probe must not read the stream.
     Who has no key is told what does not work, but not why, which may name hosts.
     """
 
@@ -48,8 +49,8 @@ class ReadyHandler(ProbeHandler):
         document: dict[str, Any] = {
             "status": "not ready" if problems else "ready",
             "problems": problems,
-            "heartbeat": None if problems else await self._heartbeat(),
-            "relay": None if problems else await self._relay(),
+            "heartbeat": None if problems else self._heartbeat(),
+            "relay": None if problems else self._relay(),
             "estimated_wait_s": self._services.pressure.wait_s(),
         }
         if problems:
@@ -64,23 +65,17 @@ class ReadyHandler(ProbeHandler):
             found["keys"] = "not read yet"
         return found if self.is_known() else dict.fromkeys(found, "see the log")
 
-    async def _relay(self) -> dict[str, Any] | None:
+    def _relay(self) -> dict[str, Any] | None:
         """Return the newest change of a worker's circuit before the relay; it is only news: mails
         are accepted all the same, and wait."""
-        try:
-            state = await self.bridge.result(CIRCUIT_ID).state()
-        except NotConnected:
-            return None
+        state = self.bridge.result(CIRCUIT_ID).known()
         if state.at is None:
             return None
         return {"circuit": state.result, "at": state.at}
 
-    async def _heartbeat(self) -> dict[str, Any] | None:
+    def _heartbeat(self) -> dict[str, Any] | None:
         """Return when beat, broker and worker were last seen to work together."""
-        try:
-            state = await self.bridge.result(HEARTBEAT_ID).state()
-        except NotConnected:
-            return None
+        state = self.bridge.result(HEARTBEAT_ID).known()
         if state.at is None:
             return None
         age_s = (datetime.now(UTC) - datetime.fromisoformat(state.at)).total_seconds()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -96,6 +97,84 @@ async def test_lookups_that_push_each_other_out_of_the_cache_all_find_their_task
 
         assert len(bridge.results.follower.cache) < 21
         assert values == [8] * 21
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_a_bridge_is_ready_before_it_has_read_the_past(
+    old_ids: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bridge.follower.FRESH_S", 0)
+    go_on, bridge = asyncio.Event(), Bridge(task.app)
+    follower = bridge.results.follower
+    read_from = follower._read_from
+
+    async def read_later(*args: Any) -> None:
+        await go_on.wait()
+        await read_from(*args)
+
+    monkeypatch.setattr(follower, "_read_from", read_later)
+    async with bridge:
+        new = await bridge.apply_async(task.add, (20, 22))
+        assert await new.get(timeout=10) == 42
+        assert follower.cache.last(old_ids[0]) is None
+
+        go_on.set()
+        await asyncio.wait_for(follower.replayed.wait(), 10)
+
+        assert bridge.result(old_ids[0]).known().result == 8
+        assert new.known().result == 42
+        assert follower.complete_since < time.time() - 3000
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_a_connection_that_is_lost_while_the_past_is_read_begins_that_anew(
+    old_ids: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bridge.follower.FRESH_S", 0)
+    bridge = Bridge(task.app)
+    follower = bridge.results.follower
+    read_from, tries = follower._read_from, []
+
+    async def read_and_lose(*args: Any) -> None:
+        tries.append(args)
+        if len(tries) == 1:
+            bridge.reading._connection.close()
+        await read_from(*args)
+
+    monkeypatch.setattr(follower, "_read_from", read_and_lose)
+    async with bridge:
+        await asyncio.wait_for(follower.replayed.wait(), 20)
+
+        assert len(tries) == 2
+        assert bridge.result(old_ids[0]).known().result == 8
+
+
+@pytest.mark.gen_test(timeout=10)
+async def test_a_queued_task_after_which_nothing_was_written_is_pending_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("bridge.results.CLOCK_SKEW_S", -1.0)  # so its read begins at the end
+    async with Bridge(task.app) as bridge:
+        await (await bridge.apply_async(task.add, (4, 4))).get(timeout=10)
+    queued, later = new_task_id(), time.time() + 100
+    monkeypatch.setattr("bridge.follower.time.time", lambda: later)
+
+    async with late_bridge() as bridge:
+        assert (await bridge.result(queued).state()).state == "PENDING"
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_what_is_known_costs_no_lookup(
+    old_ids: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with late_bridge() as bridge:
+        reads = Counted(bridge.results.follower.look_back)
+        monkeypatch.setattr(bridge.results.follower, "look_back", reads)
+
+        assert bridge.result(old_ids[0]).known().state == "PENDING"
+        await bridge.result(old_ids[0]).wait(1)
+        assert bridge.result(old_ids[0]).known().result == 8
+        assert reads.count == 1
 
 
 class Counted:

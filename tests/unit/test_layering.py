@@ -56,6 +56,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "ledger",
         "access",
         "delivery",
+        "lifecycle",
         "task",
         "handlers",
         "application",

@@ -121,6 +121,39 @@ def test_the_owner_is_told_of_each_evicted_task() -> None:
     assert evicted == ["a", "b"]
 
 
+def test_a_pinned_task_is_never_evicted() -> None:
+    cache = RecordCache(2 * RECORD_BYTES, pinned=frozenset("a"))
+
+    for offset, task_id in enumerate("abcd"):
+        cache.add(record(task_id, offset))
+
+    assert [offsets(cache, task_id) for task_id in "abcd"] == [[0], [], [], [3]]
+
+
+def test_pinned_tasks_alone_may_exceed_the_limit() -> None:
+    cache = RecordCache(RECORD_BYTES, pinned=frozenset("ab"))
+
+    for offset, task_id in enumerate("abab"):
+        cache.add(record(task_id, offset))
+
+    assert (offsets(cache, "a"), offsets(cache, "b")) == ([0, 2], [1, 3])
+
+
+def test_what_is_taken_from_another_cache_is_newest_and_its_gaps_count() -> None:
+    past = RecordCache(3 * RECORD_BYTES)
+    for offset, task_id in enumerate("abc"):
+        past.add(record(task_id, offset))
+    fresh = past.empty()
+    fresh.add(record("c", 3))
+    fresh.add(record("d", 4))
+    fresh.evicted_until = 7.0
+
+    past.take(fresh)
+
+    assert [offsets(past, task_id) for task_id in "abcd"] == [[], [], [2, 3], [4]]
+    assert past.evicted_until == 7.0
+
+
 def test_a_record_over_the_limit_is_kept_until_the_next_one() -> None:
     cache = RecordCache(RECORD_BYTES)
 
