@@ -8,12 +8,18 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import accept, plots, report
+from bench import accept, depth, growth, mails, plots, report, roundtrip, startup, waiters
 from bench.scale import FULL, QUICK, Scale
 
 RESULTS = Path(__file__).parent / "results"
 PARTS: dict[str, Callable[[Scale], list[report.Section]]] = {
     "accept": accept.run,
+    "roundtrip": roundtrip.run,
+    "mails": mails.run,
+    "waiters": waiters.run,
+    "depth": depth.run,
+    "startup": startup.run,
+    "growth": growth.run,
 }
 
 

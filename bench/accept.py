@@ -40,13 +40,13 @@ class Sample(Burst):
 Samples = dict[str, list[Sample]]
 
 
-def load(
+def shoot(
     stage: Stage, server: Program, subject: Subject, connections: int, seconds: float
 ) -> Sample:
-    """Load one server, and check that all it accepted is there; then drop it.
+    """Load one server.
 
     Raises:
-        NotDurable, WrongAnswer
+        WrongAnswer
     """
     before = server.cpu_s()
     found = burst(
@@ -56,11 +56,22 @@ def load(
         seconds=seconds,
         folder=stage.folder,
     )
-    used_s = server.cpu_s() - before
+    return Sample(**asdict(found), cpu_us=(server.cpu_s() - before) * 1e6 / found.answers)
+
+
+def load(
+    stage: Stage, server: Program, subject: Subject, connections: int, seconds: float
+) -> Sample:
+    """Load one server, and check that all it accepted is there; then drop it.
+
+    Raises:
+        NotDurable, WrongAnswer
+    """
+    found = shoot(stage, server, subject, connections, seconds)
     if subject.queue:
         queues.expect(stage.node.url, subject.queue, found.answers)
         queues.clear(stage.node.url, subject.queue)
-    return Sample(**asdict(found), cpu_us=used_s * 1e6 / found.answers)
+    return found
 
 
 def measure(scale: Scale, chosen: Sequence[Subject]) -> dict[int, Samples]:

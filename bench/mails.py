@@ -1,137 +1,185 @@
-"""Mails per second from a full queue to ``smtp-sink``, beside a bare loop on one session.
+"""Mails out: from a full queue to the relay, ``smtp-sink``; CPU of all that sends.
 
-``python -m bench.mails``: a private broker, a server that fills the queue (``POST /emails``), the
-default worker command, Postfix's ``smtp-sink``; in turn with a loop that builds the same mail with
-``EmailMessage`` and sends it by ``smtplib``. Prints rates, their ratio, and the workers' CPU
-seconds per 1,000 mails (from their start to the last mail). Loopback only; about a minute.
+``python -m bench.mails``: ours and the bare loop alone, for work on the mail path; it needs
+nothing of ``bench/requirements.txt``. About a minute.
 """
 
 from __future__ import annotations
 
 import http.client
 import json
-import os
-import smtplib
 import sqlite3
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
-from contextlib import ExitStack
-from email.message import EmailMessage
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bench.accept import wait_ready
-from dev.broker import BrokerNode, running
+from bench.loop import HTML, TEXT
+from bench.queues import NotDurable
+from bench.report import Chart, Section, ratio, spread, table
+from bench.scale import FULL, Scale
+from bench.sink import Sink
+from bench.stage import Program, Stage
+from bench.subjects import WORKER
+from dev import packages
 from dev.ports import free_port
 
-ROUNDS = 3
-MAILS = 2000
-TEXT = "Grüße aus Köln, and a line of plain words to follow.\n" * 48  # about 2.5 KB
-HTML = "<p>Grüße aus Köln, and a line of plain words.</p>\n" * 48
-TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+OURS, LOOP = "windmail's worker", "bare loop, one session"
+MAIL = {"subject": "Hello", "text": TEXT, "html": HTML, "to": "ann@example.com"}
+BATCH = 100
+ABOUT = """Each sender in turn in every round, from the first mail that the relay takes to the last
+one; ours until the ledger says of all that they are sent. *CPU*: user and system of the sender and
+its children in that time. Ours: the default worker command, mails accepted by `/emails` before. The
+bare loop has no queue and no record; celery-email's way is a Celery task a mail with a new SMTP
+connection each, 8 processes; smtp-source, in C, sends the same octets again on 8 sessions."""
+CHECKED = "the relay took every mail once; the ledger has each of ours as sent."
 
 
-def bare_loop(port: int) -> float:
-    """Build and send the mails one after the other; returns mails per second."""
-    begin = time.perf_counter()
-    with smtplib.SMTP("127.0.0.1", port) as smtp:
-        for number in range(MAILS):
-            mail = EmailMessage()
-            mail["From"], mail["To"] = "from@example.com", "ann@example.com"
-            mail["Subject"] = f"Mail {number}"
-            mail.set_content(TEXT)
-            mail.add_alternative(HTML, subtype="html")
-            smtp.send_message(mail)
-    return MAILS / (time.perf_counter() - begin)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sample:
+    """One round of one sender. ``cpu_s``: for 1,000 mails."""
+
+    rate: float
+    cpu_s: float
 
 
-def fill(port: int) -> None:
-    """Have the server accept the mails."""
-    mail = {"subject": "Hello", "text": TEXT, "html": HTML, "to": "ann@example.com"}
-    body = json.dumps(mail).encode()
-    connection = http.client.HTTPConnection("127.0.0.1", port)
-    for _ in range(MAILS):
-        connection.request("POST", "/emails", body)
-        answer = connection.getresponse()
-        answer.read()
-        if answer.status != 202:
-            raise SystemExit(f"the server answered {answer.status}")
+class Mails:
+    """One broker, one relay, and who sends through it."""
+
+    def __init__(self, stage: Stage, sink: Sink, count: int) -> None:
+        self._stage = stage
+        self._sink = sink
+        self._count = count
+        self._runs = 0
+        self._port = free_port()
+        self._env = {"SMTP_URL": f"smtp://127.0.0.1:{sink.port}", "SINK_PORT": str(sink.port)}
+        flags = [f"--port={self._port}", "--logging=warning"]
+        server = stage.start("mails", ["python", "server.py", *flags], self._env)
+        server.wait_ready(self._port, "/readyz")
+        ledger: Path = stage.var_dir("mails") / "ledger.sqlite3"
+        self._ledger = sqlite3.connect(ledger)
+
+    def ours(self) -> Sample:
+        """Fill the queue over HTTP, then start a worker on the server's state."""
+        connection = http.client.HTTPConnection("127.0.0.1", self._port)
+        for begin in range(0, self._count, BATCH):
+            body = json.dumps([MAIL] * min(BATCH, self._count - begin))
+            connection.request("POST", "/emails/batch", body)
+            answer = connection.getresponse()
+            if answer.status != 202:
+                raise NotDurable(f"the server answered {answer.status}: {answer.read()!r}")
+            answer.read()
+        connection.close()
+        env = {**self._env, "VAR_DIR": str(self._stage.var_dir("mails"))}
+        return self._sent(WORKER, env, self._all_recorded)
+
+    def loop(self) -> Sample:
+        """Run the bare loop."""
+        return self._sent(["python", "-m", "bench.loop", str(self._sink.port), str(self._count)])
+
+    def celery_email(self) -> Sample:
+        """Fill the plain queue, then start its worker."""
+        fill = ["python", "-m", "bench.peers.celery_email", str(self._count)]
+        self._start(fill, self._env).popen.wait()
+        worker = ["celery", "-A", "bench.peers.celery_email", "worker", "--loglevel=info", "-c8"]
+        return self._sent([*worker, "-n", "plain@%h"], self._env)
+
+    def smtp_source(self) -> Sample:
+        """Run Postfix's generator of mails on eight kept sessions."""
+        program = str(packages.which("smtp-source"))
+        flags = ["-d", "-s", "8", "-l", "5000", "-m", str(self._count)]
+        people = ["-f", "from@example.com", "-t", "ann@example.com"]
+        return self._sent([program, *flags, *people, f"127.0.0.1:{self._sink.port}"])
+
+    def _start(self, command: Sequence[str], env: dict[str, str]) -> Program:
+        self._runs += 1
+        return self._stage.start(f"sender {self._runs}", command, env)
+
+    def _sent(
+        self,
+        command: Sequence[str],
+        env: dict[str, str] | None = None,
+        recorded: Callable[[], bool] = lambda: True,
+    ) -> Sample:
+        """Start a sender, and measure it from the first mail to the last one and its record."""
+        before = self._sink.mails
+        sender = self._start(command, env or {})
+        self._sink.wait(before + 1)
+        begin, used_s = self._sink.first_after(before), sender.cpu_s()
+        end = self._sink.wait(before + self._count)
+        while not recorded():
+            end = time.monotonic()
+            time.sleep(0.005)
+        used_s = sender.cpu_s() - used_s
+        sender.stop()
+        if self._sink.mails != before + self._count:
+            raise NotDurable(f"{self._sink.mails - before} mails came of {self._count}")
+        return Sample(rate=self._count / (end - begin), cpu_s=used_s * 1000 / self._count)
+
+    def _all_recorded(self) -> bool:
+        open_mails = "SELECT 1 FROM emails WHERE status != 'sent' LIMIT 1"
+        return self._ledger.execute(open_mails).fetchone() is None
 
 
-def cpu_s(root: int) -> float:
-    """Return the CPU time of a process and of its children, ended ones included."""
-    total, parents = 0.0, {root}
-    stats = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                stats[int(entry.name)] = (entry / "stat").read_text().rpartition(")")[2].split()
-            except OSError:
-                continue
-    for pid in sorted(stats):
-        fields = stats[pid]
-        if pid in parents or int(fields[1]) in parents:
-            parents.add(pid)
-            total += sum(int(field) for field in fields[11:15]) * TICK_S
-    return total
+def measure(scale: Scale, names: Sequence[str]) -> dict[str, list[Sample]]:
+    """Return each sender's rounds."""
+    found: dict[str, list[Sample]] = {name: [] for name in names}
+    with Stage() as stage, Sink() as sink:
+        mails = Mails(stage, sink, scale.mails)
+        for _ in range(scale.mail_rounds):
+            for name in names:
+                found[name].append(SENDERS[name](mails))
+    return found
 
 
-def worker_round(env: dict[str, str], folder: Path) -> tuple[float, float]:
-    """Start a worker at a full queue; returns mails per second and CPU seconds."""
-    database = sqlite3.connect(folder / "ledger.sqlite3")
-    waiting = "SELECT count(*) FROM emails WHERE status != 'sent'"
-    (mails,) = database.execute(waiting).fetchone()
-    log = (folder / "worker.log").open("wb")
-    command = [str(Path(sys.executable).with_name("celery")), "-A", "task", "worker"]
-    worker = subprocess.Popen([*command, "--loglevel=info"], env=env, stdout=log, stderr=log)
-    try:
-        while database.execute(waiting).fetchone()[0] == mails:
-            time.sleep(0.01)
-        begin, before = time.perf_counter(), cpu_s(worker.pid)
-        while database.execute(waiting).fetchone()[0]:
-            time.sleep(0.02)
-        return mails / (time.perf_counter() - begin), (cpu_s(worker.pid) - before) * 1000 / mails
-    finally:
-        worker.terminate()
-        worker.wait()
+def rows(found: dict[str, list[Sample]]) -> list[list[str]]:
+    """Return the table's rows."""
+    loop = [sample.rate for sample in found[LOOP]]
+    return [
+        [
+            name,
+            spread([sample.rate for sample in samples]),
+            f"{ratio([sample.rate for sample in samples], loop):.2f}",
+            f"{statistics.median(sample.cpu_s for sample in samples):.2f}",
+        ]
+        for name, samples in found.items()
+    ]
 
 
-def main() -> int:
-    """Run the rounds and print the table."""
-    bare, ours, cpu = [], [], []
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        sink_port, port = free_port(), free_port()
-        node = stack.enter_context(running(BrokerNode(folder / "broker")))
-        env = {
-            **os.environ,
-            "BROKER_URL": node.url,
-            "VAR_DIR": str(folder),
-            "SMTP_URL": f"smtp://127.0.0.1:{sink_port}",
-        }
-        user = ["-u", "nobody"] if os.geteuid() == 0 else []
-        sink = ["/usr/sbin/smtp-sink", *user, f"127.0.0.1:{sink_port}", "100"]
-        server = [sys.executable, "server.py", f"--port={port}", "--logging=warning"]
-        for command in (sink, server):
-            process = subprocess.Popen(command, env=env)
-            stack.callback(process.wait)
-            stack.callback(process.terminate)
-        wait_ready([port])
-        for _ in range(ROUNDS):
-            bare.append(bare_loop(sink_port))
-            fill(port)
-            rate, seconds = worker_round(env, folder)
-            ours.append(rate)
-            cpu.append(seconds)
-    for name, values in (("bare loop", bare), ("windmail", ours)):
-        rounds = [round(value) for value in values]
-        print(f"{name:10} median {statistics.median(values):6.0f} mails/s  {rounds}")
-    ratio = statistics.median(ours) / statistics.median(bare)
-    print(f"ratio {ratio:.2f}; {statistics.median(cpu):.2f} CPU s per 1,000 mails")
-    return 0
+SENDERS: dict[str, Callable[[Mails], Sample]] = {
+    OURS: Mails.ours,
+    LOOP: Mails.loop,
+    "celery-email's way": Mails.celery_email,
+    "smtp-source": Mails.smtp_source,
+}
+HEADER = ("", "mails/s", "of the bare loop", "CPU s for 1,000 mails")
+
+
+def run(scale: Scale) -> list[Section]:
+    """Measure ours beside the others."""
+    found = measure(scale, list(SENDERS))
+    chart = Chart(
+        name="mails",
+        title=f"Mails out: {scale.mails:,} of 5 KB",
+        unit="mails a second",
+        bars=[
+            (name, statistics.median(sample.rate for sample in samples), name == OURS)
+            for name, samples in found.items()
+        ],
+    )
+    return [
+        Section(
+            title=f"Mails out, {scale.mails:,} of 5 KB",
+            about=ABOUT,
+            header=HEADER,
+            rows=rows(found),
+            checked=CHECKED,
+            charts=[chart],
+            samples={name: [asdict(sample) for sample in each] for name, each in found.items()},
+        )
+    ]
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    print(table(HEADER, rows(measure(FULL, [OURS, LOOP]))))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bench.load import Request
@@ -11,10 +12,10 @@ from dev.ports import free_port
 
 CALL = json.dumps({"args": [4, 4]})
 MAIL = json.dumps({"subject": "Hello", "text": "How are you?", "to": "ann@example.com"})
-#: Round trips: what 4 + 4 looks like in everybody's answer.
-SUM = Request(path="", body=CALL, expects="8")
+ADD = Request(path="/celery/add", body=CALL)
+SEND = Request(path="/emails", body=MAIL)
 WORKER = ["celery", "-A", "task", "worker", "--loglevel=info"]
-PLAIN_WORKER = ["celery", "-A", "bench.peers.celery_app", "worker", "--loglevel=info", "-c8"]
+PLAIN_WORKER = ["celery", "-A", "bench.peers.celery_app", "worker", "--loglevel=info", "-c8", "-n"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,16 +49,25 @@ class Subject:
         return server
 
 
-def ours(name: str, *changes: str, request: Request, queue: str, floor: str = "floor") -> Subject:
-    """Return our server, perhaps with changes (``bench/variant.py``)."""
+def ours(
+    name: str,
+    *changes: str,
+    request: Request,
+    queue: str,
+    floor: str = "floor",
+    flags: Sequence[str] = (),
+    env: Mapping[str, str] | None = None,
+) -> Subject:
+    """Return our server, perhaps with changes (``bench/variant.py``) and flags of its own."""
     start = ["python", "server.py"] if not changes else ["python", "-m", "bench.variant", *changes]
-    flags = ["--"] if changes else []
+    split = ["--"] if changes else []
     return Subject(
         name=name,
-        command=[*start, *flags, "--port={port}", "--logging=warning"],
+        command=[*start, *split, "--port={port}", "--logging=warning", *flags],
         request=request,
         queue=queue,
         floor=floor,
+        env=dict(env or {}),
     )
 
 
@@ -90,9 +100,8 @@ def floors() -> list[Subject]:
 
 def own() -> list[Subject]:
     """Return our server and its variants, for accepting."""
-    add, mail = Request(path="/celery/add", body=CALL), Request(path="/emails", body=MAIL)
-    calls = {"request": add, "queue": "celery"}
-    mails = {"request": mail, "queue": "mail"}
+    calls = {"request": ADD, "queue": "celery"}
+    mails = {"request": SEND, "queue": "mail"}
     fast = {"floor": "floor, uvloop"}
     return [
         ours("/celery/add", **calls),
@@ -140,10 +149,10 @@ def round_trips() -> list[Subject]:
             request=Request(path="/celery/add", body=CALL, headers=wait, expects='"result":8'),
             worker=WORKER,
         ),
-        peer("delay().get(), FastAPI", "fastapi_celery", "/wait", worker=PLAIN_WORKER,
-             env={**results, "QUEUE": "fastapi"}),
-        peer("delay().get() in threads, Tornado", "tornado_celery", "/wait", worker=PLAIN_WORKER,
-             env={**results, "QUEUE": "tornado"}),
+        peer("delay().get(), FastAPI", "fastapi_celery", "/wait",
+             worker=[*PLAIN_WORKER, "fastapi@%h"], env={**results, "QUEUE": "fastapi"}),
+        peer("delay().get() in threads, Tornado", "tornado_celery", "/wait",
+             worker=[*PLAIN_WORKER, "tornado@%h"], env={**results, "QUEUE": "tornado"}),
         peer("FastStream request()", "fastapi_faststream", "/wait",
              worker=[*python, "bench.peers.faststream_worker"]),
         peer("aio-pika RPC", "fastapi_aio_pika", "/wait",

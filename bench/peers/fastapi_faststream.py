@@ -20,7 +20,7 @@ from bench.peers.web import Call, serve
 
 QUEUE = RabbitQueue("faststream", queue_type=QueueType.QUORUM, durable=True)
 
-broker = RabbitBroker(os.environ["BROKER_URL"])
+broker = RabbitBroker(os.environ["BROKER_URL"], logger=None)
 
 
 @asynccontextmanager
@@ -42,7 +42,7 @@ async def call(call: Call) -> dict[str, Any]:
 
 @web.post("/wait")
 async def wait(call: Call) -> dict[str, Any]:
-    answer = await broker.request({"args": call.args}, QUEUE, timeout=30)
+    answer = await broker.request(call.args, QUEUE, timeout=30)
     return {"result": json.loads(answer.body)}
 
 

@@ -11,9 +11,9 @@ from bench.peers.fastapi_faststream import QUEUE, broker
 
 
 @broker.subscriber(QUEUE)
-async def add(args: list[Any]) -> float:
+async def add(pair: list[Any]) -> float:
     """Return the sum of two numbers."""
-    x, y = args
+    x, y = pair
     return x + y
 
 
