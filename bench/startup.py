@@ -16,9 +16,11 @@ from bench.stage import Stage
 from bench.subjects import Subject
 from bridge.follower import FRESH_S
 
+#: What is newer is read before the server is ready.
+QUIET_S = 2 * FRESH_S
 ABOUT = """One server process, started again and again, from the command to the first 200 of
 `/readyz`; *CPU*: user and system until then. The results were written in the hour before, as one
-message each, none of them in the last {fresh:.0f} seconds; the server reads them once it is ready."""
+message each, none in the last {quiet:.0f} seconds; the server reads them once it is ready."""
 CHECKED = "right after it was ready, each start told the oldest task's result."
 
 
@@ -65,14 +67,14 @@ def run(scale: Scale) -> list[Section]:
             )
             start(stage, servers[count], None)  # it declares the stream, and makes its ledger
             known[count] = stream.fill(url, count)[0] if count else None
-        time.sleep(FRESH_S + 1)  # what is newer is read before the server is ready
+        time.sleep(QUIET_S)
         for _ in range(scale.rounds):
             for count, samples in found.items():
                 samples.append(start(stage, servers[count], known[count]))
     return [
         Section(
             title="Start-up",
-            about=ABOUT.format(fresh=FRESH_S),
+            about=ABOUT.format(quiet=QUIET_S),
             header=("results in the stream", "ready after, s", "CPU, s"),
             rows=[
                 [

@@ -28,9 +28,9 @@ KINDS: Mapping[str, tuple[str, list[str]]] = {
     "event streams": ("/events", []),
     "waiting requests": ("", [f"Prefer: wait={LONGEST_WAIT_S}"]),
 }
-ABOUT = """{count:,} open requests on one server process, all for the same task, which no worker runs.
-*Memory*: what the server's resident memory has grown by, for each; *accepts*: `/celery/add`, 64
-connections, and beside it that of another process on which nobody waits, in turn; *last one
+ABOUT = """{count:,} open requests on one server process, all for the same task, which no worker
+runs. *Memory*: what the server's resident memory has grown by, for each; *accepts*: `/celery/add`,
+64 connections, and beside it that of another process on which nobody waits, in turn; *last one
 answered*: from the moment at which the task's result is written to the stream to the one at which
 the last client has it (the client, one thread of Python, takes its share of that time)."""
 CHECKED = "every waiter got the result, and every answer while they waited was 202."

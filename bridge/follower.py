@@ -87,10 +87,7 @@ class Follower:
         if self._last is not None and await self._first(self._last.offset) != self._last:
             self._start_over()
         self._end = end
-        if self._last is not None:
-            offset: Any = self._last.offset + 1
-        else:
-            offset = self._moment(self.attached_since)
+        offset = self._offset(self.attached_since) if self._last is None else self._last.offset + 1
         await self._consume(channel, offset, self._read)
         self._check_caught_up()
 
@@ -106,10 +103,12 @@ class Follower:
         if self._replay is not None:
             self._replay.cancel()
 
-    def _moment(self, since: float) -> datetime:
+    def _offset(self, since: float) -> Any:
         """Return from where to read what was written since then (Unix seconds), and at least the
         newest record: a stream that holds nothing so new would say nothing."""
         newest = self._newest
+        if newest is not None and newest.at + CLOCK_SKEW_S < since:
+            return newest.offset
         if newest is not None:
             since = min(since, newest.at - CLOCK_SKEW_S)
         return datetime.fromtimestamp(max(0.0, since), UTC)
@@ -126,7 +125,7 @@ class Follower:
 
         if newest is not None and self._replay_since < self.attached_since:
             try:
-                await self._read_from(self._moment(self._replay_since), read)
+                await self._read_from(self._offset(self._replay_since), read)
             except (ConnectionError, TimeoutError):
                 return  # the next set-up begins anew
         past.take(self.cache)
@@ -159,7 +158,7 @@ class Follower:
             return record.offset >= newest.offset or not open_tasks
 
         async with asyncio.timeout(LOOK_BACK_S):
-            await self._read_from(self._moment(since) if since > 0 else "first", read)
+            await self._read_from(self._offset(since) if since > 0 else "first", read)
         return found
 
     async def _read_from(self, offset: Any, read: Callable[[Record], bool]) -> None:
