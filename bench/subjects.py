@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from bench.load import Request
 from bench.stage import Program, Stage
@@ -100,17 +101,17 @@ def floors() -> list[Subject]:
 
 def own() -> list[Subject]:
     """Return our server and its variants, for accepting."""
-    calls = {"request": ADD, "queue": "celery"}
-    mails = {"request": SEND, "queue": "mail"}
-    fast = {"floor": "floor, uvloop"}
+    calls = partial(ours, request=ADD, queue="celery")
+    mails = partial(ours, request=SEND, queue="mail")
+    fast = "floor, uvloop"
     return [
-        ours("/celery/add", **calls),
-        ours("/celery/add, no events", "no-events", **calls),
-        ours("/celery/add, uvloop", "uvloop", **calls, **fast),
-        ours("/celery/add, uvloop, no events", "uvloop", "no-events", **calls, **fast),
-        ours("/emails", **mails),
-        ours("/emails, no ledger", "no-ledger", **mails),
-        ours("/emails, uvloop", "uvloop", **mails, **fast),
+        calls("/celery/add"),
+        calls("/celery/add, no events", "no-events"),
+        calls("/celery/add, uvloop", "uvloop", floor=fast),
+        calls("/celery/add, uvloop, no events", "uvloop", "no-events", floor=fast),
+        mails("/emails"),
+        mails("/emails, no ledger", "no-ledger"),
+        mails("/emails, uvloop", "uvloop", floor=fast),
     ]
 
 

@@ -108,13 +108,14 @@ async def test_a_bridge_is_ready_before_it_has_read_the_past(
     follower = bridge.results.follower
     read_from, reads = follower._read_from, []
 
-    async def first_read_later(*args: Any) -> None:
+    async def first_read_takes_long(*args: Any) -> None:
         reads.append(args)
-        if len(reads) == 1:
-            await go_on.wait()
+        is_replay = len(reads) == 1
         await read_from(*args)
+        if is_replay:
+            await go_on.wait()
 
-    monkeypatch.setattr(follower, "_read_from", first_read_later)
+    monkeypatch.setattr(follower, "_read_from", first_read_takes_long)
     async with bridge:
         new = await bridge.apply_async(task.add, (20, 22))
         assert await new.get(timeout=10) == 42
