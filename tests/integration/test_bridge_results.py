@@ -104,7 +104,7 @@ async def test_a_bridge_is_ready_before_it_has_read_the_past(
     old_ids: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bridge.follower.FRESH_S", 0)
-    go_on, bridge = asyncio.Event(), Bridge(task.app)
+    past_is_read, go_on, bridge = asyncio.Event(), asyncio.Event(), Bridge(task.app)
     follower = bridge.results.follower
     read_from, reads = follower._read_from, []
 
@@ -113,10 +113,12 @@ async def test_a_bridge_is_ready_before_it_has_read_the_past(
         is_replay = len(reads) == 1
         await read_from(*args)
         if is_replay:
+            past_is_read.set()
             await go_on.wait()
 
     monkeypatch.setattr(follower, "_read_from", first_read_takes_long)
     async with bridge:
+        await asyncio.wait_for(past_is_read.wait(), 10)
         new = await bridge.apply_async(task.add, (20, 22))
         assert await new.get(timeout=10) == 42
         assert follower.cache.last(old_ids[0]) is None
