@@ -9,6 +9,7 @@ import asyncio
 import sys
 
 import msgspec
+import uvloop
 from tornado.web import Application, RequestHandler
 
 
@@ -32,8 +33,6 @@ async def main(port: int) -> None:
 
 
 if __name__ == "__main__":
-    if "uvloop" in sys.argv:
-        import uvloop  # only the measurements have it
-
-        uvloop.install()
-    asyncio.run(main(int(sys.argv[1])))
+    loop_factory = uvloop.new_event_loop if "uvloop" in sys.argv else None
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(main(int(sys.argv[1])))

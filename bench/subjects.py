@@ -52,19 +52,18 @@ class Subject:
 
 def ours(
     name: str,
-    *changes: str,
+    *,
     request: Request,
     queue: str,
+    program: Sequence[str] = ("server.py",),
     floor: str = "floor",
     flags: Sequence[str] = (),
     env: Mapping[str, str] | None = None,
 ) -> Subject:
-    """Return our server, perhaps with changes (``bench/variant.py``) and flags of its own."""
-    start = ["python", "server.py"] if not changes else ["python", "-m", "bench.variant", *changes]
-    split = ["--"] if changes else []
+    """Return our server, perhaps with flags, other settings (``env``) or as another program."""
     return Subject(
         name=name,
-        command=[*start, *split, "--port={port}", "--logging=warning", *flags],
+        command=["python", *program, "--port={port}", "--logging=warning", *flags],
         request=request,
         queue=queue,
         floor=floor,
@@ -103,15 +102,16 @@ def own() -> list[Subject]:
     """Return our server and its variants, for accepting."""
     calls = partial(ours, request=ADD, queue="celery")
     mails = partial(ours, request=SEND, queue="mail")
+    uvloop, silent = {"EVENT_LOOP": "uvloop"}, {"TASK_SENT_EVENTS": "off"}
     fast = "floor, uvloop"
     return [
         calls("/celery/add"),
-        calls("/celery/add, no events", "no-events"),
-        calls("/celery/add, uvloop", "uvloop", floor=fast),
-        calls("/celery/add, uvloop, no events", "uvloop", "no-events", floor=fast),
+        calls("/celery/add, no events", env=silent),
+        calls("/celery/add, uvloop", env=uvloop, floor=fast),
+        calls("/celery/add, uvloop, no events", env=uvloop | silent, floor=fast),
         mails("/emails"),
-        mails("/emails, no ledger", "no-ledger"),
-        mails("/emails, uvloop", "uvloop", floor=fast),
+        mails("/emails, no ledger", program=("-m", "bench.no_ledger")),
+        mails("/emails, uvloop", env=uvloop, floor=fast),
     ]
 
 
