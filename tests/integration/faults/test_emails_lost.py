@@ -15,6 +15,7 @@ from sqlalchemy import Row, select
 
 from dev.broker import BrokerNode
 from dev.ports import free_port
+from dev.road import Road
 from ledger import Ledger, rows, schema
 from tests import spy
 from tests.delivery_parts import Parts, parts
@@ -22,7 +23,6 @@ from tests.emails import accepted, address, mail, received_by
 from tests.integration.faults.conftest import RELAY_PORT
 from tests.smtp_server import SMTPServer
 from tests.system import Answer, Process, Server, wait_until
-from tests.tcp_road import Road
 
 #: Long enough to look at what waits, and to kill it.
 PUBLISH_TIMEOUT_S = 10

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, make_url, select, text
 
+from dev.road import Road
 from ledger import Ledger, LedgerUnavailable, enter, migrate, rows, schema
 from tests.ledgers import ids, new_email
 from tests.system import ROOT
-from tests.tcp_road import Road
 
 #: Fills the disk, as far as the process may, and then makes room again.
 FULL = """

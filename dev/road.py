@@ -1,0 +1,153 @@
+"""A TCP forwarder between two programs that stay up: it is cut, held, slowed down, reset."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+import threading
+from collections.abc import Coroutine
+from typing import Any, Self, TypeVar
+
+T = TypeVar("T")
+
+CHUNK_BYTES = 65536
+BACKLOG = 1024
+#: SO_LINGER with no time to linger: closing sends RST; socket(7).
+RESET = struct.pack("ii", 1, 0)
+
+
+class Road:
+    """Forwards connections to ``target``, from a port of 127.0.0.1, in a thread of its own."""
+
+    def __init__(self, target: tuple[str, int], port: int = 0) -> None:
+        self.target = target
+        self.port = port
+        #: Each piece of data is on its way for so long.
+        self.delay_s = 0.0
+        #: After these bytes went to the target, the answer is kept back and all is cut.
+        self.cut_after: bytes | None = None
+        #: What goes these ways ("there", "back") vanishes, and neither end is told.
+        self.vanishing: frozenset[str] = frozenset()
+        self.vanished = b""
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True, name="road")
+        self._flowing = asyncio.Event()
+        self._flowing.set()
+        self._server: asyncio.Server | None = None
+        self._open: set[asyncio.StreamWriter] = set()
+        self._connections: set[asyncio.Task[None]] = set()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self.mend()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.cut()
+        self._run(self._end())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def mend(self) -> None:
+        """Let connections in, on the same port as before."""
+        self._run(self._listen())
+
+    def cut(self) -> None:
+        """End all connections, and let no new one in."""
+        self._run(self._cut())
+
+    def hold(self) -> None:
+        """Be a black hole: nothing is refused or ended, and nothing comes through."""
+        self._loop.call_soon_threadsafe(self._flowing.clear)
+
+    def flow(self) -> None:
+        """Let all through that was held."""
+        self._loop.call_soon_threadsafe(self._flowing.set)
+
+    def reset(self) -> None:
+        """End all connections by RST; new ones are let in."""
+        self._run(self._abort(reset=True))
+
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    async def _listen(self) -> None:
+        self._server = await asyncio.start_server(
+            self._forward, "127.0.0.1", self.port, backlog=BACKLOG
+        )
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def _cut(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        await self._abort()
+
+    async def _abort(self, *, reset: bool = False) -> None:
+        for writer in list(self._open):
+            sock = writer.get_extra_info("socket")
+            if reset and sock is not None:
+                with contextlib.suppress(OSError):
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            writer.transport.abort()
+
+    async def _end(self) -> None:
+        for task in self._connections:
+            task.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+
+    async def _forward(self, reader: asyncio.StreamReader, near: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - start_server runs this as a task
+        self._connections.add(task)
+        self._open.add(near)
+        try:
+            await self._flowing.wait()
+            with contextlib.suppress(OSError):
+                await self._join(reader, near)
+        finally:
+            self._connections.discard(task)
+            self._open.discard(near)
+            near.transport.abort()
+
+    async def _join(self, near_reader: asyncio.StreamReader, near: asyncio.StreamWriter) -> None:
+        far_reader, far = await asyncio.open_connection(*self.target)
+        self._open.add(far)
+        try:
+            async with asyncio.TaskGroup() as both:
+                both.create_task(self._pump(near_reader, near, far, outward=True))
+                both.create_task(self._pump(far_reader, far, near, outward=False))
+        finally:
+            self._open.discard(far)
+            far.transport.abort()
+
+    async def _pump(
+        self,
+        reader: asyncio.StreamReader,
+        source: asyncio.StreamWriter,
+        sink: asyncio.StreamWriter,
+        *,
+        outward: bool,
+    ) -> None:
+        """Carry data one way to its end; ``outward``: to the target."""
+        try:
+            while data := await reader.read(CHUNK_BYTES):
+                if ("there" if outward else "back") in self.vanishing:
+                    self.vanished += data
+                    continue
+                await self._flowing.wait()
+                if self.delay_s:
+                    await asyncio.sleep(self.delay_s)
+                if outward and self.cut_after is not None and self.cut_after in data:
+                    self.cut_after = None
+                    source.transport.abort()  # nothing of the answer gets through
+                sink.write(data)
+                await sink.drain()
+            await self._flowing.wait()
+            sink.write_eof()
+        except OSError:  # one end is lost, and so is the other
+            source.transport.abort()
+            sink.transport.abort()

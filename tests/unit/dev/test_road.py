@@ -1,0 +1,137 @@
+"""The forwarder: what goes over it, and what its faults do to both ends."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from dev.road import Road
+
+DEADLINE_S = 10.0
+
+
+class Echo:
+    """Sends back what it gets, and ends when the other end does."""
+
+    def __init__(self) -> None:
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.address = self.listener.getsockname()[:2]
+        self.taken: list[socket.socket] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                sock, _ = self.listener.accept()
+            except OSError:
+                return
+            self.taken.append(sock)
+            threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
+
+    def _serve(self, sock: socket.socket) -> None:
+        with sock:
+            try:
+                while data := sock.recv(65536):
+                    sock.sendall(data)
+            except OSError:
+                return
+
+
+@pytest.fixture
+def road() -> Iterator[Road]:
+    echo = Echo()
+    with Road(echo.address) as road:
+        yield road
+    echo.listener.close()
+
+
+def connect(road: Road) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", road.port), timeout=DEADLINE_S)
+
+
+def exchange(sock: socket.socket, data: bytes) -> bytes:
+    sock.sendall(data)
+    return sock.recv(65536)
+
+
+def test_data_goes_both_ways_and_the_end_of_it_too(road: Road) -> None:
+    with connect(road) as sock:
+        answer = exchange(sock, b"Hello")
+        sock.shutdown(socket.SHUT_WR)
+
+        assert answer == b"Hello"
+        assert sock.recv(1) == b""
+
+
+def test_a_cut_road_ends_connections_and_refuses_new_ones_until_it_is_mended(road: Road) -> None:
+    with connect(road) as sock:
+        exchange(sock, b"Hello")
+        road.cut()
+        assert sock.recv(1) == b""
+
+    with pytest.raises(ConnectionRefusedError):
+        connect(road)
+    road.mend()
+    with connect(road) as sock:
+        assert exchange(sock, b"Hello") == b"Hello"
+
+
+def test_a_reset_is_seen_as_one_and_the_next_connection_is_good(road: Road) -> None:
+    with connect(road) as sock:
+        exchange(sock, b"Hello")
+        road.reset()
+        with pytest.raises(ConnectionResetError):
+            sock.recv(1)
+
+    with connect(road) as sock:
+        assert exchange(sock, b"Hello") == b"Hello"
+
+
+def test_a_held_road_is_silent_and_then_lets_all_through(road: Road) -> None:
+    with connect(road) as old:
+        exchange(old, b"Hello")
+        road.hold()
+        old.sendall(b"held")
+        with connect(road) as new:
+            new.sendall(b"held, too")
+            old.settimeout(0.2)
+            new.settimeout(0.2)
+            for sock in (old, new):
+                with pytest.raises(TimeoutError):
+                    sock.recv(1)
+                sock.settimeout(DEADLINE_S)
+            road.flow()
+
+            assert old.recv(100) == b"held"
+            assert new.recv(100) == b"held, too"
+
+
+def test_a_slow_road_takes_its_time_each_way(road: Road) -> None:
+    with connect(road) as sock:
+        exchange(sock, b"Hello")
+        road.delay_s = 0.1
+        begin = time.monotonic()
+
+        exchange(sock, b"Hello")
+
+        assert time.monotonic() - begin >= 0.2
+
+
+def test_a_target_that_is_away_ends_the_connection_and_not_the_road() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = listener.getsockname()[:2]
+    with Road(address) as road:
+        for _ in range(2):
+            with connect(road) as sock:
+                assert sock.recv(1) == b""
+
+
+def test_after_the_bytes_that_cut_it_no_answer_comes(road: Road) -> None:
+    with connect(road) as sock:
+        road.cut_after = b"COMMIT"
+
+        assert exchange(sock, b"COMMIT") == b""
