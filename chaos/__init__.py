@@ -1,0 +1,1 @@
+"""The fault campaign: ``python -m chaos --seed N --minutes M``; what it does, docs/chaos.md."""

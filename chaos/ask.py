@@ -1,0 +1,107 @@
+"""What the server says of its mails, when all is over."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Collection, Iterable
+from typing import Any
+
+import msgspec
+from tornado.simple_httpclient import SimpleAsyncHTTPClient
+
+AT_A_TIME = 16
+TRIES = 5
+PAUSE_S = 1.0
+WAITING = ("queued", "scheduled", "sending", "delivery_delayed")
+PAGE = 100
+
+Document = dict[str, Any]
+
+
+class NoAnswer(Exception):
+    """The server does not answer, although nothing is wrong any more."""
+
+
+async def _get(http: SimpleAsyncHTTPClient, url: str) -> Any:
+    """Return the JSON of a resource, None where there is none.
+
+    Raises:
+        NoAnswer
+    """
+    error: object = None
+    for _ in range(TRIES):
+        response = await http.fetch(url, raise_error=False)
+        if response.code == 200:
+            return msgspec.json.decode(response.body)
+        if response.code == 404:
+            return None
+        error = f"{response.code} {response.error}"
+        await asyncio.sleep(PAUSE_S)
+    raise NoAnswer(f"{url}: {error}")
+
+
+async def _documents(url: str, ids: Iterable[str]) -> dict[str, Document | None]:
+    http = SimpleAsyncHTTPClient(force_instance=True, max_clients=AT_A_TIME)
+    left, found = iter(ids), dict[str, Document | None]()
+
+    async def ask() -> None:
+        for email_id in left:
+            found[email_id] = await _get(http, f"{url}/{email_id}")
+
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(AT_A_TIME):
+            tasks.create_task(ask())
+    return found
+
+
+async def _waiting(url: str) -> set[str]:
+    http = SimpleAsyncHTTPClient(force_instance=True)
+    found = set[str]()
+    for status in WAITING:
+        path: str | None = f"/emails?status={status}&limit={PAGE}"
+        while path:
+            page = await _get(http, url.removesuffix("/emails") + path)
+            found |= {mail["id"] for mail in page["data"]}
+            path = page.get("next")
+    return found
+
+
+def documents(url: str, ids: Iterable[str]) -> dict[str, Document | None]:
+    """Return what ``GET /emails/<id>`` says of each mail, None for an unknown one.
+
+    Raises:
+        ExceptionGroup: of NoAnswer
+    """
+    return asyncio.run(_documents(url, ids))
+
+
+def wait_until_settled(url: str, ids: Collection[str], timeout_s: float) -> set[str]:
+    """Wait until none of these mails waits any more; return those that do when the time is up.
+
+    Raises:
+        NoAnswer
+    """
+    deadline = time.monotonic() + timeout_s
+    while True:
+        waiting = asyncio.run(_waiting(url)) & set(ids)
+        if not waiting or time.monotonic() > deadline:
+            return waiting
+        time.sleep(PAUSE_S)
+
+
+def timeline(url: str, email_id: str) -> list[str]:
+    """Return the events of a mail, a line each."""
+
+    async def events() -> list[str]:
+        http = SimpleAsyncHTTPClient(force_instance=True)
+        lines = list[str]()
+        await http.fetch(
+            f"{url}/{email_id}/events",
+            streaming_callback=lambda data: lines.extend(data.decode().splitlines()),
+            request_timeout=2,
+            raise_error=False,
+        )
+        return [line.removeprefix("data: ") for line in lines if line.startswith("data: ")]
+
+    return asyncio.run(events())

@@ -1,0 +1,192 @@
+"""A campaign: calm, faults, calm again, and the questions at its end."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from chaos import ask, leaks
+from chaos.checker import Findings, Story, check, stories
+from chaos.faults import KILLS, Bag, Fault
+from chaos.harm import Cure
+from chaos.journal import Reader
+from chaos.load import GIVE_UP_S
+from chaos.relay import JOURNAL
+from chaos.speed import WINDOW_S, Speed
+from chaos.system import HOST, WORKERS, System
+from chaos.watch import consumers
+from dev import children
+
+CLIENT_JOURNAL = "client.jsonl"
+#: A system that is not at full speed by then is left as it is, and the next fault comes.
+RECOVERY_S = 90.0
+SETTLED_S = 180.0
+#: Between two rounds.
+PAUSE_S = (0.2, 2.0)
+#: The share of rounds with two faults at a time.
+TWO = 0.25
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What is to be done. ``minutes`` of faults at most; it ends before when each kind of kill came
+    ``kills`` times and ``accepted`` mails were accepted (0: not by that)."""
+
+    seed: int
+    minutes: float
+    rate: float
+    calm_s: float
+    longest_s: float
+    kills: int
+    accepted: int
+    faults: Sequence[Fault]
+
+
+@dataclass(kw_only=True)
+class Struck:
+    """A fault that came. ``recovered_s``: from its end to full speed, None: not in RECOVERY_S;
+    ``alone``: no other one came with it."""
+
+    kind: str
+    at: float
+    alone: bool
+    lasted_s: float = 0.0
+    recovered_s: float | None = None
+
+
+@dataclass(kw_only=True)
+class Outcome:
+    """What came of a campaign."""
+
+    struck: list[Struck] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+    findings: Findings = field(default_factory=Findings)
+    told: dict[int, Story] = field(default_factory=dict)
+    documents: dict[str, ask.Document | None] = field(default_factory=dict)
+    timelines: dict[int, list[str]] = field(default_factory=dict)
+    before: leaks.Sample | None = None
+    after: leaks.Sample | None = None
+    seconds: float = 0.0
+
+
+class Campaign:
+    """Runs a plan on a system."""
+
+    def __init__(self, plan: Plan, system: System) -> None:
+        self._plan = plan
+        self._system = system
+        self._chance = random.Random(plan.seed)  # noqa: S311 - to be repeated, no secret
+        self._bag = Bag(plan.faults, self._chance)
+        self._client, self._relay = system.folder / CLIENT_JOURNAL, system.folder / JOURNAL
+        self._speed = Speed(self._client, self._relay, plan.rate)
+        self.outcome = Outcome()
+
+    def run(self) -> Outcome:
+        """Run it; what is wrong stands in the outcome."""
+        begin = time.monotonic()
+        load = self._start_load()
+        try:
+            self._system.sleep(self._plan.calm_s)
+            self.outcome.before = leaks.sample(self._system)
+            first_fault_at = time.time()
+            until = time.monotonic() + 60 * self._plan.minutes
+            while time.monotonic() < until and not self._has_enough():
+                self._round()
+                self._system.sleep(self._chance.uniform(*PAUSE_S))
+            self._finish_load(load)
+        finally:
+            children.kill(load)
+        self._look(first_fault_at)
+        self.outcome.seconds = time.monotonic() - begin
+        return self.outcome
+
+    # -- the load
+
+    def _start_load(self) -> subprocess.Popen[bytes]:
+        plan = self._plan
+        command = [
+            sys.executable, "-m", "chaos.load", self._system.url, str(self._client),
+            f"--rate={plan.rate}", f"--seed={plan.seed}",
+        ]  # fmt: skip
+        return children.spawn(command, self._system.env("front"), self._system.folder / "load.log")
+
+    def _finish_load(self, load: subprocess.Popen[bytes]) -> None:
+        load.terminate()
+        deadline = time.monotonic() + GIVE_UP_S + 10
+        while load.poll() is None and time.monotonic() < deadline:
+            self._system.sleep(0.1)
+        if load.returncode != 0:
+            self.outcome.wrong.append(f"the load ended with {load.returncode}; see load.log")
+
+    def _has_enough(self) -> bool:
+        plan = self._plan
+        if not plan.kills and not plan.accepted:
+            return False
+        self._speed.read()
+        came = Counter(one.kind for one in self.outcome.struck)
+        return self._speed.accepted >= plan.accepted and all(
+            came[fault.kind] >= plan.kills for fault in KILLS if fault in plan.faults
+        )
+
+    # -- a round
+
+    def _round(self) -> None:
+        faults = [self._bag.draw()]
+        if self._chance.random() < TWO and (other := self._bag.draw()).part != faults[0].part:
+            faults.append(other)
+        struck = [self._strike(fault, alone=len(faults) == 1) for fault in faults]
+        for one, cure, until in sorted(struck, key=lambda each: each[2]):
+            self._system.sleep(max(0.0, until - time.monotonic()))
+            cure()
+            one.lasted_s = time.time() - one.at
+        recovered_s = self._recover()
+        for one, *_ in struck:
+            one.recovered_s = recovered_s
+            said = "not back" if recovered_s is None else f"back in {recovered_s:.1f} s"
+            print(f"  {one.kind}: {one.lasted_s:.1f} s, {said}", flush=True)
+
+    def _strike(self, fault: Fault, *, alone: bool) -> tuple[Struck, Cure, float]:
+        lasts_s = fault.duration_s(self._chance, self._plan.longest_s)
+        one = Struck(kind=fault.kind, at=time.time(), alone=alone)
+        self.outcome.struck.append(one)
+        cure = fault.strike(self._system, self._chance)
+        return one, cure, time.monotonic() + lasts_s
+
+    def _recover(self) -> float | None:
+        begin = time.time()
+        while time.time() < begin + RECOVERY_S:
+            if self._speed.is_full(begin) and consumers(self._system.node.url) == len(WORKERS):
+                return time.time() - WINDOW_S - begin
+            self._system.sleep(0.1)
+        return None
+
+    # -- the end
+
+    def _look(self, first_fault_at: float) -> None:
+        """Ask the server for every mail, and judge."""
+        outcome, system = self.outcome, self._system
+        for journal in (self._client, self._relay):
+            for number, story in stories(Reader(journal).new()).items():
+                known = outcome.told.setdefault(number, Story(number))
+                known.posts += story.posts
+                known.answers += story.answers
+                known.receipts += story.receipts
+                known.drops += story.drops
+        url = f"http://{HOST}:{system.server_port}/emails"
+        accepted = {id_ for story in outcome.told.values() for id_ in story.accepted_as}
+        ask.wait_until_settled(url, accepted, SETTLED_S)
+        outcome.wrong += leaks.left_in_queues(system)
+        every = {id_ for story in outcome.told.values() for id_ in story.ids}
+        outcome.documents = ask.documents(url, sorted(every))
+        outcome.findings = check(outcome.told, outcome.documents, first_fault_at=first_fault_at)
+        for number, _ in outcome.findings.violations:
+            ids = sorted(outcome.told[number].ids)
+            outcome.timelines[number] = [line for id_ in ids for line in ask.timeline(url, id_)]
+        outcome.after = leaks.sample(system)
+        if outcome.before:
+            outcome.wrong += leaks.grown(outcome.before, outcome.after)

@@ -1,0 +1,50 @@
+"""A small file system for the ledger that can be made full: tmpfs, so for root alone.
+
+It is mounted in a mount namespace of the campaign's own, and goes with the last of its processes.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+SIZE_KIB = 4 * 2**20
+#: What is left when it is full, so that it is the next growth of a file that fails.
+REST_KIB = 8
+_ENTERED = "WINDMAIL_CHAOS_MOUNTS"
+
+
+def is_possible() -> bool:
+    """Whether we may mount."""
+    return os.geteuid() == 0 and shutil.which("unshare") is not None
+
+
+def enter_own_mounts(arguments: Sequence[str]) -> None:
+    """Begin this program anew with mounts of its own, unless that was done."""
+    if _ENTERED not in os.environ:
+        os.environ[_ENTERED] = "1"
+        command = ["unshare", "--mount", "--propagation=private", sys.executable, *arguments]
+        os.execvp("unshare", command)  # noqa: S606 - words of our own
+
+
+def mount(folder: Path) -> None:
+    _mount(folder, f"size={SIZE_KIB}k", "-t", "tmpfs", "chaos")
+
+
+def fill(folder: Path) -> None:
+    """Leave no room: the file system is made as small as what it holds."""
+    found = os.statvfs(folder)
+    used_kib = (found.f_blocks - found.f_bfree) * found.f_frsize // 1024
+    _mount(folder, f"remount,size={used_kib + REST_KIB}k")
+
+
+def make_room(folder: Path) -> None:
+    _mount(folder, f"remount,size={SIZE_KIB}k")
+
+
+def _mount(folder: Path, options: str, *what: str) -> None:
+    subprocess.run(["mount", "-o", options, *what, str(folder)], check=True)

@@ -1,0 +1,94 @@
+"""The table of faults: what each one is called, and how long it lasts."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from chaos import harm
+from chaos.harm import Strike
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """A kind of fault.
+
+    ``part``: whom it hits, for no two at a time hit the same; ``lasts_s``: between which bounds
+    it lasts (a kill: no time, the keeper undoes it); ``weight``: how often it is in a bag.
+    """
+
+    kind: str
+    part: str
+    strike: Strike
+    lasts_s: tuple[float, float] = (0.0, 0.0)
+    weight: int = 1
+
+    def duration_s(self, chance: random.Random, longest_s: float) -> float:
+        """Draw how long it is to last; short times are as likely as long ones by their ratio."""
+        shortest, longest = (min(bound, longest_s) for bound in self.lasts_s)
+        if not longest:
+            return 0.0
+        return math.exp(chance.uniform(math.log(shortest), math.log(longest)))
+
+
+KILL_WEIGHT = 4
+_PAUSE_S = (0.5, 60.0)
+_ROAD_S = (0.5, 30.0)
+_SHORT_S = (0.5, 10.0)
+
+
+def _kill(kind: str, strike: Strike) -> Fault:
+    part = kind.partition(" ")[0]
+    return Fault(kind=f"kill {kind}", part=part, strike=strike, weight=KILL_WEIGHT)
+
+
+def _pause(part: str, strike: Strike) -> Fault:
+    return Fault(kind=f"pause {part}", part=part, strike=strike, lasts_s=_PAUSE_S)
+
+
+def _roads() -> Iterable[Fault]:
+    for road in ("front", "server-broker", "worker-broker", "relay"):
+        for what, strike in harm.ROADS.items():
+            kind = f"{what}, {road} road"
+            yield Fault(kind=kind, part=f"{road} road", strike=strike(road), lasts_s=_ROAD_S)
+
+
+KILLS = (
+    _kill("server", harm.kill_server),
+    _kill("server process", harm.kill_server_process),
+    _kill("worker", harm.kill_worker),
+    _kill("worker process", harm.kill_worker_process),
+    _kill("broker", harm.kill_broker),
+    _kill("relay", harm.kill_relay),
+)
+FAULTS: tuple[Fault, ...] = (
+    *KILLS,
+    Fault(kind="memory alarm", part="broker", strike=harm.memory_alarm, lasts_s=_SHORT_S),
+    Fault(kind="disk alarm", part="broker", strike=harm.disk_alarm, lasts_s=_SHORT_S),
+    _pause("server", harm.pause_server),
+    _pause("worker", harm.pause_worker),
+    _pause("broker", harm.pause_broker),
+    _pause("relay", harm.pause_relay),
+    *_roads(),
+    Fault(kind="4xx storm", part="relay", strike=harm.storm, lasts_s=_SHORT_S),
+    Fault(kind="drop after DATA", part="relay", strike=harm.drop_after_data, lasts_s=(0.2, 1.0)),
+    Fault(kind="ledger locked", part="ledger", strike=harm.ledger_locked, lasts_s=_ROAD_S),
+    Fault(kind="ledger full", part="ledger", strike=harm.ledger_full, lasts_s=_SHORT_S),
+)
+
+
+class Bag:
+    """Faults by chance, but evenly: all come, by their weights, before any comes again."""
+
+    def __init__(self, faults: Iterable[Fault], chance: random.Random) -> None:
+        self._faults = [fault for fault in faults for _ in range(fault.weight)]
+        self._chance = chance
+        self._left: list[Fault] = []
+
+    def draw(self) -> Fault:
+        if not self._left:
+            self._left = self._faults.copy()
+            self._chance.shuffle(self._left)
+        return self._left.pop()

@@ -1,0 +1,93 @@
+"""What stays behind or grows: descriptors, memory, connections, messages, by who has them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from chaos import watch
+from chaos.processes import children, open_files, resident_bytes
+from chaos.system import WORKERS, System
+
+#: More than this over the beginning is a leak.
+FILES_OVER = 16
+BYTES_OVER = 64 * 2**20
+CONNECTIONS_OVER = 2
+#: What is on its way needs some time to arrive.
+EMPTY_S = 60.0
+PAUSE_S = 2.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Use:
+    """What the largest process of a kind holds."""
+
+    files: int
+    bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """What all hold at a time."""
+
+    uses: dict[str, Use]
+    connections: int
+
+
+def sample(system: System) -> Sample:
+    """Measure the system's processes and the broker's clients."""
+    uses = {kind: _largest(pids) for kind, pids in _processes(system).items()}
+    return Sample(uses=uses, connections=watch.connections(system.node))
+
+
+def _processes(system: System) -> dict[str, list[int]]:
+    server = system.programs["server"].pid or 0
+    workers = [system.programs[name].pid or 0 for name in WORKERS]
+    return {
+        "server, parent": [server],
+        "server process": children(server),
+        "worker, main": workers,
+        "worker process": [pid for worker in workers for pid in children(worker)],
+        "broker": [system.node.pid or 0],
+    }
+
+
+def _largest(pids: Iterable[int]) -> Use:
+    pids = list(pids)
+    return Use(
+        files=max(map(open_files, pids), default=0),
+        bytes=max(map(resident_bytes, pids), default=0),
+    )
+
+
+def grown(before: Sample, after: Sample) -> list[str]:
+    """Return what has grown beyond bounds (but the broker, which is not ours)."""
+    found = []
+    for kind, now in after.uses.items():
+        then = before.uses[kind]
+        if kind == "broker":
+            continue
+        if now.files > then.files + FILES_OVER:
+            found.append(f"LEAK: a {kind} has {now.files} files open, {then.files} at first")
+        if now.bytes > then.bytes + BYTES_OVER:
+            found.append(f"LEAK: a {kind} has {_mib(now.bytes)}, {_mib(then.bytes)} at first")
+    if after.connections > before.connections + CONNECTIONS_OVER:
+        found.append(
+            f"LEAK: the broker has {after.connections} clients, {before.connections} at first"
+        )
+    return found
+
+
+def left_in_queues(system: System) -> list[str]:
+    """Return which messages are left when all mails have ended."""
+    deadline = time.monotonic() + EMPTY_S
+    while left := watch.queued(system.node):
+        if time.monotonic() > deadline:
+            return [f"LEFT: {count} messages in {queue}" for queue, count in left.items()]
+        system.sleep(PAUSE_S)
+    return []
+
+
+def _mib(size: int) -> str:
+    return f"{size / 2**20:.0f} MiB"

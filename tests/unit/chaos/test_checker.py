@@ -1,0 +1,162 @@
+"""The checker: which stories it takes for a broken promise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from chaos.checker import Findings, check, stories
+from chaos.journal import Answered, AnyLine, Dropped, Posted, Received
+
+ANN, BEN = "m1@a.example", "m1@b.example"
+ID = "01a1fbfb-0779-70e7-aea1-c7e5fb4b280c"
+
+
+def posted(at: float = 1.0, **changes: Any) -> Posted:
+    given: dict[str, Any] = {
+        "to": [ANN], "with_key": True, "hold": False, "delayed": False, "attempt": 1, **changes,
+    }  # fmt: skip
+    return Posted(at=at, number=1, **given)
+
+
+def answered(status: int = 202, email_id: str | None = ID, **more: Any) -> Answered:
+    return Answered(at=2.0, number=1, status=status, id=email_id, **more)
+
+
+def received(at: float = 3.0, to: str = ANN, email_id: str = ID, told: bool = True) -> Received:
+    return Received(at=at, number=1, message_id=f"<{email_id}@example.com>", to=[to], told=told)
+
+
+def document(status: str = "sent", duplicates: int = 0, *to: str) -> dict[str, Any]:
+    return {
+        "status": status,
+        "possible_duplicates": duplicates,
+        "reason": {"error": "why"},
+        "recipients": [{"address": address} for address in to or (ANN,)],
+    }
+
+
+def findings(*lines: AnyLine, of: dict[str, Any] | None, first_fault_at: float = 0.0) -> Findings:
+    return check(stories(lines), {ID: of}, first_fault_at=first_fault_at)
+
+
+def texts(*lines: AnyLine, of: dict[str, Any] | None) -> str:
+    return " ".join(text for _, text in findings(*lines, of=of).violations)
+
+
+def test_a_mail_that_was_accepted_and_sent_is_in_order() -> None:
+    found = findings(posted(), answered(), received(), of=document())
+
+    assert not found.violations
+    assert (found.accepted, found.sent, found.lost) == (1, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("of", "said"),
+    [
+        (None, "LOST: accepted, and the server does not know it"),
+        (document("queued"), "STUCK: accepted, and queued"),
+        (document("sending"), "STUCK: accepted, and sending"),
+        (document("sent"), "LOST: sent, it says"),
+        (document("failed"), "failed, though nobody had refused it"),
+        (document("uncertain"), "held, and nobody had asked for that"),
+        (document("canceled"), "it is canceled"),
+    ],
+)
+def test_an_accepted_mail_that_nobody_received_is_lost(of: dict[str, Any], said: str) -> None:
+    assert said in texts(posted(), answered(), of=of)
+
+
+def test_a_mail_is_lost_for_each_recipient_by_itself() -> None:
+    lines = posted(to=[ANN, BEN]), answered(), received()
+
+    assert "the relay has it not for ['m1@b.example']" in texts(
+        *lines, of=document("sent", 0, ANN, BEN)
+    )
+
+
+def test_a_mail_that_is_held_as_was_asked_for_is_in_order() -> None:
+    found = findings(
+        posted(hold=True), answered(), Dropped(at=3.0, number=1), of=document("uncertain")
+    )
+
+    assert not found.violations
+    assert found.held == 1
+
+
+def test_an_address_that_is_always_refused_may_fail_with_a_reason() -> None:
+    to = "m1@refused.example"
+
+    assert not texts(posted(to=[to]), answered(), of=document("failed", 0, to))
+
+
+def test_a_duplicate_that_is_recorded_is_explained() -> None:
+    found = findings(
+        posted(), answered(), received(told=False), received(4.0), of=document("sent", 1)
+    )
+
+    assert not found.violations
+    assert (found.explained, found.unexplained) == (1, 0)
+
+
+def test_a_duplicate_without_a_record_is_not() -> None:
+    found = findings(posted(), answered(), received(), received(4.0), of=document())
+
+    assert found.unexplained == 1
+    assert "sent 2 times, and 0 possible duplicates" in found.violations[0][1]
+
+
+def test_two_recipients_that_got_it_one_after_the_other_are_no_duplicate() -> None:
+    lines = posted(to=[ANN, BEN]), answered(), received(to=ANN), received(4.0, to=BEN)
+
+    assert not texts(*lines, of=document("sent", 0, ANN, BEN))
+
+
+def test_a_mail_to_be_held_is_never_sent_twice() -> None:
+    lines = posted(hold=True), answered(), received(told=False), received(4.0)
+
+    assert "to be held, and sent 2 times" in texts(*lines, of=document("sent", 1))
+
+
+def test_a_duplicate_before_the_first_fault_is_wrong_even_if_it_is_recorded() -> None:
+    lines = posted(), answered(), received(), received(4.0)
+
+    found = findings(*lines, of=document("sent", 1), first_fault_at=10.0)
+
+    assert "before the first fault" in found.violations[0][1]
+
+
+def test_a_mail_that_nobody_asked_for_is_wrong() -> None:
+    assert "nobody had asked for it" in texts(received(), of=document())
+
+
+def test_a_mail_that_was_refused_for_certain_must_not_be_sent() -> None:
+    lines = posted(with_key=False), answered(503, None, queued=False), received()
+
+    assert "had been told that it is not" in texts(*lines, of=document())
+
+
+def test_a_mail_whose_fate_the_client_does_not_know_may_be_sent_or_not() -> None:
+    lines = posted(with_key=False), answered(503, queued=None)
+
+    assert not texts(*lines, of=document("queued"))
+    assert not texts(*lines, received(), of=document())
+
+
+def test_a_request_with_a_key_is_accepted_in_the_end() -> None:
+    assert "never accepted" in texts(posted(), answered(503, queued=None), of=document("queued"))
+
+
+def test_one_key_means_one_mail() -> None:
+    other = "01a1fbfb-0779-70e7-aea1-000000000000"
+    lines = posted(), answered(), answered(202, other), received(), received(4.0, email_id=other)
+
+    said = texts(*lines, of=document("sent", 1))
+
+    assert "accepted under 2 ids" in said
+    assert "several Message-IDs" in said
+
+
+def test_a_good_request_is_not_refused_as_a_bad_one() -> None:
+    assert "was answered 409" in texts(posted(), answered(409, None), of=None)
