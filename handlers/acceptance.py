@@ -95,8 +95,8 @@ class Acceptance:
         receipt = await asyncio.shield(running)
         return Receipt(ids=receipt.ids, replayed=True)
 
-    async def known(self, key: Key) -> Receipt | None:
-        """Return what an earlier request with this key was answered; None: there was none.
+    async def known(self, key: Key) -> Reserved | None:
+        """Return what an earlier request with this key has entered; None: there was none.
 
         Raises:
             KeyReused, LedgerUnavailable
@@ -109,7 +109,9 @@ class Acceptance:
             since=time.time() - self._kept_s,
         )
         found = await asyncio.to_thread(self._ledger.read, find)
-        return None if found is None else replay(found)
+        if found is not None and not found.same_body:
+            raise KeyReused
+        return found
 
     async def send_again(
         self,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+import time
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
 from access import Caller
+from bridge.ids import created_at
 from handlers.email_arguments import arguments
 from handlers.email_body import EmailBody, read
 from handlers.email_handler import EmailHandler
@@ -20,6 +22,8 @@ from handlers.quota import quota_of
 KEY_LENGTH = 256
 #: Bodies from this size on are read in a thread: a megabyte takes milliseconds.
 LARGE_BYTES = 64 * 1024
+
+OutgoingAt = Callable[[float], Awaitable[Sequence[Outgoing]]]
 
 
 def prepare(raw: bytes | msgspec.Raw, now: float, caller: Caller) -> Outgoing:
@@ -56,20 +60,27 @@ class AcceptingHandler(EmailHandler):
         self._say_if_replayed(receipt)
         return receipt
 
-    async def known(self, key: Key | None) -> Receipt | None:
-        """Return what this request was answered before, None if it was not.
+    async def accept_as_before(
+        self, key: Key | None, outgoing_at: OutgoingAt, refusal: Exception
+    ) -> Receipt:
+        """Accept a request that is not valid now, if it was when its key was first used.
 
-        A request that was valid may be no longer, since times and templates go on.
+        Times and templates go on. ``outgoing_at`` returns the mails as of a time; what was not
+        published then (the broker was away, the process died) is published now.
 
         Raises:
-            KeyReused, LedgerUnavailable
+            KeyReused, NotAccepted, LedgerUnavailable
+            and ``refusal``, where nobody knows the key.
         """
-        if key is None:
-            return None
-        receipt = await self._services.acceptance.known(key)
-        if receipt is not None:
+        before = None if key is None else await self._services.acceptance.known(key)
+        if before is None:
+            raise refusal
+        if before.published:
+            receipt = Receipt(ids=before.email_ids, replayed=True)
             self._say_if_replayed(receipt)
-        return receipt
+            return receipt
+        moment = created_at(before.email_ids[0])
+        return await self.accept(await outgoing_at(moment or time.time()), key)
 
     async def idempotency_key(self, scope: str) -> Key | None:
         """Return the request's ``Idempotency-Key``; ``scope``: what else makes it another request.

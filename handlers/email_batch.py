@@ -33,16 +33,11 @@ class EmailBatchHandler(AcceptingHandler):
         mails: Sequence[Outgoing] = ()
         errors: Errors = []
         try:
-            mails, errors = await asyncio.to_thread(
-                _prepared, self.raw_body(), time.time(), self.caller
-            )
+            mails, errors = await self._prepared(time.time())
             if errors and (validation == STRICT or not mails):
                 raise _refused(errors)
-        except (Problem, mailing.MailError):
-            known = await self.known(key)
-            if known is None:
-                raise
-            receipt = known
+        except (Problem, mailing.MailError) as exc:
+            receipt = await self.accept_as_before(key, self._outgoing, exc)
         else:
             receipt = await self.accept(mails, key)
         document: dict[str, Any] = {"data": [{"id": email_id} for email_id in receipt.ids]}
@@ -54,6 +49,13 @@ class EmailBatchHandler(AcceptingHandler):
                 {"index": index, "message": problem.detail} for index, problem in errors
             ]
         self.write_json(document, 202)
+
+    async def _prepared(self, now: float) -> tuple[Sequence[Outgoing], Errors]:
+        return await asyncio.to_thread(_prepared, self.raw_body(), now, self.caller)
+
+    async def _outgoing(self, now: float) -> Sequence[Outgoing]:
+        mails, _ = await self._prepared(now)
+        return mails
 
 
 def _prepared(raw: bytes, now: float, caller: Caller) -> tuple[Sequence[Outgoing], Errors]:

@@ -31,11 +31,9 @@ class EmailsHandler(AcceptingHandler):
         key = await self.idempotency_key("/emails")
         scheduled_at = None
         try:
-            mail = await self._prepared()
-        except (Problem, mailing.MailError):
-            receipt = await self.known(key)
-            if receipt is None:
-                raise
+            (mail,) = await self._prepared(time.time())
+        except (Problem, mailing.MailError) as exc:
+            receipt = await self.accept_as_before(key, self._prepared, exc)
         else:
             scheduled_at = mail.email.scheduled_at
             receipt = await self.accept([mail], key)
@@ -45,11 +43,11 @@ class EmailsHandler(AcceptingHandler):
             begin = self._services.pressure.estimated_start()
             self.write_json(accepted(email_id, scheduled_at, begin), 202)
 
-    async def _prepared(self) -> Outgoing:
+    async def _prepared(self, now: float) -> list[Outgoing]:
         raw = self.raw_body()
         if len(raw) < LARGE_BYTES and b'"template"' not in raw:
-            return prepare(raw, time.time(), self.caller)
-        return await asyncio.to_thread(prepare, raw, time.time(), self.caller)
+            return [prepare(raw, now, self.caller)]
+        return [await asyncio.to_thread(prepare, raw, now, self.caller)]
 
     async def _answer_with_outcome(self, email_id: str, wait_s: float) -> bool:
         """Answer with what became of the mail; False: it is accepted, but cannot be looked at."""
