@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Collection, Iterable
 from typing import Any
 
 import msgspec
+from tornado.httpclient import HTTPError
 from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
 AT_A_TIME = 16
 TRIES = 5
 PAUSE_S = 1.0
+TIMELINE_S = 2.0
 WAITING = ("queued", "scheduled", "sending", "delivery_delayed")
 PAGE = 100
 
@@ -31,12 +34,16 @@ async def _get(http: SimpleAsyncHTTPClient, url: str) -> Any:
     """
     error: object = None
     for _ in range(TRIES):
-        response = await http.fetch(url, raise_error=False)
-        if response.code == 200:
-            return msgspec.json.decode(response.body)
-        if response.code == 404:
-            return None
-        error = f"{response.code} {response.error}"
+        try:
+            response = await http.fetch(url, raise_error=False)
+        except (HTTPError, OSError) as exc:
+            error = exc
+        else:
+            if response.code == 200:
+                return msgspec.json.decode(response.body)
+            if response.code == 404:
+                return None
+            error = f"{response.code} {response.error}"
         await asyncio.sleep(PAUSE_S)
     raise NoAnswer(f"{url}: {error}")
 
@@ -96,12 +103,12 @@ def timeline(url: str, email_id: str) -> list[str]:
     async def events() -> list[str]:
         http = SimpleAsyncHTTPClient(force_instance=True)
         lines = list[str]()
-        await http.fetch(
-            f"{url}/{email_id}/events",
-            streaming_callback=lambda data: lines.extend(data.decode().splitlines()),
-            request_timeout=2,
-            raise_error=False,
-        )
+        with contextlib.suppress(HTTPError, OSError):  # of a mail that waits it has no end
+            await http.fetch(
+                f"{url}/{email_id}/events",
+                streaming_callback=lambda data: lines.extend(data.decode().splitlines()),
+                request_timeout=TIMELINE_S,
+            )
         return [line.removeprefix("data: ") for line in lines if line.startswith("data: ")]
 
     return asyncio.run(events())

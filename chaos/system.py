@@ -9,6 +9,7 @@ Between any two parts lies a road of ours. Settings are Windmail's defaults but 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 import time
@@ -131,12 +132,18 @@ class System:
                 left.append(f"{name} had to be killed")
         self.programs.clear()
         self.node.stop()
+        self._keep_ledger()
         self._stack.close()
         for pid in processes.marked(self.mark):
             left.append(f"left behind: {processes.command(pid)}")
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         return left
+
+    def _keep_ledger(self) -> None:
+        """Copy the ledger out of the file system that goes with us."""
+        for file in self.var.glob("ledger.sqlite3*"):
+            shutil.copy(file, self.folder)
 
     # -- while it runs
 
