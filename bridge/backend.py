@@ -8,18 +8,32 @@ supported, as with ``rpc://``.
 
 from __future__ import annotations
 
+import logging
 import time
+from collections.abc import Callable
 from queue import Empty
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
+from amqp.exceptions import AMQPError, NotFound
 from celery import states
 from celery.backends.rpc import RPCBackend
+from kombu.exceptions import OperationalError
 
 from bridge.records import Record, started_type
 from bridge.stream_consumer import StreamResultConsumer
 from bridge.topology import ResultStream
 
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+#: What kombu's own retrying lets through: it gives up connecting after some seconds, and takes a
+#: stream that the broker knows, but has not started yet (404), for one that will never come.
+NOT_WHOLE = (OperationalError, NotFound)
+#: The same for a reader. ``RuntimeError``: Celery's, of a reader that could not reconnect.
+UNREADABLE = (OperationalError, AMQPError, OSError, RuntimeError)
+AGAIN_S = 0.5
 E_NO_CHORD_SUPPORT = (
     "the stream result backend does not support chords (a group chained with a task is one)"
 )
@@ -73,6 +87,12 @@ class StreamBackend(RPCBackend):
         **_options: Any,
     ) -> Any:
         """Append a state change to the stream and wait for the broker's confirm."""
+        self._awaiting_broker(
+            lambda: self._append(task_id, result, state, traceback, request), NOT_WHOLE
+        )
+        return result
+
+    def _append(self, task_id: str, result: Any, state: str, traceback: Any, request: Any) -> None:
         task = getattr(request, "task", None)
         kind = {"type": started_type(task)} if task and state == states.STARTED else {}
         with self.app.amqp.producer_pool.acquire(block=True) as producer:
@@ -89,7 +109,15 @@ class StreamBackend(RPCBackend):
                 retry_policy=self.retry_policy,
                 **kind,
             )
-        return result
+
+    def _awaiting_broker(self, action: Callable[[], T], errors: tuple[type[Exception], ...]) -> T:
+        """Do it, again and again for as long as the broker is away or not whole again."""
+        while True:
+            try:
+                return action()
+            except errors as exc:
+                logger.warning("results: %s; again in %g s", type(exc).__name__, AGAIN_S)
+                time.sleep(AGAIN_S)
 
     def _to_result(
         self, task_id: str, state: str, result: Any, traceback: Any, request: Any
@@ -106,8 +134,15 @@ class StreamBackend(RPCBackend):
     # -- reading
 
     def get_task_meta(self, task_id: str, backlog_limit: int | None = None) -> dict[str, Any]:
-        """Return a task's newest state; ``PENDING`` for a task that has none."""
-        record = self.result_consumer.newest(task_id)
+        """Return a task's newest state; ``PENDING`` for a task that has none.
+
+        A worker, which asks whether a task that comes again has succeeded, waits for the broker:
+        an error here would count as the task's, and its message would go to the dead queue.
+        """
+        waits = self.app.loader.worker_initialized
+        record = self._awaiting_broker(
+            lambda: self.result_consumer.newest(task_id), UNREADABLE if waits else ()
+        )
         if record is None:
             return {"status": "PENDING", "result": None}
         return self.meta_from_record(record)

@@ -104,8 +104,14 @@ class StreamResultConsumer(BaseResultConsumer):
         self._connection_errors = (
             self._connection.connection_errors + self._connection.channel_errors
         )
-        self._channel = self._connection.default_channel
-        self._consume(self._channel, offset, self._on_message)
+        try:
+            self._channel = self._connection.default_channel
+            self._consume(self._channel, offset, self._on_message)
+        except BaseException:
+            # kombu would connect again by itself, and we would read there without consuming.
+            self._release()
+            self._connection = None
+            raise
 
     def _consume(self, channel: Any, offset: Any, on_message: Any) -> kombu.Consumer:
         queue = self.backend.stream.queue({"x-stream-offset": offset})

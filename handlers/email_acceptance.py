@@ -18,6 +18,7 @@ from handlers.outgoing import Key, Outgoing, Receipt, outgoing
 from handlers.pressure import Overloaded
 from handlers.problems import Problem
 from handlers.quota import quota_of
+from ledger import Reserved
 
 KEY_LENGTH = 256
 #: Bodies from this size on are read in a thread: a megabyte takes milliseconds.
@@ -49,10 +50,10 @@ class AcceptingHandler(EmailHandler):
         try:
             self._services.pressure.check(outgoing)
         except Overloaded:
-            receipt = await self.known(key)  # what was accepted before stays accepted
-            if receipt is None:
+            before = await self._before(key)
+            if before is None or not before.published:
                 raise
-            return receipt
+            return self._replayed(before)  # what was accepted before stays accepted
         quota = quota_of(self.caller, outgoing)
         if key is None:
             return await acceptance.accept(outgoing, quota)
@@ -72,13 +73,11 @@ class AcceptingHandler(EmailHandler):
             KeyReused, NotAccepted, LedgerUnavailable
             and ``refusal``, where nobody knows the key.
         """
-        before = None if key is None else await self._services.acceptance.known(key)
+        before = await self._before(key)
         if before is None:
             raise refusal
         if before.published:
-            receipt = Receipt(ids=before.email_ids, replayed=True)
-            self._say_if_replayed(receipt)
-            return receipt
+            return self._replayed(before)
         moment = created_at(before.email_ids[0])
         return await self.accept(await outgoing_at(moment or time.time()), key)
 
@@ -101,6 +100,14 @@ class AcceptingHandler(EmailHandler):
         )
         body_hash = hashed if isinstance(hashed, bytes) else await hashed
         return Key(owner=self.caller.owner, text=text, body_hash=body_hash)
+
+    async def _before(self, key: Key | None) -> Reserved | None:
+        return None if key is None else await self._services.acceptance.known(key)
+
+    def _replayed(self, before: Reserved) -> Receipt:
+        receipt = Receipt(ids=before.email_ids, replayed=True)
+        self._say_if_replayed(receipt)
+        return receipt
 
     def _say_if_replayed(self, receipt: Receipt) -> None:
         if receipt.replayed:

@@ -1,0 +1,110 @@
+"""The blocking reader and the writers of results while the broker is away, or not whole again."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from amqp.exceptions import AMQPError, NotFound
+from celery import Celery, states
+from kombu import Queue
+from kombu.exceptions import OperationalError
+
+import task
+from dev.broker import BrokerNode
+from dev.road import Road
+from tests.conftest import BROKER_PORT
+from tests.system import DEADLINE_S, Process
+
+#: Longer than kombu tries to connect, by CONNECT_S.
+AWAY_S = 4.0
+CONNECT_S = 0.1
+
+
+@pytest.fixture
+def road(broker: BrokerNode) -> Iterator[Road]:
+    with Road(("127.0.0.1", BROKER_PORT)) as road:
+        yield road
+
+
+@pytest.fixture
+def distant(broker: BrokerNode, road: Road) -> Iterator[Celery]:
+    """An app whose broker is behind the road."""
+    app = Celery("distant")
+    app.config_from_object("celeryconfig")
+    app.conf.broker_url = broker.url.replace(str(BROKER_PORT), str(road.port))
+    app.conf.broker_connection_timeout = CONNECT_S
+    yield app
+    app.backend.result_consumer.stop()
+    app.close()
+
+
+def succeeded(worker: Process) -> str:
+    """Return the id of a task that has succeeded."""
+    result = task.add.delay(20, 22)
+    assert result.get(timeout=DEADLINE_S) == 42
+    return str(result.id)
+
+
+def test_a_reader_that_could_not_reconnect_knows_the_results_again_later(
+    celery_worker: Process, road: Road, distant: Celery
+) -> None:
+    task_id = succeeded(celery_worker)
+    assert distant.AsyncResult(task_id).state == states.SUCCESS
+
+    road.cut()
+    with pytest.raises((OSError, AMQPError, OperationalError, RuntimeError)):
+        _ = distant.AsyncResult(task_id).state
+    road.mend()
+
+    assert distant.AsyncResult(task_id).state == states.SUCCESS
+
+
+def test_a_worker_waits_for_the_broker_to_know_whether_a_task_has_succeeded(
+    celery_worker: Process, road: Road, distant: Celery
+) -> None:
+    task_id = succeeded(celery_worker)
+    distant.loader.worker_initialized = True
+
+    road.cut()
+    mending = threading.Timer(AWAY_S, road.mend)
+    mending.start()
+
+    assert distant.AsyncResult(task_id).state == states.SUCCESS
+    mending.join()
+
+
+def test_a_result_waits_for_a_broker_that_is_away_for_long(
+    celery_worker: Process, road: Road, distant: Celery
+) -> None:
+    road.cut()
+    mending = threading.Timer(AWAY_S, road.mend)
+    mending.start()
+    task_id = str(uuid4())
+
+    distant.backend.store_result(task_id, 3, states.SUCCESS)
+
+    mending.join()
+    assert distant.AsyncResult(task_id).get(timeout=DEADLINE_S) == 3
+
+
+def test_a_result_waits_for_a_stream_that_the_broker_has_not_started_yet(
+    celery_worker: Process, distant: Celery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    declare, errors = Queue.declare, [NotFound("home node is down")]
+
+    def down_once(queue: Queue, **options: Any) -> Any:
+        if errors:
+            raise errors.pop()
+        return declare(queue, **options)
+
+    monkeypatch.setattr(Queue, "declare", down_once)
+    task_id = str(uuid4())
+
+    distant.backend.store_result(task_id, 3, states.SUCCESS)
+
+    assert not errors
+    assert distant.AsyncResult(task_id).get(timeout=DEADLINE_S) == 3
