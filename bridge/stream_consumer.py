@@ -23,6 +23,9 @@ PREFETCH = 500
 CLOCK_SKEW_S = 10.0
 #: The stream has no end-of-data mark: after so much silence all that was written is read.
 SETTLE_S = 0.05
+#: While others write there is no silence. What was written before then lies before the end that
+#: the broker tells, or in the chunk that begins there and comes in one go.
+BUSY_S = 0.25
 #: How long the broker may take to send the first message of a stream that has some.
 FIRST_MESSAGE_S = 0.3
 
@@ -46,7 +49,8 @@ class StreamResultConsumer(BaseResultConsumer):
     def newest(self, task_id: str) -> Record | None:
         """Return a task's newest record, after reading all that the stream has by now."""
         self.consume_from(task_id)
-        self._drain(SETTLE_S)
+        if not self._drain():
+            self._drain(until=self._reachable_end())
         return self._cache.last(task_id)
 
     def known(self, task_id: str) -> Record | None:
@@ -68,7 +72,7 @@ class StreamResultConsumer(BaseResultConsumer):
         self.stop()
         self._since = since
         self._attach(self._offset_for(since))
-        self._drain(SETTLE_S, until=self._end_of_stream())
+        self._drain(until=self._end_of_stream())
 
     def cancel_for(self, task_id: str) -> None:
         """Keep following: the one consumer serves every task."""
@@ -149,14 +153,28 @@ class StreamResultConsumer(BaseResultConsumer):
         channel.close()
         return seen[0] if seen else -1
 
-    def _drain(self, settle_s: float, until: int = -1) -> None:
-        connection = self._connection
+    def _reachable_end(self) -> int:
+        """Return the end of the stream that is followed by now; it may be another one."""
+        end, asked = -1, None
+        while asked is not self._connection:
+            asked = self._connection
+            with self.reconnect_on_error():
+                end = self._end_of_stream()
+        return end
+
+    def _drain(self, until: int = -1) -> bool:
+        """Read up to an offset, and on to a silence; False: others write, and there was none."""
+        connection, passed_at = self._connection, None
         while True:
             try:
-                self.drain_events(timeout=settle_s)
+                self.drain_events(timeout=SETTLE_S)
             except TimeoutError:
                 if self._last_offset >= until or self._connection is not connection:
-                    return
+                    return True
+            if self._last_offset >= until or self._connection is not connection:
+                passed_at = passed_at or time.monotonic()
+                if time.monotonic() - passed_at > BUSY_S:
+                    return False
 
     def _on_message(self, message: Any) -> None:
         message.ack()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from uuid import uuid4
 
 import kombu
 import pytest
 
 import task
-from bridge import Bridge
+from bridge import Bridge, stream_consumer
 from bridge.recorder import Recorder
 from tests.system import Process, wait_until
 
@@ -39,6 +41,33 @@ def test_a_blocking_reader_follows_a_stream_that_was_made_again(celery_worker: P
     after = task.add.delay(20, 22)
 
     assert wait_until(lambda: after.ready() and after.get(timeout=1), "the result") == 42
+
+
+def test_a_blocking_reader_knows_a_state_while_others_write_all_the_time(
+    celery_worker: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream_consumer, "SETTLE_S", 2.0)  # one writer leaves no such pause
+    result = task.add.delay(20, 22)
+    assert result.get(timeout=10) == 42
+    stop, states = threading.Event(), list[str]()
+
+    def write() -> None:
+        while not stop.is_set():
+            task.app.backend.store_result(str(uuid4()), None, "PROGRESS")
+
+    def ask() -> None:
+        for _ in range(2):  # attaching, and attached
+            states.append(task.app.AsyncResult(result.id).state)
+
+    threads = [threading.Thread(target=work) for work in (write, ask)]
+    for thread in threads:
+        thread.start()
+    try:
+        wait_until(lambda: states == ["SUCCESS"] * 2, "the state")
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
 
 
 @pytest.mark.gen_test(timeout=60)
