@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 from chaos import ask, leaks
 from chaos.checker import Findings, Story, check, stories
@@ -170,17 +171,12 @@ class Campaign:
     def _look(self, first_fault_at: float) -> None:
         """Ask the server for every mail, and judge."""
         outcome, system = self.outcome, self._system
-        for journal in (self._client, self._relay):
-            for number, story in stories(Reader(journal).new()).items():
-                known = outcome.told.setdefault(number, Story(number))
-                known.posts += story.posts
-                known.answers += story.answers
-                known.receipts += story.receipts
-                known.drops += story.drops
         url = f"http://{HOST}:{system.server_port}/emails"
-        accepted = {id_ for story in outcome.told.values() for id_ in story.accepted_as}
+        told = stories(Reader(self._client).new())
+        accepted = {id_ for story in told.values() for id_ in story.accepted_as}
         ask.wait_until_settled(url, accepted, SETTLED_S)
         outcome.wrong += leaks.left_in_queues(system)
+        outcome.told = stories(chain(Reader(self._client).new(), Reader(self._relay).new()))
         every = {id_ for story in outcome.told.values() for id_ in story.ids}
         outcome.documents = ask.documents(url, sorted(every))
         outcome.findings = check(outcome.told, outcome.documents, first_fault_at=first_fault_at)
