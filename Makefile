@@ -11,7 +11,7 @@ comma := ,
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run migrate key dead test bench check format lock clean export-supervisor export-systemd
+.PHONY: help setup run migrate key dead test bench chaos chaos-smoke check format lock clean export-supervisor export-systemd
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,14 @@ test: $(DEV) ## run all tests; installs RabbitMQ, PostgreSQL, Chromium and opens
 bench: $(BENCH) ## measure beside the peers, into bench/results; ARGS="--quick", ARGS="accept mails"
 	@bench/.venv/bin/python -m dev.packages rabbitmq wrk postfix
 	@bench/.venv/bin/python -m bench $(ARGS)
+
+chaos: $(DEV) ## a fault campaign: make chaos ARGS="--seed 1 --minutes 60"; the full one: --kills 200 --accepted 300000 --minutes 1440
+	@$(BIN)/python -m dev.packages rabbitmq
+	@$(BIN)/python -m chaos $(ARGS)
+
+chaos-smoke: $(DEV) ## two minutes of it, as a part of the tests
+	@$(BIN)/python -m dev.packages rabbitmq
+	@$(BIN)/python -m pytest tests/integration/test_chaos_smoke.py
 
 check: $(DEV) ## ruff, mypy (strict, as pyproject.toml says), and the test that holds the layering
 	@$(BIN)/ruff check .

@@ -29,6 +29,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rate", type=float, default=40, help="mails a second")
     parser.add_argument("--calm", type=float, default=20, help="seconds before the first fault")
     parser.add_argument("--longest", type=float, default=60, help="seconds of a fault, at most")
+    parser.add_argument("--within", type=float, default=15, help="seconds to full speed; 0: any")
     parser.add_argument("--only", action="append", help="faults whose names begin so; repeatable")
     parser.add_argument("--folder", type=Path, help="for logs and journals; none: a new one")
     parser.add_argument("--report", type=Path, help="the report's file; none: in the folder")
@@ -68,6 +69,7 @@ def main() -> int:
         longest_s=given.longest,
         kills=given.kills,
         accepted=given.accepted,
+        within_s=given.within,
         faults=chosen(given.only, small_disk=small_disk),
     )
     folder = given.folder or Path(tempfile.gettempdir()) / f"chaos-{seed}-{int(time.time())}"
@@ -79,7 +81,7 @@ def main() -> int:
     text = report.page(plan, outcome)
     (given.report or folder / "report.md").write_text(text)
     print(text)
-    if broken := report.broken(outcome):
+    if broken := report.broken(plan, outcome):
         print(report.told(outcome))
         print(f"{len(broken)} broken promises; again: python -m chaos --seed {seed}")
         return 1

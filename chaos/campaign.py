@@ -35,8 +35,12 @@ TWO = 0.25
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What is to be done. ``minutes`` of faults at most; it ends before when each kind of kill came
-    ``kills`` times and ``accepted`` mails were accepted (0: not by that)."""
+    """What is to be done.
+
+    ``minutes`` of faults at most; it ends before when each kind of kill came ``kills`` times and
+    ``accepted`` mails were accepted (0: not by that). ``within_s``: the system has to be back at
+    full speed so soon after each fault (0: whenever it is).
+    """
 
     seed: int
     minutes: float
@@ -45,6 +49,7 @@ class Plan:
     longest_s: float
     kills: int
     accepted: int
+    within_s: float
     faults: Sequence[Fault]
 
 
@@ -58,6 +63,14 @@ class Struck:
     alone: bool
     lasted_s: float = 0.0
     recovered_s: float | None = None
+
+    def __str__(self) -> str:
+        back = "not back" if self.recovered_s is None else f"back in {self.recovered_s:.1f} s"
+        return f"{self.kind}: {self.lasted_s:.1f} s, {back}"
+
+    def is_late(self, within_s: float) -> bool:
+        """Whether full speed came later than so, or never."""
+        return self.recovered_s is None or self.recovered_s > within_s
 
 
 @dataclass(kw_only=True)
@@ -148,8 +161,7 @@ class Campaign:
         recovered_s = self._recover()
         for one, *_ in struck:
             one.recovered_s = recovered_s
-            said = "not back" if recovered_s is None else f"back in {recovered_s:.1f} s"
-            print(f"  {one.kind}: {one.lasted_s:.1f} s, {said}", flush=True)
+            print(f"  {one}", flush=True)
 
     def _strike(self, fault: Fault, *, alone: bool) -> tuple[Struck, Cure, float]:
         lasts_s = fault.duration_s(self._chance, self._plan.longest_s)

@@ -30,15 +30,21 @@ def page(plan: Plan, outcome: Outcome) -> str:
         "## What processes held, at the beginning and at the end",
         _held(outcome.before, outcome.after),
         "## Broken promises",
-        "\n".join(f"- {text}" for text in broken(outcome)) or "None.",
+        "\n".join(f"- {text}" for text in broken(plan, outcome)) or "None.",
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def broken(outcome: Outcome) -> list[str]:
+def broken(plan: Plan, outcome: Outcome) -> list[str]:
     """Return every violation in a line; none: all promises were kept."""
     mails = [f"mail {number}: {text}" for number, text in outcome.findings.violations]
-    return outcome.wrong + mails
+    late = [
+        f"LATE: {one}" for one in outcome.struck if plan.within_s and one.is_late(plan.within_s)
+    ]
+    nothing = []
+    if not outcome.findings.accepted or not outcome.struck:
+        nothing.append("no mail was accepted, or no fault came: that proves nothing")
+    return nothing + outcome.wrong + late + mails
 
 
 def _about(plan: Plan, outcome: Outcome) -> str:
@@ -95,7 +101,7 @@ def _times(struck: Sequence[Struck]) -> tuple[object, ...]:
     never = len(struck) - len(back)
     longest = f"{max(back):.1f}" if back and not never else "never"
     median = f"{statistics.median(back):.1f}" if back else "never"
-    late = never + sum(1 for seconds in back if seconds > WANTED_S)
+    late = sum(1 for one in struck if one.is_late(WANTED_S))
     return len(struck), f"{lasted:.1f}", median, longest, late
 
 
