@@ -24,6 +24,10 @@ BEHAVIOUR = "behaviour.json"
 #: Mails to this domain are always refused for good.
 REFUSED_DOMAIN = "refused.example"
 
+#: A relay takes its time before it has a mail, and before it says so; without that, hardly any
+#: fault would meet a mail on its way.
+WORK_S = 0.1
+
 OK = "250 OK"
 LATER = "451 4.3.0 try again later"
 UNKNOWN = "550 5.1.1 no such user"
@@ -61,6 +65,9 @@ class Handler:
     def _storms(self) -> bool:
         return self._random.random() < self._behaviour().storm
 
+    async def _work(self) -> None:
+        await asyncio.sleep(self._random.uniform(0, WORK_S))
+
     async def handle_MAIL(
         self, _server: SMTP, _session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
@@ -90,6 +97,7 @@ class Handler:
         if self._storms() or not isinstance(content, bytes):
             return LATER
         drops = self._random.random() < self._behaviour().drop
+        await self._work()
         number = int(_header(content, "X-Chaos-Number"))
         if drops and self._random.random() < 0.5:
             self._journal.write(Dropped(number=number))
@@ -99,6 +107,7 @@ class Handler:
             self._journal.write(
                 Received(number=number, message_id=message_id, to=to, told=not drops)
             )
+        await self._work()
         if drops and server.transport is not None:
             server.transport.close()
         return OK
