@@ -50,7 +50,7 @@ class AcceptingHandler(EmailHandler):
         try:
             self._services.pressure.check(outgoing)
         except Overloaded:
-            before = await self._before(key)
+            before = await self._entered_before(key)
             if before is None or not before.published:
                 raise
             return self._replayed(before)  # what was accepted before stays accepted
@@ -73,7 +73,7 @@ class AcceptingHandler(EmailHandler):
             KeyReused, NotAccepted, LedgerUnavailable
             and ``refusal``, where nobody knows the key.
         """
-        before = await self._before(key)
+        before = await self._entered_before(key)
         if before is None:
             raise refusal
         if before.published:
@@ -101,7 +101,7 @@ class AcceptingHandler(EmailHandler):
         body_hash = hashed if isinstance(hashed, bytes) else await hashed
         return Key(owner=self.caller.owner, text=text, body_hash=body_hash)
 
-    async def _before(self, key: Key | None) -> Reserved | None:
+    async def _entered_before(self, key: Key | None) -> Reserved | None:
         return None if key is None else await self._services.acceptance.known(key)
 
     def _replayed(self, before: Reserved) -> Receipt:
