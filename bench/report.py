@@ -70,14 +70,12 @@ def machine() -> dict[str, str]:
             cpu = line.partition(":")[2].strip()
     load = " ".join(f"{value:.1f}" for value in os.getloadavg())
     folder = packages.rabbitmq_folder()
-    version = next(
-        (part for part in map(str, (folder or Path()).resolve().parts) if "-" in part), ""
-    )
+    servers = sorted(folder.parent.glob("**/rabbitmq_server-*")) if folder else []
     return {
         "CPU": f"{cpu}, {os.cpu_count()} cores",
         "system": f"{platform.system()} {platform.release()}",
         "Python": platform.python_version(),
-        "RabbitMQ": version.rpartition("-")[2] or "unknown",
+        "RabbitMQ": servers[-1].name.rpartition("-")[2] if servers else "unknown",
         "load average at the start": load,
     }
 
