@@ -49,6 +49,8 @@ class CircuitBreaker:
         Raises:
             CircuitOpen: not now. Nothing was counted.
         """
+        if not self._numbers.values[_OPEN_UNTIL]:  # a look at one needs no lock
+            return
         with self._numbers.locked() as values:
             if not values[_OPEN_UNTIL]:
                 return
@@ -63,6 +65,9 @@ class CircuitBreaker:
 
     def succeeded(self) -> Change | None:
         """Note that a session was opened, or that one is still there."""
+        values = self._numbers.values
+        if not values[_OPEN_UNTIL] and not values[_FAILURES]:  # nothing to change; the usual case
+            return None
         with self._numbers.locked() as values:
             was_open = bool(values[_OPEN_UNTIL])
             values[_FAILURES] = values[_PROBED_UNTIL] = values[_OPEN_UNTIL] = 0

@@ -11,6 +11,7 @@ from mailing.masking import mask
 #: relays send essays, and this text travels in results, logs and events.
 TEXT_LENGTH = 1000
 
+START_MAIL_INPUT = 354
 SERVICE_CLOSING = 421
 
 # Answers about our login or the session's encryption (RFC 4954, RFC 3207), not about a mail:

@@ -6,10 +6,12 @@ import contextlib
 import os
 import smtplib
 import time
+from collections import deque
+from collections.abc import Sequence
 
 from mailing.errors import TransientFailure, Uncertain
 from mailing.relay import Relay
-from mailing.reply import SERVICE_CLOSING, Reply, parse
+from mailing.reply import SERVICE_CLOSING, START_MAIL_INPUT, Reply, parse
 
 #: A session unused for longer is asked (RSET) whether it is still there, seconds.
 CHECK_AFTER_S = 1.0
@@ -33,6 +35,7 @@ class Session:
         self._pid = os.getpid()
         self._used_at = time.monotonic()
         self._in_transaction = False
+        self._ahead: deque[tuple[str, str]] = deque()
 
     def offers(self, extension: str) -> bool:
         """Whether the relay's answer to EHLO named the extension."""
@@ -66,14 +69,40 @@ class Session:
             self._in_transaction = False
             self._wait_up_to(self.relay.timeout_s)
 
+    def send_ahead(self, commands: Sequence[tuple[str, str]]) -> None:
+        """Send commands in one packet, each verb with its arguments, where the relay offers
+        PIPELINING (RFC 2920). :meth:`command` then only reads their replies, in the same order.
+
+        A connection that is lost here is noticed with the first reply.
+        """
+        if self.offers("pipelining"):
+            lines = "".join(f"{' '.join(filter(None, command))}\r\n" for command in commands)
+            with contextlib.suppress(OSError):
+                self._smtp.send(lines)
+            self._ahead.extend(commands)
+
+    def take_back(self) -> None:
+        """Read the replies to what was sent ahead in vain, as the mail was refused before."""
+        with contextlib.suppress(TransientFailure):  # the session is over, and knows it
+            while self._ahead:
+                verb, arguments = self._ahead[0]
+                if self.command(verb, arguments).code == START_MAIL_INPUT:
+                    # RFC 2920 section 3.1: it waits for the content of a mail to nobody.
+                    self.command(".")
+
     def command(self, verb: str, arguments: str = "") -> Reply:
-        """Send a command and return its reply, positive or negative.
+        """Send a command, unless it was sent ahead, and return its reply, positive or negative.
 
         Raises:
             TransientFailure: no reply, or 421: the session is over.
         """
         try:
-            code, raw = self._smtp.docmd(verb, arguments)
+            if self._ahead:
+                if self._ahead.popleft() != (verb, arguments):
+                    raise smtplib.SMTPException("other commands were sent ahead")
+                code, raw = self._smtp.getreply()
+            else:
+                code, raw = self._smtp.docmd(verb, arguments)
         except OSError as exc:  # smtplib's errors are OSErrors too
             self.abandon()
             raise TransientFailure(None, f"no reply to {verb}: {reason(exc)}") from exc
@@ -82,30 +111,34 @@ class Session:
         self._in_transaction = self._in_transaction or (verb == "MAIL" and reply.accepted)
         return reply
 
-    def send_content(self, content: bytes) -> None:
-        """Send the octets of a mail, dots stuffed and ended by CRLF, all but the final dot.
+    def send_content(self, content: bytes) -> Reply:
+        """Send the octets of a mail, dots stuffed and ended by CRLF, and the final dot; return the
+        relay's verdict.
 
         Raises:
-            TransientFailure: the connection is lost; without its final dot the mail is not sent.
+            TransientFailure: the connection was lost before the final dot was sent, so that the
+                mail is not; or 421, which is a verdict.
+            Uncertain: no verdict came.
         """
+        last = (len(content) - 1) // _CHUNK * _CHUNK
         view = memoryview(content)
         try:
-            for start in range(0, len(view), _CHUNK):
+            for start in range(0, last, _CHUNK):
                 self._smtp.send(view[start : start + _CHUNK])
+            # Together, as one packet is quicker than two. What a send that fails has left over
+            # ends with the dot.
+            self._smtp.send(content[last:] + b".\r\n")
         except OSError as exc:
             self.abandon()
             raise TransientFailure(None, f"lost while sending: {reason(exc)}") from exc
+        except Exception as exc:
+            self.abandon()
+            raise Uncertain(None, f"stopped while sending: {reason(exc)}") from exc
+        return self._verdict()
 
-    def send_final_dot(self) -> Reply:
-        """Send the final dot and return the relay's verdict.
-
-        Raises:
-            Uncertain: no verdict came.
-            TransientFailure: 421, which is a verdict.
-        """
+    def _verdict(self) -> Reply:
         try:
             self._wait_up_to(self.relay.data_timeout_s)
-            self._smtp.send(b".\r\n")
             code, raw = self._smtp.getreply()
             if not 200 <= code <= 599:
                 raise smtplib.SMTPException("not an SMTP reply")
@@ -143,6 +176,7 @@ class Session:
     def abandon(self) -> None:
         """Close this process's end of the connection and say nothing."""
         self.alive = False
+        self._ahead.clear()
         with contextlib.suppress(OSError):
             self._smtp.close()
 

@@ -68,7 +68,7 @@ def deliver(
         chosen = set(claim())
         recipients = [one for one in recipients if one in chosen]  # they alone were checked
     with _conversation(relay):
-        session = _begin(session, sender, content, replace=bool(kept))
+        session = _begin(session, sender, recipients, content, replace=bool(kept))
         return transaction.finish(session, recipients, content)
 
 
@@ -101,10 +101,12 @@ def _open(relay: Relay) -> Session:
     return session
 
 
-def _begin(session: Session, sender: str, content: bytes, *, replace: bool) -> Session:
+def _begin(
+    session: Session, sender: str, recipients: Sequence[str], content: bytes, *, replace: bool
+) -> Session:
     """Return the session that has accepted MAIL FROM: another one where it may replace a dead."""
     try:
-        transaction.begin(session, sender, content)
+        transaction.begin(session, sender, recipients, content)
     except TransientFailure:
         if session.alive or not replace:
             raise
@@ -112,7 +114,7 @@ def _begin(session: Session, sender: str, content: bytes, *, replace: bool) -> S
     else:
         return session
     session = _open(session.relay)
-    transaction.begin(session, sender, content)
+    transaction.begin(session, sender, recipients, content)
     return session
 
 

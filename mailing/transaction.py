@@ -10,13 +10,10 @@ from collections.abc import Sequence
 from mailing.delivery import Delivery, Recipient
 from mailing.errors import DeliveryError, InvalidMessage, PermanentFailure, TransientFailure
 from mailing.masking import mask
-from mailing.reply import Reply
+from mailing.reply import START_MAIL_INPUT, Reply
 from mailing.session import Session
 
-_START_MAIL_INPUT = 354
-
 _PATH = re.compile(r"[!-;=?-~]{1,320}")  # printable ASCII that can't end its angle brackets
-_BARE_BREAK = re.compile(rb"\r(?!\n)|(?<!\r)\n")
 _LEADING_DOT = re.compile(rb"^\.", re.MULTILINE)
 
 
@@ -34,12 +31,14 @@ def check(sender: str, recipients: Sequence[str], content: bytes) -> None:
     for index, recipient in enumerate(recipients):
         if not _PATH.fullmatch(recipient):
             raise InvalidMessage(f"recipients[{index}]", "must be a bare address in ASCII")
-    if _BARE_BREAK.search(content):
+    breaks = content.count(b"\r\n")
+    if content.count(b"\r") != breaks or content.count(b"\n") != breaks:
         raise InvalidMessage("content", "must have CRLF at the end of each line")
 
 
-def begin(session: Session, sender: str, content: bytes) -> None:
-    """Send MAIL FROM, with SIZE and 8BITMIME where they are offered and of use.
+def begin(session: Session, sender: str, recipients: Sequence[str], content: bytes) -> None:
+    """Send MAIL FROM, with SIZE and 8BITMIME where they are offered and of use; and with it what
+    :func:`finish` needs, where the relay offers PIPELINING.
 
     Raises:
         PermanentFailure: 5yz, or the content needs 8BITMIME.
@@ -52,8 +51,11 @@ def begin(session: Session, sender: str, content: bytes) -> None:
         if not session.offers("8bitmime"):
             raise PermanentFailure(None, "the relay takes 7-bit content only", "5.6.3")
         arguments += " BODY=8BITMIME"
+    envelope = [("MAIL", arguments), *(("RCPT", _to(each)) for each in recipients), ("DATA", "")]
+    session.send_ahead(envelope)
     reply = session.command("MAIL", arguments)
     if not reply.accepted:
+        session.take_back()
         raise failure(reply)
 
 
@@ -70,6 +72,7 @@ def finish(session: Session, recipients: Sequence[str], content: bytes) -> Deliv
     accepted = tuple(one for one in replies if one.code // 100 == 2)
     refused = tuple(one for one in replies if one.code // 100 != 2)
     if not accepted:
+        session.take_back()
         raise _none_accepted(refused)
     try:
         verdict = _send(session, content)
@@ -90,8 +93,12 @@ def finish(session: Session, recipients: Sequence[str], content: bytes) -> Deliv
 
 
 def _recipient(session: Session, address: str) -> Recipient:
-    code, text, enhanced = session.command("RCPT", f"TO:<{address}>")
+    code, text, enhanced = session.command("RCPT", _to(address))
     return Recipient(address=address, code=code, text=text, enhanced=enhanced)
+
+
+def _to(address: str) -> str:
+    return f"TO:<{address}>"
 
 
 def _none_accepted(refused: tuple[Recipient, ...]) -> DeliveryError:
@@ -104,11 +111,12 @@ def _none_accepted(refused: tuple[Recipient, ...]) -> DeliveryError:
 
 def _send(session: Session, content: bytes) -> Reply:
     reply = session.command("DATA")
-    if reply.code != _START_MAIL_INPUT:
+    if reply.code != START_MAIL_INPUT:
         raise failure(reply)
     ending = b"" if content.endswith(b"\r\n") else b"\r\n"
-    session.send_content(_LEADING_DOT.sub(b"..", content) + ending)
-    verdict = session.send_final_dot()
+    if content.startswith(b".") or b"\n." in content:  # to look is far quicker
+        content = _LEADING_DOT.sub(b"..", content)
+    verdict = session.send_content(content + ending)
     if not verdict.accepted:
         raise failure(verdict)
     return verdict

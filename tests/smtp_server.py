@@ -77,6 +77,7 @@ class SMTPServer:
         *,
         starttls: bool = False,
         smtps: bool = False,
+        pipelining: bool = False,
         login: tuple[str, str] | None = None,
         port: int = 0,
         **behaviour: Any,
@@ -87,6 +88,7 @@ class SMTPServer:
         self.login = login
         self.starttls = starttls
         self.smtps = smtps
+        self.pipelining = pipelining
         self.changed = threading.Condition()
         self._mails: list[ReceivedMail] = []
         self._commands: list[tuple[int, str]] = []
@@ -215,6 +217,13 @@ class SMTPServer:
 
 class _Receiver:
     """What aiosmtpd calls with a whole mail."""
+
+    async def handle_EHLO(
+        self, server: _Session, session: Session, _: object, hostname: str, answers: list[str]
+    ) -> list[str]:
+        session.host_name = hostname
+        offered = ["250-PIPELINING"] if server.server.pipelining else []
+        return [*answers[:-1], *offered, answers[-1]]
 
     async def handle_DATA(self, session: _Session, _: object, envelope: Envelope) -> str:
         return await session.receive(envelope)

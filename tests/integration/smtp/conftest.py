@@ -18,8 +18,8 @@ def _close() -> Iterator[None]:
     close_sessions()
 
 
-@pytest.fixture
-def server() -> Iterator[SMTPServer]:
-    with SMTPServer() as server:
+@pytest.fixture(params=[False, True], ids=["one by one", "pipelining"])
+def server(request: pytest.FixtureRequest) -> Iterator[SMTPServer]:
+    with SMTPServer(pipelining=request.param) as server:
         yield server
         close_sessions()

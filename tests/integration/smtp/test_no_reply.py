@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import smtplib
 import socket
 import threading
 
@@ -94,12 +95,16 @@ def test_an_interruption_after_the_final_dot_is_uncertain(
     class SoftTimeLimitExceeded(Exception):
         pass
 
+    def put(smtp: smtplib.SMTP, data: bytes | str) -> None:
+        originally(smtp, data)
+        if data[-5:] == b"\r\n.\r\n":
+            monkeypatch.setattr("smtplib.SMTP.getreply", interrupted)
+
     def interrupted(_: object) -> None:
         raise SoftTimeLimitExceeded
 
-    send(relay_of(server))
-    monkeypatch.setattr("smtplib.SMTP.getreply", interrupted, raising=True)
-    monkeypatch.setattr("smtplib.SMTP.docmd", lambda *_: (354 if _[1] == "DATA" else 250, b""))
+    originally = smtplib.SMTP.send
+    monkeypatch.setattr("smtplib.SMTP.send", put)
     with pytest.raises(Uncertain) as caught:
         send(relay_of(server))
     assert isinstance(caught.value.__cause__, SoftTimeLimitExceeded)
