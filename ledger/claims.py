@@ -62,8 +62,9 @@ def claim(
     row = _taken(connection, new, track, is_gone, now)
     if not isinstance(row, Row):
         return row
-    recipients = rows.recipients(connection, new.id)
-    if all(one.settled for one in recipients):
+    # Nobody can be settled before the first attempt.
+    recipients = rows.recipients(connection, new.id) if row.attempts else ()
+    if row.attempts and all(one.settled for one in recipients):
         # An outcome that came late has settled the last ones.
         data = {"attempt": row.attempts, "error": "Nobody is left to send it to."}
         return _end(connection, row, recipients, new.payload, data, now)

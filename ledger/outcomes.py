@@ -8,6 +8,7 @@ from typing import Any, Literal
 from sqlalchemy import Connection, Row, bindparam, delete, update
 
 from ledger import rows, schema
+from ledger.prepared import Prepared
 from ledger.values import Reply, Value
 
 #: The status that each outcome leads to.
@@ -15,7 +16,7 @@ Verdict = Literal["sent", "failed", "delivery_delayed", "uncertain"]
 
 
 recipients = schema.recipients
-_ENTER_REPLY = (
+_ENTER_REPLY = Prepared(
     update(recipients)
     .where(
         recipients.c.email_id == bindparam("of_email"),
@@ -23,7 +24,9 @@ _ENTER_REPLY = (
     )
     .values({name: bindparam(name) for name in ("code", "enhanced", "text", "settled")})
 )
-_DROP_PAYLOAD = delete(schema.payloads).where(schema.payloads.c.email_id == bindparam("of_email"))
+_DROP_PAYLOAD = Prepared(
+    delete(schema.payloads).where(schema.payloads.c.email_id == bindparam("of_email"))
+)
 
 
 class Outcome(Value, frozen=True, kw_only=True):
@@ -114,7 +117,7 @@ def enter_replies(connection: Connection, email_id: str, replies: Iterable[Reply
         for reply in replies
     ]
     if values:
-        connection.execute(_ENTER_REPLY, values)
+        _ENTER_REPLY.run_all(connection, values)
 
 
 def keep_payload(connection: Connection, email_id: str, payload: bytes | None) -> None:
@@ -125,4 +128,4 @@ def keep_payload(connection: Connection, email_id: str, payload: bytes | None) -
 
 def drop_payload(connection: Connection, email_id: str) -> None:
     """Forget what a mail is made of."""
-    connection.execute(_DROP_PAYLOAD, {"of_email": email_id})
+    _DROP_PAYLOAD.run(connection, {"of_email": email_id})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import namedtuple
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
@@ -12,6 +13,7 @@ from sqlalchemy import Connection, Executable, Row, Table, bindparam, insert, se
 from sqlalchemy.dialects import postgresql
 
 from ledger import schema
+from ledger.prepared import Prepared
 from ledger.values import Recipient
 
 emails = schema.emails
@@ -24,29 +26,40 @@ CHANGEABLE = (
 )  # fmt: skip
 #: Rows that one statement inserts at most; SQLite takes 32,766 values.
 _MANY = 64
-_SELECT = select(emails).where(emails.c.id == bindparam("email_id"))
-_LOCK = _SELECT.with_for_update()
-_UPDATE = (
+_ONE = select(emails).where(emails.c.id == bindparam("email_id"))
+_SELECT, _LOCK = Prepared(_ONE), Prepared(_ONE.with_for_update())
+_UPDATE = Prepared(
     update(emails)
     .where(emails.c.id == bindparam("email_id"))
     .values({name: bindparam(f"new_{name}") for name in CHANGEABLE})
 )
-_INSERT_EVENT = insert(schema.events)
-_RECIPIENTS = (
+_INSERT_EVENT = Prepared(insert(schema.events))
+_RECIPIENTS = Prepared(
     select(schema.recipients)
     .where(schema.recipients.c.email_id == bindparam("email_id"))
     .order_by(schema.recipients.c.position)
 )
+#: Rows, by their columns' names.
+_named: Any = namedtuple  # mypy cannot know the names
+_Email = _named("_Email", emails.columns.keys())
+_Recipient = _named("_Recipient", schema.recipients.columns.keys())
 
 
 def locked(connection: Connection, email_id: str) -> Row[Any] | None:
     """Return a mail's row, locked until the transaction's end (SQLite locks the whole database)."""
-    return connection.execute(_LOCK, {"email_id": email_id}).one_or_none()
+    found = _LOCK.rows(connection, {"email_id": email_id})
+    return _row(*found) if found else None
 
 
 def known(connection: Connection, email_id: str) -> Row[Any]:
     """Return the row of a mail that this transaction has locked."""
-    return connection.execute(_SELECT, {"email_id": email_id}).one()
+    return _row(*_SELECT.rows(connection, {"email_id": email_id}))
+
+
+def _row(values: tuple[Any, ...]) -> Row[Any]:
+    """Return a named tuple, which SQLAlchemy's rows are, too."""
+    row: Row[Any] = _Email._make(values)
+    return row
 
 
 def change(
@@ -61,8 +74,8 @@ def change(
     ``columns`` names no other one."""
     number = row.events + 1
     write(connection, row, {"status": event, **columns, "events": number, "updated_at": now})
-    connection.execute(
-        _INSERT_EVENT,
+    _INSERT_EVENT.run(
+        connection,
         {"email_id": row.id, "number": number, "type": event, "at": now, "data": dumps(data)},
     )
 
@@ -78,12 +91,13 @@ def write(connection: Connection, row: Row[Any], columns: Mapping[str, Any]) -> 
         if f"new_{name}" not in values:
             raise KeyError(name)
         values[f"new_{name}"] = value
-    connection.execute(_UPDATE, {"email_id": row.id, **values})
+    _UPDATE.run(connection, {"email_id": row.id, **values})
 
 
 def recipients(connection: Connection, email_id: str) -> tuple[Recipient, ...]:
     """Return a mail's recipients, in their order."""
-    return tuple(map(recipient, connection.execute(_RECIPIENTS, {"email_id": email_id})))
+    found = _RECIPIENTS.rows(connection, {"email_id": email_id})
+    return tuple(recipient(_Recipient._make(row)) for row in found)
 
 
 def recipient(row: Row[Any]) -> Recipient:
@@ -95,7 +109,7 @@ def recipient(row: Row[Any]) -> Recipient:
         code=row.code,
         enhanced=row.enhanced,
         text=row.text,
-        settled=row.settled,
+        settled=bool(row.settled),
     )
 
 
