@@ -24,6 +24,8 @@ T = TypeVar("T")
 TIMEOUT_S = 4.0
 #: Timeouts that a caller waits for at most: one for a group before, two tries of its own.
 PATIENCE = 3
+#: How long a fork waits for a transaction's end, in seconds.
+FORK_WAIT_S = 5.0
 
 
 class _Process:
@@ -52,6 +54,7 @@ class Ledger:
         self._lock = threading.Lock()
         self._process: _Process | None = None
         self._inbox: Inbox | None = None
+        self._rests: Writer | None = None  # whose work waits for a fork to be over
         _ledgers.add(self)
 
     def write(self, operation: Callable[[Connection], T]) -> Future[T]:
@@ -136,11 +139,23 @@ class Ledger:
                     process = self._process = _Process(self._url, self._timeout_s)
         return process
 
+    def _before_fork(self) -> None:
+        """Let no fork happen while the database's library is at work in another thread: the child
+        would have that thread's locks, and nobody to release them."""
+        process = self._process
+        if process is not None and process.writer.at_work.acquire(timeout=FORK_WAIT_S):
+            self._rests = process.writer
+
+    def _after_fork_in_parent(self) -> None:
+        writer, self._rests = self._rests, None
+        if writer is not None:
+            writer.at_work.release()
+
     def _after_fork(self) -> None:
         if self._process is not None:
             _left_to_the_parent.append(self._process)
         self._lock = threading.Lock()
-        self._process = None
+        self._process = self._rests = None
 
 
 def _lose_patience(waiter: asyncio.Future[Any]) -> None:
@@ -155,9 +170,23 @@ _ledgers: weakref.WeakSet[Ledger] = weakref.WeakSet()
 _left_to_the_parent: list[_Process] = []
 
 
+def _before_fork() -> None:
+    for ledger in list(_ledgers):
+        ledger._before_fork()
+
+
+def _after_fork_in_parent() -> None:
+    for ledger in list(_ledgers):
+        ledger._after_fork_in_parent()
+
+
 def _after_fork_in_child() -> None:
     for ledger in list(_ledgers):
         ledger._after_fork()
 
 
-os.register_at_fork(after_in_child=_after_fork_in_child)
+os.register_at_fork(
+    before=_before_fork,
+    after_in_parent=_after_fork_in_parent,
+    after_in_child=_after_fork_in_child,
+)

@@ -60,7 +60,7 @@ def claim(
         is_gone: whether a worker is known to have ended, whatever its lease.
     """
     row = _taken(connection, new, track, is_gone, now)
-    if not isinstance(row, Row):
+    if isinstance(row, Value):
         return row
     # Nobody can be settled before the first attempt.
     recipients = rows.recipients(connection, new.id) if row.attempts else ()
@@ -90,7 +90,7 @@ def put_off(
         counted: whether this counts as one more such delay.
     """
     row = _taken(connection, new, track, is_gone, now, reason)
-    if not isinstance(row, Row):
+    if isinstance(row, Value):
         return row
     due_at = min(next_attempt_at(row.delays), row.expires_at)
     data = {**reason, "next_attempt_at": rows.iso(due_at)}

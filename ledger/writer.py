@@ -52,6 +52,8 @@ class Writer:
         self._waiting: SimpleQueue[Entry | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._closed = False
+        #: Held while a group is written.
+        self.at_work = threading.RLock()
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
         self._thread.start()
 
@@ -75,7 +77,8 @@ class Writer:
         while True:
             group, last = self._next_group()
             if group:
-                self._write(group)
+                with self.at_work:
+                    self._write(group)
             if last:
                 return
 

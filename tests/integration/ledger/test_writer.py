@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -145,3 +146,26 @@ def test_an_error_of_the_reader_is_the_reader_s(ledger: Ledger) -> None:
 
     with pytest.raises(KeyError):
         ledger.read(fail)
+
+
+# Python 3.12 and later warn of forking a process that has threads.
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_a_fork_waits_for_the_transaction_that_another_thread_has_begun(ledger: Ledger) -> None:
+    begun, go_on, order = threading.Event(), threading.Event(), list[str]()
+
+    def operation(_: object) -> None:
+        begun.set()
+        go_on.wait(10)
+        order.append("written")
+
+    written = ledger.write(operation)
+    begun.wait(10)
+    threading.Timer(0.2, go_on.set).start()
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    order.append("forked")
+
+    os.waitpid(pid, 0)
+    written.result(10)
+    assert order == ["written", "forked"]
