@@ -12,7 +12,13 @@ from celery import Celery, signals, states
 import config
 import delivery
 import mailing
-from bridge import DeadLetter, DeclareTopology, bound_warm_shutdown, record_dead_letters
+from bridge import (
+    DeadLetter,
+    DeclareTopology,
+    bound_warm_shutdown,
+    record_dead_letters,
+    run_in_threads,
+)
 from bridge.task_message import Undecodable
 
 logger = logging.getLogger(__name__)
@@ -41,6 +47,9 @@ def install(app: Celery) -> None:
             delivery.bury(mail)
 
     app.steps["consumer"].add(DeclareTopology)
+    app.steps["worker"].add(
+        run_in_threads("mail", config.options.mail_concurrency, mailing.close_sessions)
+    )
     app.steps["worker"].add(record_dead_letters(bury))
     signals.worker_init.connect(prepare, weak=False)
     signals.worker_process_shutdown.connect(_end_pool_process, weak=False)

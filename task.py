@@ -34,6 +34,9 @@ logger = get_task_logger(__name__)
 HEARTBEAT_ID = "heartbeat"
 #: A task may hold its message for so long at most (see ``sleep``), in parts of the limit.
 SLEEP_SLICE = 0.9
+#: A pooled connection may be dead (also because a pool process that was forked meanwhile has shut
+#: it down: py-amqp does that when it forgets one), so a publish is tried once more.
+AT_ONCE = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
 #: Before a message goes back to the queue, a worker waits so long at most, in seconds.
 LONGEST_RETURN_S = 60.0
 
@@ -59,6 +62,7 @@ class MailTask(PrivateTask):
 
     abstract = True
     max_retries = None
+    threaded = True
     verdicts = (MailError,)
 
     def check(self, arguments: Mapping[str, Any]) -> None:
@@ -128,8 +132,8 @@ def sendmail(
 def _publish(
     task: MailTask, arguments: Mapping[str, Any], track: int, delay_s: float, reason: Exception
 ) -> BaseException:
-    """Send the task again, later; published once. Where that fails, the old message goes back to
-    the queue: the ledger knows what it is worth. Later each time, as the delivery limit counts it.
+    """Send the task again, later. Where that fails, the old message goes back to the queue: the
+    ledger knows what it is worth. Later each time, as the delivery limit counts it.
     """
     try:
         retry: BaseException = task.retry(
@@ -138,7 +142,7 @@ def _publish(
             exc=reason,
             countdown=max(1, math.ceil(delay_s)),
             queue="mail",
-            retry=False,
+            retry_policy=AT_ONCE,
             throw=False,
         )
     except Reject as exc:

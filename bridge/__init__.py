@@ -19,6 +19,7 @@ from bridge.records import TaskState
 from bridge.sending import DurableTask, PrivateTask, TaskAMQP
 from bridge.task_message import Undecodable
 from bridge.task_result import TaskResult
+from bridge.threads import run_in_threads
 from bridge.worker import DeclareTopology, bound_warm_shutdown
 
 __all__ = [
@@ -44,4 +45,5 @@ __all__ = [
     "Unroutable",
     "bound_warm_shutdown",
     "record_dead_letters",
+    "run_in_threads",
 ]

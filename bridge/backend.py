@@ -11,6 +11,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
+from datetime import UTC, datetime
 from queue import Empty
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlsplit
@@ -19,8 +21,10 @@ from amqp.exceptions import AMQPError, NotFound
 from celery import states
 from celery.backends.rpc import RPCBackend
 from kombu.exceptions import OperationalError
+from kombu.serialization import dumps
 
 from bridge.records import Record, started_type
+from bridge.result_writer import ResultWriter
 from bridge.stream_consumer import StreamResultConsumer
 from bridge.topology import ResultStream
 
@@ -55,12 +59,16 @@ class StreamBackend(RPCBackend):
         "interval_max": 2,
     }
 
+    #: Writes for the threads of a process; set in each thread's own backend.
+    writer: ResultWriter | None = None
+
     def __init__(self, app: Any, url: str | None = None, **options: Any) -> None:
         parts = urlsplit(url or "stream://")
         arguments = {name: int(value) for name, value in parse_qsl(parts.query)}
         self.stream = ResultStream(name=parts.netloc or ResultStream().name, **arguments)
         #: The task that this process (or thread) began last, and when.
         self._started: tuple[str, str | None] = ("", None)
+        self._unconfirmed: Future[None] | None = None
         super().__init__(app, url=url, **options)
 
     def as_uri(self, include_password: bool = False) -> str:
@@ -86,18 +94,25 @@ class StreamBackend(RPCBackend):
         request: Any = None,
         **_options: Any,
     ) -> Any:
-        """Append a state change to the stream and wait for the broker's confirm."""
-        self._awaiting_broker(
-            lambda: self._append(task_id, result, state, traceback, request), NOT_WHOLE
-        )
+        """Append a state change to the stream and wait for the broker's confirm.
+
+        With a ``writer`` the confirm is not waited for here (see :meth:`take_unconfirmed`).
+        """
+        task = getattr(request, "task", None)
+        kind = started_type(task) if task and state == states.STARTED else ""
+        meta = self._to_result(task_id, state, result, traceback, request)
+        if self.writer is not None:
+            encoded = dumps(meta, self.serializer)
+            written = self.writer.write(task_id, state, encoded, kind=kind)
+            self._unconfirmed = None if state == states.STARTED else written
+        else:
+            self._awaiting_broker(lambda: self._append(task_id, meta, kind), NOT_WHOLE)
         return result
 
-    def _append(self, task_id: str, result: Any, state: str, traceback: Any, request: Any) -> None:
-        task = getattr(request, "task", None)
-        kind = {"type": started_type(task)} if task and state == states.STARTED else {}
+    def _append(self, task_id: str, meta: dict[str, Any], kind: str) -> None:
         with self.app.amqp.producer_pool.acquire(block=True) as producer:
             producer.publish(
-                self._to_result(task_id, state, result, traceback, request),
+                meta,
                 exchange="",
                 routing_key=self.stream.name,
                 correlation_id=task_id,
@@ -107,7 +122,7 @@ class StreamBackend(RPCBackend):
                 declare=[self.stream.queue()],
                 retry=True,
                 retry_policy=self.retry_policy,
-                **kind,
+                **({"type": kind} if kind else {}),
             )
 
     def _awaiting_broker(self, action: Callable[[], T], errors: tuple[type[Exception], ...]) -> T:
@@ -119,11 +134,16 @@ class StreamBackend(RPCBackend):
                 logger.warning("results: %s; again in %g s", type(exc).__name__, AGAIN_S)
                 time.sleep(AGAIN_S)
 
+    def take_unconfirmed(self) -> Future[None] | None:
+        """Return what ends when the broker has confirmed all that this thread gave the writer."""
+        written, self._unconfirmed = self._unconfirmed, None
+        return written
+
     def _to_result(
         self, task_id: str, state: str, result: Any, traceback: Any, request: Any
     ) -> dict[str, Any]:
         meta: dict[str, Any] = super()._to_result(task_id, state, result, traceback, request)
-        meta["date"] = self.app.now().isoformat()  # date_done is set for final states only
+        meta["date"] = datetime.now(UTC).isoformat()  # date_done is set for final states only
         if state == states.STARTED:
             self._started = (task_id, meta["date"])
         meta["started"] = self._started[1] if self._started[0] == task_id else None

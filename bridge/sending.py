@@ -64,6 +64,9 @@ class DurableTask(Task):
 
     abstract = True
     Request = "bridge.worker:DurableRequest"
+    #: Whether it runs in a thread of the worker's main process (see ``bridge/threads.py``): such a
+    #: task waits far more than it computes, has timeouts of its own, and is never killed.
+    threaded = False
     #: Failures that are recorded elsewhere: the message is acknowledged, and no dead letter.
     verdicts: tuple[type[BaseException], ...] = ()
 

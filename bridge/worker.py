@@ -11,6 +11,7 @@ from typing import Any
 
 from billiard.exceptions import TimeLimitExceeded
 from celery import bootsteps, signals
+from celery.app.trace import fast_trace_task
 from celery.exceptions import InvalidTaskError, NotRegistered
 from celery.worker.consumer import Consumer
 from celery.worker.request import Request
@@ -23,6 +24,9 @@ logger = logging.getLogger(__name__)
 
 #: How long a cold shutdown may take, in seconds.
 KILL_S = 5.0
+
+#: How long events wait for others, in seconds.
+EVENTS_S = 0.1
 
 
 class DeclareTopology(bootsteps.StartStopStep):
@@ -40,6 +44,28 @@ class DurableConsumer(Consumer):
     Celery acknowledges what it cannot decode, logs bodies, and ends (to be sent the same
     message again) at a body that is none of a task's. Set it as ``worker_consumer``.
     """
+
+    def __init__(self, on_task_request: Callable[[Any], Any], **options: Any) -> None:
+        super().__init__(on_task_request, **options)
+        self._flush_is_due = False
+        self._to_pool = on_task_request
+        self.on_task_request = self._to_threads_or_pool
+
+    def _to_threads_or_pool(self, request: Any) -> Any:
+        threads = getattr(self.controller, "threads", None)
+        if threads is not None and request.task.threaded:
+            return threads.take(request)
+        return self._to_pool(request)
+
+    def on_send_event_buffered(self) -> None:
+        """Send events a little later, and together: Celery sends them once per turn of the loop."""
+        if not self._flush_is_due:
+            self._flush_is_due = True
+            self.hub.call_later(EVENTS_S, self._flush_due_events)
+
+    def _flush_due_events(self) -> None:
+        self._flush_is_due = False
+        self._flush_events()
 
     def create_task_handler(self) -> Callable[[Any], None]:
         """Return Celery's own handler behind a look at the message."""
@@ -103,6 +129,17 @@ class DurableRequest(Request):
         super().__init__(*args, **kwargs)
         if self.request_dict.get(PUBLISHED_AGAIN):
             self.delivery_info["redelivered"] = True
+
+    def run(self) -> Any:
+        """Run the task in this thread; return what :meth:`on_success` takes."""
+        _, _, embed = self._payload
+        body = (self.args, self.kwargs, embed)
+        return fast_trace_task(self.type, self.id, self.request_dict, body, None, None)
+
+    def terminate(self, pool: Any, signal: Any = None) -> None:
+        """Kill the process that runs the task; what runs in a thread goes on to its end."""
+        if not self.task.threaded:
+            super().terminate(pool, signal)
 
     def on_failure(self, exc_info: Any, *args: Any, **kwargs: Any) -> Any:
         exc = getattr(exc_info.exception, "exc", exc_info.exception)

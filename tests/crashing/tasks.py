@@ -1,5 +1,6 @@
-"""No tasks, but ways to die: a worker with ``TASK_PACKAGES=tests.crashing`` kills itself, its main
-process first, where a file of ``CRASH_FOLDER`` has the name of the point."""
+"""No tasks, but ways to die: a worker with ``TASK_PACKAGES=tests.crashing`` kills itself where a
+file of ``CRASH_FOLDER`` has the name of the point. Mails run in its main process, whose end is
+that of its pool processes."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from typing import Any
 from celery import current_app, signals
 
 import delivery
+from bridge.worker import DurableRequest
 from delivery import Step
 
 FOLDER = Path(os.environ["CRASH_FOLDER"])
@@ -23,7 +25,6 @@ def crash_at(point: str) -> None:
         (FOLDER / point).unlink()
     except FileNotFoundError:
         return
-    os.kill(os.getppid(), signal.SIGKILL)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -54,6 +55,12 @@ def _published(sender: str, **_: Any) -> None:
         crash_at("published")
 
 
-@signals.task_postrun.connect  # type: ignore[untyped-decorator] # Celery's
-def _ended(**_: Any) -> None:
-    crash_at("result")
+def acknowledge(self: DurableRequest) -> None:
+    """Acknowledge, but die before it once the result is confirmed."""
+    if self.name == "task.sendmail":
+        crash_at("result")
+    _acknowledge(self)
+
+
+_acknowledge = DurableRequest.acknowledge
+DurableRequest.acknowledge = acknowledge

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from tests.smtp_server import SMTPServer
 from tests.system import Process, Server, wait_until
 
 
@@ -45,6 +46,24 @@ def test_a_running_task_is_terminated_if_asked(server: Server, celery_worker: Pr
     assert (answer.status, answer.json()["terminate"]) == (202, True)
     final = server.get(where + "?wait=10").json()
     assert (final["state"], final["error"]["message"]) == ("REVOKED", "terminated")
+
+
+def test_a_mail_on_its_way_is_not_terminated(
+    server: Server, celery_worker: Process, relay: SMTPServer
+) -> None:
+    relay.behave(slow_final_dot=1.5)
+    before = len(relay.mails)
+    mail = {"args": ["subject", "text", "ann@example.com"]}
+    where = server.post("/celery/sendmail", mail).headers["Location"]
+    wait_until(lambda: state_of(server, where) == "STARTED", "start")
+
+    answer = server.request("DELETE", where + "?terminate=1")
+    final = server.get(where + "?wait=20").json()
+    relay.behave()
+
+    assert answer.status == 202
+    assert final["state"] == "SUCCESS"
+    assert len(relay.mails) == before + 1
 
 
 def test_a_task_that_is_over_is_not_revoked(server: Server, celery_worker: Process) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 import kombu
 
 from dev.broker import BrokerNode
+from dev.ports import free_port
+from tests.delivery_parts import parts
 from tests.outside import python, virtual_host
 from tests.system import wait_until, worker
 
@@ -39,3 +41,28 @@ def test_a_stopping_worker_ends_short_tasks_and_hands_long_ones_back(
 
         # The long one alone: the short one's end was acknowledged.
         assert wait_until(waiting, "the message's return") == 1
+
+
+def test_a_stopping_worker_ends_a_mail_that_is_on_its_way_and_hands_back_the_others(
+    broker: BrokerNode, logs: Path
+) -> None:
+    one_by_one = {"MAIL_CONCURRENCY": "1", "SMTP_DATA_TIMEOUT_S": "30"}
+    with parts(broker, logs, free_port(), **one_by_one) as mails:
+        mails.relay.behave(slow_final_dot=5.0)
+        first, second = mails.send(), mails.send()
+        mails.when(first, "sending")
+        mails.until_log(f"{second}] received")
+
+        mails.worker.stop()
+        mails.relay.behave()
+
+        sent, waiting = mails.email(first), mails.email(second)
+        assert sent is not None
+        assert (sent.status, sent.attempts) == ("sent", 1)
+        assert waiting is None or waiting.attempts == 0
+        assert f"{first}] succeeded" in mails.worker.text()
+
+        mails.worker.start()
+        mails.when(second, "sent")
+        assert mails.email(first) == sent  # not even tried again: its end was acknowledged
+        assert len(mails.relay.mails) == 2

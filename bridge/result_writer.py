@@ -1,0 +1,201 @@
+"""The thread that writes the results of a process's threads, and waits once for many confirms."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from typing import Any
+
+import kombu
+import msgspec
+from amqp.exceptions import MessageNacked
+from celery import Celery, states
+from celery.utils.log import get_logger
+
+logger = get_logger(__name__)
+
+HEARTBEAT_S = 30
+#: How often a silent connection is looked after, in seconds.
+TICK_S = 5.0
+#: As good as at once; 0 would wait for ever.
+NO_TIME_S = 0.001
+#: For so long it is no news that a task has started, in seconds: it may end as soon.
+NEWS_S = 0.2
+#: Pauses between tries to reach the broker, in seconds.
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 2.0
+#: Results that are published before their confirms are waited for.
+LARGEST_GROUP = 200
+
+
+class _Result(msgspec.Struct, frozen=True, kw_only=True):
+    """A state change, encoded. ``kind``: as :func:`bridge.records.started_type` says, or empty;
+    ``written`` ends when the broker has confirmed it."""
+
+    task_id: str
+    state: str
+    body: bytes
+    content_type: str
+    content_encoding: str
+    kind: str
+    written: Future[None]
+
+
+class ResultWriter:
+    """Appends results to the stream in groups: while one is confirmed, the next one gathers.
+
+    A broker that is away is waited for, for as long as it takes. What it had not confirmed when
+    it went is published again: a result may then stand twice in the stream.
+    """
+
+    def __init__(self, app: Celery) -> None:
+        self._app = app
+        self._stream = app.backend.stream
+        self._waiting: SimpleQueue[_Result | None] = SimpleQueue()
+        self._group: list[_Result] = []
+        self._unconfirmed: dict[int, _Result] = {}  # of the group, by delivery tag
+        self._tag = 0
+        self._news: dict[str, tuple[float, _Result]] = {}  # each STARTED that waits, and until when
+        self._looked_at = time.monotonic()
+        self._closed = False
+        self.thread = threading.Thread(target=self._run, name="results", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self.thread.start()
+
+    def close(self) -> None:
+        """Have the thread write what waits, and end."""
+        self._waiting.put(None)
+
+    def write(
+        self, task_id: str, state: str, encoded: tuple[str, str, str | bytes], *, kind: str
+    ) -> Future[None]:
+        """Have a state change written; those of one task in the order that they are given in.
+
+        A STARTED that is followed by SUCCESS within :data:`NEWS_S` is left out: SUCCESS tells when
+        the task began, and has its ``kind``.
+
+        Args:
+            encoded: as :func:`kombu.serialization.dumps` returns it.
+        """
+        content_type, content_encoding, body = encoded
+        result = _Result(
+            task_id=task_id,
+            state=state,
+            body=body.encode() if isinstance(body, str) else body,
+            content_type=content_type,
+            content_encoding=content_encoding,
+            kind=kind,
+            written=Future(),
+        )
+        self._waiting.put(result)
+        return result.written
+
+    def _run(self) -> None:
+        pause_s = FIRST_PAUSE_S
+        while not (self._closed and not self._group):
+            try:
+                for _ in self._follow():
+                    pause_s = FIRST_PAUSE_S
+            except Exception as exc:  # noqa: BLE001 - the thread must outlive whatever happens
+                logger.warning("results wait for the broker (%s)", type(exc).__name__)
+                time.sleep(pause_s)
+                pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+            self._group = [result for result in self._group if not result.written.done()]
+
+    def _follow(self) -> Iterator[None]:
+        """Write one group after the other, until closed; yield after each.
+
+        Raises:
+            Exception: the broker cannot be reached, or has not confirmed ``_group``.
+        """
+        options = {"confirm_publish": False}  # kombu would wait for each confirm
+        with self._app.connection_for_write(
+            heartbeat=HEARTBEAT_S, transport_options=options
+        ) as connection:
+            channel = self._open(connection)
+            while self._group or self._gather(connection):
+                self._publish(channel)
+                while self._unconfirmed:
+                    _look_after(connection, TICK_S)
+                self._group = []
+                yield
+
+    def _open(self, connection: kombu.Connection) -> Any:
+        # Each of the broker's addresses once.
+        tries = max(1, len(connection.alt))
+        connection.ensure_connection(max_retries=tries, interval_start=0, interval_step=0)
+        channel = connection.channel()
+        self._stream.queue()(channel).declare()
+        channel.confirm_select()
+        self._tag = 0
+        channel.events["basic_ack"].add(self._on_ack)
+        channel.events["basic_nack"].add(self._on_nack)
+        return channel
+
+    def _gather(self, connection: kombu.Connection) -> bool:
+        """Take all that waits, waiting for the first; false: there will be nothing more."""
+        while not self._group and not self._closed:
+            with suppress(Empty):
+                self._take(self._waiting.get(timeout=NEWS_S if self._news else TICK_S))
+                while len(self._group) < LARGEST_GROUP:
+                    self._take(self._waiting.get_nowait())
+            now = time.monotonic()
+            while self._news and next(iter(self._news.values()))[0] <= now:
+                self._group.append(self._news.pop(next(iter(self._news)))[1])
+            if not self._group and now - self._looked_at >= TICK_S:
+                self._looked_at = now
+                _look_after(connection, NO_TIME_S)
+        return bool(self._group)
+
+    def _take(self, result: _Result | None) -> None:
+        if result is None:
+            self._closed = True
+        elif result.state == states.STARTED:
+            self._news[result.task_id] = (time.monotonic() + NEWS_S, result)
+        else:
+            _, started = self._news.pop(result.task_id, (None, None))
+            if started is not None and result.state == states.SUCCESS:
+                result = msgspec.structs.replace(result, kind=started.kind)
+            elif started is not None:
+                self._group.append(started)
+            self._group.append(result)
+
+    def _publish(self, channel: Any) -> None:
+        self._unconfirmed.clear()
+        for result in self._group:
+            message = channel.prepare_message(
+                result.body,
+                content_type=result.content_type,
+                content_encoding=result.content_encoding,
+                properties={
+                    "correlation_id": result.task_id,
+                    "timestamp": int(time.time()),
+                    "delivery_mode": 2,
+                    **({"type": result.kind} if result.kind else {}),
+                },
+            )
+            self._tag += 1
+            self._unconfirmed[self._tag] = result
+            channel.basic_publish(message, exchange="", routing_key=self._stream.name)
+
+    def _on_ack(self, tag: int, multiple: bool) -> None:
+        known = self._unconfirmed
+        tags = [each for each in known if each <= tag] if multiple else [tag]
+        for each in tags:
+            if each in known:
+                known.pop(each).written.set_result(None)
+
+    def _on_nack(self, tag: int, multiple: bool) -> None:
+        raise MessageNacked
+
+
+def _look_after(connection: kombu.Connection, timeout_s: float) -> None:
+    """Read what comes within the time, and end a connection whose other end is gone."""
+    with suppress(TimeoutError):
+        connection.drain_events(timeout=timeout_s)
+    connection.heartbeat_check()

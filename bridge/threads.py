@@ -1,0 +1,168 @@
+"""Threads of a worker's main process, for tasks that wait far more than they compute.
+
+A pool process costs such a task more than the task does: messages between the processes, and
+connections and commits of its own for each, which threads share.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from queue import SimpleQueue
+from typing import Any
+
+import kombu
+from billiard.einfo import ExceptionInfo
+from celery import bootsteps
+from celery.app.trace import build_tracer
+from celery.utils.log import get_logger
+
+from bridge.result_writer import ResultWriter
+
+logger = get_logger(__name__)
+
+#: Messages held for each thread: the next one is there while the last one's acknowledgement is
+#: on its way.
+PREFETCH = 2
+#: A stopping worker looks after its heartbeats so often, in seconds.
+TICK_S = 0.25
+
+
+def run_in_threads(queue: str, count: int, on_thread_end: Callable[[], None]) -> type:
+    """Return the worker step that runs ``threaded`` tasks in so many threads.
+
+    Use it as ``app.steps["worker"].add(run_in_threads(...))``, with :class:`DurableConsumer` as
+    ``worker_consumer``. ``queue`` is the one that such tasks come from; each thread calls
+    ``on_thread_end`` at last.
+    """
+
+    class RunInThreads(bootsteps.StartStopStep):
+        # Behind the pool: its processes are made before there is a thread.
+        requires = ("celery.worker.components:Pool",)
+
+        def include_if(self, worker: Any) -> bool:
+            return bool(worker.use_eventloop)  # or else the pool runs them: gevent's, eventlet's
+
+        def create(self, worker: Any) -> Threads:
+            worker.app.amqp.Consumer = _prefetching(worker, queue, count * PREFETCH)
+            worker.threads = Threads(worker, count, on_thread_end)
+            return worker.threads  # type: ignore[no-any-return] # an attribute of Celery's object
+
+    return RunInThreads
+
+
+def _prefetching(worker: Any, special: str, prefetch: int) -> type:
+    """Return the consumer class that holds ``prefetch`` messages of one queue.
+
+    A quorum queue's consumer has the number that was set last before it began
+    (https://www.rabbitmq.com/docs/consumer-prefetch).
+    """
+
+    class TaskConsumer(kombu.Consumer):
+        def _basic_consume(self, queue: Any, *args: Any, **kwargs: Any) -> Any:
+            count = worker.consumer.initial_prefetch_count
+            self.qos(prefetch_count=prefetch if queue.name == special else count)
+            return super()._basic_consume(queue, *args, **kwargs)
+
+    return TaskConsumer
+
+
+class Threads:
+    """Takes requests in the main thread, runs them, and has the main thread settle them.
+
+    Acknowledgements and events go over connections that belong to the main thread's event loop.
+    """
+
+    def __init__(self, worker: Any, count: int, on_thread_end: Callable[[], None]) -> None:
+        self._worker = worker
+        self._on_thread_end = on_thread_end
+        self._results = ResultWriter(worker.app)
+        self._taken: SimpleQueue[Any] = SimpleQueue()
+        self._ended: deque[tuple[Any, Any]] = deque()
+        self._is_called = False
+        self._stopping = False
+        self._threads = [
+            threading.Thread(target=self._run, name=f"task-{number}", daemon=True)
+            for number in range(count)
+        ]
+
+    def start(self) -> None:
+        """Start the threads."""
+        for name, task in self._worker.app.tasks.items():
+            if getattr(task, "threaded", False):
+                task.__trace__ = build_tracer(
+                    name, task, hostname=self._worker.hostname, app=self._worker.app
+                )
+        self._results.start()
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Wait until what runs has ended, and settle it; what has not begun goes back."""
+        self._stopping = True
+        for _ in self._threads:
+            self._taken.put(None)
+        for thread in self._threads:
+            self._join(thread)
+        self._results.close()
+        self._join(self._results.thread)
+
+    def _join(self, thread: threading.Thread) -> None:
+        """Wait for a thread's end, and do meanwhile what the event loop does no more."""
+        while thread.is_alive():
+            thread.join(TICK_S)
+            self._worker.hub.fire_timers()
+            self._settle()
+
+    def terminate(self) -> None:
+        """Wait for nothing: what has not ended goes back."""
+        self._stopping = True
+
+    def take(self, request: Any) -> None:
+        """Have a request run, unless it is revoked."""
+        if not request.revoked():
+            request.on_accepted(os.getpid(), time.monotonic())
+            self._taken.put(request)
+
+    def _run(self) -> None:
+        backend = self._worker.app.backend  # this thread's own
+        backend.writer = self._results
+        while (request := self._taken.get()) is not None and not self._stopping:
+            try:
+                ended = request.run()
+            except BaseException:  # noqa: BLE001 - as a pool process does; the request says more
+                ended = ExceptionInfo()
+            self._settle_after(backend.take_unconfirmed(), request, ended)
+        with suppress(Exception):
+            self._on_thread_end()
+
+    def _settle_after(self, written: Future[None] | None, request: Any, ended: Any) -> None:
+        """Have a request settled once the last of its results is confirmed."""
+
+        def settle(_: object) -> None:
+            self._ended.append((request, ended))
+            if not self._is_called:  # once for all that ends meanwhile
+                self._is_called = True
+                self._worker.hub.call_soon(self._settle)
+
+        if written is None:
+            settle(None)
+        else:
+            written.add_done_callback(settle)
+
+    def _settle(self) -> None:
+        self._is_called = False
+        while self._ended:
+            request, ended = self._ended.popleft()
+            try:
+                if isinstance(ended, ExceptionInfo):
+                    request.on_failure(ended)
+                else:
+                    request.on_success(ended)
+            except Exception as exc:  # noqa: BLE001 - one request's end is not the worker's
+                logger.error("%s is not settled (%s)", request, type(exc).__name__)
