@@ -1,14 +1,13 @@
-"""Mails whose messages die: a relay that kills the pool process, and what is done with letters."""
+"""Mails whose messages die: a relay that kills the worker, and what is done with letters."""
 
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,6 @@ from dev.broker import BrokerNode
 from ledger import Email, queries
 from tests.delivery_parts import ANN, KillingRelay, Parts
 from tests.outside import Tap, virtual_host
-from tests.processes import children
 from tests.smtp_server import ReceivedMail
 from tests.system import ROOT, Server, wait_until, worker
 
@@ -41,19 +39,18 @@ MAIL: dict[str, Any] = {
 
 
 class DeadlyRelay(KillingRelay):
-    """A relay that kills pool processes which send it a mail, before it answers a command."""
+    """A relay that kills the worker which sends it a mail, before it answers a command."""
 
     #: At which command each of the next attempts ends: "EHLO" comes before the claim, "MAIL" after.
     kill_at: tuple[str, ...] = ()
-    #: The pid of the worker's main process.
-    worker_pid = 0
+    #: Kills the worker.
+    kill: Callable[[], object]
 
     def note(self, session: int, verb: str, mail: ReceivedMail | None = None) -> None:
         super().note(session, verb, mail)
         if self.kill_at and verb == self.kill_at[0]:
             self.kill_at = self.kill_at[1:]
-            for pid in children(self.worker_pid):
-                os.kill(pid, signal.SIGKILL)
+            self.kill()
 
 
 class MortalMails(Parts):
@@ -67,8 +64,19 @@ class MortalMails(Parts):
         session yet: it opens one, and then claims its first mail."""
         self.worker.stop()
         self.worker.start()
-        self.relay.worker_pid = self.worker.pid
+        self.relay.kill = self.lose_worker
         self.relay.kill_at = verbs
+
+    def lose_worker(self) -> None:
+        """Kill the worker, and have it started again, as a process manager does."""
+        self.kill_worker()
+        threading.Thread(target=self._start_again, daemon=True).start()
+
+    def _start_again(self) -> None:
+        assert self.worker.popen is not None
+        self.worker.popen.wait()
+        with suppress(AssertionError):  # killed again before it was ready
+            self.worker.start()
 
     def dead_mail(self, email_id: str = "", **arguments: Any) -> str:
         """Put a mail's message where the broker puts what was delivered too often."""
@@ -189,6 +197,7 @@ def mortal_mails(broker: BrokerNode, folder: Path, port: int) -> Iterator[Mortal
             "SMTP_URL": relay.url,
             "VAR_DIR": str(folder),
             "WORKER_CONCURRENCY": "1",
+            "MAIL_CONCURRENCY": "1",
             "TASK_PACKAGES": "",
         }
         process = worker(folder / "worker.log", settings, "-n", "mortal@%h")

@@ -44,7 +44,7 @@ def parts(broker: BrokerNode, tmp_path: Path) -> Iterator[Parts]:
             "BROKER_URL": stack.enter_context(virtual_host(broker)),
             "SMTP_URL": relay.url,
             "VAR_DIR": str(tmp_path),
-            "WORKER_CONCURRENCY": "1",
+            "MAIL_CONCURRENCY": "1",
             "QUEUE_WAIT_LIMIT_S": str(LIMIT_S),
         }
         server = stack.enter_context(Server(tmp_path / "server.log", env, free_port()))
