@@ -34,6 +34,7 @@ CONCURRENCY = 4
 #: Otherwise the retries of mails, and not the faults, would make a campaign long.
 SETTINGS = {
     "WORKER_CONCURRENCY": str(CONCURRENCY),
+    "MAIL_CONCURRENCY": str(CONCURRENCY),
     "SMTP_TIMEOUT_S": "5",
     "SMTP_DATA_TIMEOUT_S": "10",
     "MAIL_RETRY_FIRST_S": "1",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from concurrent.futures import wait
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from celery import Celery, states
 
 from bridge.backend import StreamBackend
 from bridge.ids import new_task_id
+from bridge.records import started_type
 from bridge.result_writer import NEWS_S, ResultWriter
 from dev.broker import BrokerNode
 from tests.outside import virtual_host
@@ -55,11 +57,17 @@ def backend(app: Celery, writer: ResultWriter) -> StreamBackend:
 
 def stored(app: Celery, task_id: str) -> list[str]:
     """Return the states of a task, as the stream has them."""
-    found: list[str] = []
+    return [state for state, _ in recorded(app, task_id)]
+
+
+def recorded(app: Celery, task_id: str) -> list[tuple[str, str]]:
+    """Return the states of a task, each with what its property ``type`` says."""
+    found: list[tuple[str, str]] = []
 
     def note(body: Any, message: Any) -> None:
         if message.properties["correlation_id"] == task_id:
-            found.append(json.loads(message.body)["status"])
+            status = json.loads(message.body)["status"]
+            found.append((status, message.properties.get("type", "")))
         message.ack()
 
     with app.connection_for_read() as connection:
@@ -68,7 +76,7 @@ def stored(app: Celery, task_id: str) -> list[str]:
         consumer.qos(prefetch_count=100)
         with consumer:
             last = (states.SUCCESS, states.FAILURE)
-            while not (found and found[-1] in last):
+            while not (found and found[-1][0] in last):
                 connection.drain_events(timeout=TIMEOUT_S)
     return found
 
@@ -100,6 +108,22 @@ def test_a_start_that_success_follows_at_once_is_no_news(
 
     assert stored(app, task_id) == ["SUCCESS"]
     assert backend.get_task_meta(task_id)["started"] is not None
+
+
+def test_a_success_that_stands_for_its_start_too_is_counted_as_one(
+    app: Celery, backend: StreamBackend
+) -> None:
+    at_once, later = new_task_id(), new_task_id()
+    request = SimpleNamespace(task="a.task")
+    for task_id in (at_once, later):
+        backend.store_result(task_id, None, states.STARTED, request=request)
+    backend.store_result(at_once, 1, states.SUCCESS, request=request)
+    wait_until(lambda: backend.get_task_meta(later)["status"] == states.STARTED, "the news", 10)
+    backend.store_result(later, 1, states.SUCCESS, request=request)
+
+    kind = started_type("a.task")
+    assert recorded(app, at_once) == [("SUCCESS", kind)]
+    assert recorded(app, later) == [("STARTED", kind), ("SUCCESS", "")]
 
 
 def test_a_start_is_told_before_another_end_and_when_the_task_takes_longer(
