@@ -52,6 +52,10 @@ def writer(app: Celery) -> Iterator[ResultWriter]:
 def backend(app: Celery, writer: ResultWriter) -> StreamBackend:
     backend: StreamBackend = app.backend
     backend.writer = writer
+    backend.store_result(new_task_id(), None, states.SUCCESS)
+    first = backend.take_unconfirmed()
+    assert first is not None
+    first.result(TIMEOUT_S)  # now the new stream has a leader, and can be read
     return backend
 
 
