@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,16 +23,7 @@ from access import (
     UnknownKey,
     new_key,
 )
-from ledger import Ledger, keys, migrate
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    url = f"sqlite:///{tmp_path / 'ledger.sqlite3'}"
-    migrate.upgrade(url)
-    ledger = Ledger(url)
-    yield ledger
-    ledger.close()
+from ledger import Ledger, keys
 
 
 def enter(ledger: Ledger, *scopes: str, domains: tuple[str, ...] = (), **given: str) -> NewKey:

@@ -1,4 +1,4 @@
-"""A ledger in a file of its own, one that is away, and a queue."""
+"""A ledger that is away, and a queue."""
 
 from __future__ import annotations
 
@@ -7,20 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ledger import (
-    Ledger,
-    migrate,
-)
+from ledger import Ledger
 from tests.acceptance import Queue
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    url = f"sqlite:///{tmp_path / 'ledger.sqlite3'}"
-    migrate.upgrade(url)
-    ledger = Ledger(url)
-    yield ledger
-    ledger.close()
 
 
 @pytest.fixture
