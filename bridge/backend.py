@@ -96,34 +96,35 @@ class StreamBackend(RPCBackend):
     ) -> Any:
         """Append a state change to the stream and wait for the broker's confirm.
 
-        With a ``writer`` the confirm is not waited for here (see :meth:`take_unconfirmed`).
+        With a ``writer`` it is not waited for here (see :meth:`take_unconfirmed`).
         """
-        task = getattr(request, "task", None)
-        kind = started_type(task) if task and state == states.STARTED else ""
-        meta = self._to_result(task_id, state, result, traceback, request)
         if self.writer is not None:
-            encoded = dumps(meta, self.serializer)
-            written = self.writer.write(task_id, state, encoded, kind=kind)
-            self._unconfirmed = None if state == states.STARTED else written
-        else:
-            self._awaiting_broker(lambda: self._append(task_id, meta, kind), NOT_WHOLE)
+            meta = self._to_result(task_id, state, result, traceback, request)
+            properties = _properties(task_id, state, request)
+            self._unconfirmed = self.writer.write(dumps(meta, self.serializer), properties)
+            return result
+        self._awaiting_broker(
+            lambda: self._append(task_id, result, state, traceback, request), NOT_WHOLE
+        )
         return result
 
-    def _append(self, task_id: str, meta: dict[str, Any], kind: str) -> None:
+    def _append(self, task_id: str, result: Any, state: str, traceback: Any, request: Any) -> None:
         with self.app.amqp.producer_pool.acquire(block=True) as producer:
             producer.publish(
-                meta,
+                self._to_result(task_id, state, result, traceback, request),
                 exchange="",
                 routing_key=self.stream.name,
-                correlation_id=task_id,
                 serializer=self.serializer,
-                timestamp=int(time.time()),
-                delivery_mode=2,
                 declare=[self.stream.queue()],
                 retry=True,
                 retry_policy=self.retry_policy,
-                **({"type": kind} if kind else {}),
+                **_properties(task_id, state, request),
             )
+
+    def take_unconfirmed(self) -> Future[None] | None:
+        """Return what ends when the broker has confirmed all that this thread gave the writer."""
+        written, self._unconfirmed = self._unconfirmed, None
+        return written
 
     def _awaiting_broker(self, action: Callable[[], T], errors: tuple[type[Exception], ...]) -> T:
         """Do it, again and again for as long as the broker is away or not whole again."""
@@ -133,11 +134,6 @@ class StreamBackend(RPCBackend):
             except errors as exc:
                 logger.warning("results: %s; again in %g s", type(exc).__name__, AGAIN_S)
                 time.sleep(AGAIN_S)
-
-    def take_unconfirmed(self) -> Future[None] | None:
-        """Return what ends when the broker has confirmed all that this thread gave the writer."""
-        written, self._unconfirmed = self._unconfirmed, None
-        return written
 
     def _to_result(
         self, task_id: str, state: str, result: Any, traceback: Any, request: Any
@@ -182,3 +178,12 @@ class StreamBackend(RPCBackend):
         if meta["status"] not in self.READY_STATES:
             raise Empty
         result._maybe_set_cache(meta)
+
+
+def _properties(task_id: str, state: str, request: Any) -> dict[str, Any]:
+    """Return the AMQP properties of a state change."""
+    properties = {"correlation_id": task_id, "timestamp": int(time.time()), "delivery_mode": 2}
+    task = getattr(request, "task", None)
+    if task and state == states.STARTED:
+        properties["type"] = started_type(task)
+    return properties

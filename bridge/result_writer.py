@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from queue import Empty, SimpleQueue
@@ -13,7 +13,7 @@ from typing import Any
 import kombu
 import msgspec
 from amqp.exceptions import MessageNacked
-from celery import Celery, states
+from celery import Celery
 from celery.utils.log import get_logger
 
 logger = get_logger(__name__)
@@ -23,8 +23,6 @@ HEARTBEAT_S = 30
 TICK_S = 5.0
 #: As good as at once; 0 would wait for ever.
 NO_TIME_S = 0.001
-#: For so long it is no news that a task has started, in seconds: it may end as soon.
-NEWS_S = 0.2
 #: Pauses between tries to reach the broker, in seconds.
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 2.0
 #: Results that are published before their confirms are waited for.
@@ -32,15 +30,10 @@ LARGEST_GROUP = 200
 
 
 class _Result(msgspec.Struct, frozen=True, kw_only=True):
-    """A state change, encoded. ``kind``: as :func:`bridge.records.started_type` says, or empty;
-    ``written`` ends when the broker has confirmed it."""
+    """A state change, encoded. ``written`` ends when the broker has confirmed it."""
 
-    task_id: str
-    state: str
-    body: bytes
-    content_type: str
-    content_encoding: str
-    kind: str
+    encoded: tuple[str, str, str | bytes]
+    properties: Mapping[str, Any]
     written: Future[None]
 
 
@@ -58,8 +51,6 @@ class ResultWriter:
         self._group: list[_Result] = []
         self._unconfirmed: dict[int, _Result] = {}  # of the group, by delivery tag
         self._tag = 0
-        self._news: dict[str, tuple[float, _Result]] = {}  # each STARTED that waits, and until when
-        self._looked_at = time.monotonic()
         self._closed = False
         self.thread = threading.Thread(target=self._run, name="results", daemon=True)
 
@@ -72,26 +63,15 @@ class ResultWriter:
         self._waiting.put(None)
 
     def write(
-        self, task_id: str, state: str, encoded: tuple[str, str, str | bytes], *, kind: str
+        self, encoded: tuple[str, str, str | bytes], properties: Mapping[str, Any]
     ) -> Future[None]:
-        """Have a state change written; those of one task in the order that they are given in.
-
-        A STARTED that is followed by SUCCESS within :data:`NEWS_S` is left out: SUCCESS tells when
-        the task began, and has its ``kind``.
+        """Have a state change written, behind those that were given before.
 
         Args:
-            encoded: as :func:`kombu.serialization.dumps` returns it.
+            encoded: content type, content encoding and body, as kombu gives them.
+            properties: the message's others.
         """
-        content_type, content_encoding, body = encoded
-        result = _Result(
-            task_id=task_id,
-            state=state,
-            body=body.encode() if isinstance(body, str) else body,
-            content_type=content_type,
-            content_encoding=content_encoding,
-            kind=kind,
-            written=Future(),
-        )
+        result = _Result(encoded=encoded, properties=properties, written=Future())
         self._waiting.put(result)
         return result.written
 
@@ -141,43 +121,25 @@ class ResultWriter:
         """Take all that waits, waiting for the first; false: there will be nothing more."""
         while not self._group and not self._closed:
             with suppress(Empty):
-                self._take(self._waiting.get(timeout=NEWS_S if self._news else TICK_S))
+                self._take(self._waiting.get(timeout=TICK_S))
                 while len(self._group) < LARGEST_GROUP:
                     self._take(self._waiting.get_nowait())
-            now = time.monotonic()
-            while self._news and next(iter(self._news.values()))[0] <= now:
-                self._group.append(self._news.pop(next(iter(self._news)))[1])
-            if not self._group and now - self._looked_at >= TICK_S:
-                self._looked_at = now
+            if not self._group:
                 _look_after(connection, NO_TIME_S)
         return bool(self._group)
 
     def _take(self, result: _Result | None) -> None:
         if result is None:
             self._closed = True
-        elif result.state == states.STARTED:
-            self._news[result.task_id] = (time.monotonic() + NEWS_S, result)
         else:
-            _, started = self._news.pop(result.task_id, (None, None))
-            if started is not None and result.state == states.SUCCESS:
-                result = msgspec.structs.replace(result, kind=started.kind)
-            elif started is not None:
-                self._group.append(started)
             self._group.append(result)
 
     def _publish(self, channel: Any) -> None:
         self._unconfirmed.clear()
         for result in self._group:
+            kind, encoding, body = result.encoded
             message = channel.prepare_message(
-                result.body,
-                content_type=result.content_type,
-                content_encoding=result.content_encoding,
-                properties={
-                    "correlation_id": result.task_id,
-                    "timestamp": int(time.time()),
-                    "delivery_mode": 2,
-                    **({"type": result.kind} if result.kind else {}),
-                },
+                body, content_type=kind, content_encoding=encoding, properties=result.properties
             )
             self._tag += 1
             self._unconfirmed[self._tag] = result
