@@ -21,6 +21,7 @@ import config
 import delivery
 import lifecycle
 from bridge import (
+    DurableEvents,
     DurableTask,
     InvalidArgument,
     PrivateTask,
@@ -48,7 +49,7 @@ Addresses = str | list[str]
 # takes it off again; TASK_PACKAGES are imported later.
 sys.path.append(str(Path(__file__).parent))
 
-app = Celery("windmail", amqp=TaskAMQP, task_cls=DurableTask)
+app = Celery("windmail", amqp=TaskAMQP, events=DurableEvents, task_cls=DurableTask)
 app.config_from_object("celeryconfig")
 lifecycle.install(app)
 app.autodiscover_tasks(config.task_packages)

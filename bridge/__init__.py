@@ -14,6 +14,7 @@ from bridge.errors import (
     ResultsUnreadable,
     Unroutable,
 )
+from bridge.events import DurableEvents
 from bridge.gauge import QueueGauge
 from bridge.records import TaskState
 from bridge.sending import DurableTask, PrivateTask, TaskAMQP
@@ -29,6 +30,7 @@ __all__ = [
     "DeadLetter",
     "DeadReason",
     "DeclareTopology",
+    "DurableEvents",
     "DurableTask",
     "InvalidArgument",
     "InvalidOption",
