@@ -85,6 +85,7 @@ class Outcome:
     timelines: dict[int, list[str]] = field(default_factory=dict)
     before: leaks.Sample | None = None
     after: leaks.Sample | None = None
+    restarts: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
 
 
@@ -196,5 +197,6 @@ class Campaign:
             ids = sorted(outcome.told[number].ids)
             outcome.timelines[number] = [line for id_ in ids for line in ask.timeline(url, id_)]
         outcome.after = leaks.sample(system)
+        outcome.restarts = {name: one.ends for name, one in system.programs.items()}
         if outcome.before:
             outcome.wrong += leaks.grown(outcome.before, outcome.after)

@@ -29,6 +29,7 @@ def page(plan: Plan, outcome: Outcome) -> str:
         _faults(outcome.struck),
         "## What processes held, at the beginning and at the end",
         _held(outcome.before, outcome.after),
+        _restarts(outcome),
         "## Broken promises",
         "\n".join(f"- {text}" for text in broken(plan, outcome)) or "None.",
     ]
@@ -116,6 +117,11 @@ def _held(before: Sample | None, after: Sample | None) -> str:
     head = ("largest of its kind", "files, first", "files, last", "memory, first", "memory, last")
     clients = f"Clients of the broker: {before.connections} at first, {after.connections} at last."
     return f"{_table(head, rows)}\n\n{clients}"
+
+
+def _restarts(outcome: Outcome) -> str:
+    told = ", ".join(f"{name} {number}" for name, number in outcome.restarts.items())
+    return f"Started again, after a kill or by themselves: {told}."
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
