@@ -1,7 +1,7 @@
 """The parts import each other one way, and what one file is to do, no other file does.
 
-Read with ``ast``, so nothing runs. The product only: ``dev/``, ``examples/``, ``tests/`` and
-``bench/`` are users of it.
+Read with ``ast``, so nothing runs. The product only: ``dev/``, ``examples/``, ``tests/``,
+``bench/`` and ``chaos/`` are users of it.
 """
 
 from __future__ import annotations
