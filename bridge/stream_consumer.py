@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 import weakref
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -72,7 +73,20 @@ class StreamResultConsumer(BaseResultConsumer):
         self.stop()
         self._since = since
         self._attach(self._offset_for(since))
-        self._drain(until=self._end_of_stream())
+        end = self._end_of_stream()
+        if end >= 0 and not self._begins():
+            # The newest record is older than the task, so the broker waits for the next one.
+            self._release()
+            self._attach(end)
+        self._drain(until=end)
+
+    def _begins(self) -> bool:
+        """Tell whether the broker sends any record, in the time that it may take."""
+        deadline = time.monotonic() + FIRST_MESSAGE_S
+        while self._last_offset < 0 and time.monotonic() < deadline:
+            with suppress(TimeoutError):
+                self.drain_events(timeout=SETTLE_S)
+        return self._last_offset >= 0
 
     def cancel_for(self, task_id: str) -> None:
         """Keep following: the one consumer serves every task."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from uuid import uuid4
 
 import kombu
@@ -41,6 +42,20 @@ def test_a_blocking_reader_follows_a_stream_that_was_made_again(celery_worker: P
     after = task.add.delay(20, 22)
 
     assert wait_until(lambda: after.ready() and after.get(timeout=1), "the result") == 42
+
+
+def test_a_task_that_is_younger_than_every_record_is_pending(celery_worker: Process) -> None:
+    assert task.add.delay(20, 22).get(timeout=10) == 42
+    in_an_hour = f"{int((time.time() + 3600) * 1000):012x}"
+    younger = f"{in_an_hour[:8]}-{in_an_hour[8:]}-7000-8000-000000000000"
+    states = list[str]()
+
+    def ask() -> None:
+        states.append(task.app.AsyncResult(younger).state)
+
+    threading.Thread(target=ask, daemon=True).start()  # with a reader of its own
+
+    assert wait_until(lambda: states, "the state") == ["PENDING"]
 
 
 def test_a_blocking_reader_knows_a_state_while_others_write_all_the_time(
