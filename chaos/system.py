@@ -64,7 +64,7 @@ class System:
         self.var.mkdir(parents=True)
         if small_disk:
             disk.mount(self.var)
-        self.mark = self.folder.name
+        self.mark = str(self.folder)
         os.environ[processes.MARK] = self.mark  # inherited by all that we start
         self.node = BrokerNode(self.folder / "broker")
         self.server_port, self.relay_port = free_port(), free_port()
