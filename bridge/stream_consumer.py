@@ -18,7 +18,8 @@ from celery.backends.asynchronous import BaseResultConsumer
 from bridge.ids import created_at
 from bridge.records import Record, RecordCache
 
-CACHE_BYTES = 32 * 2**20
+#: Each thread that asks has a reader of its own, and a worker has many for its mails.
+CACHE_BYTES = 8 * 2**20
 PREFETCH = 500
 #: A clock of another machine may be behind by as much.
 CLOCK_SKEW_S = 10.0
