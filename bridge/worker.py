@@ -6,9 +6,11 @@ import logging
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
+from amqp.exceptions import NotFound
 from billiard.exceptions import TimeLimitExceeded
 from celery import bootsteps, signals
 from celery.app.trace import fast_trace_task
@@ -25,6 +27,9 @@ logger = logging.getLogger(__name__)
 #: How long a cold shutdown may take, in seconds.
 KILL_S = 5.0
 
+#: How long to wait for a broker that is just starting, in seconds.
+AGAIN_S = 0.5
+
 #: How long events wait for others, in seconds.
 EVENTS_S = 0.1
 
@@ -35,7 +40,13 @@ class DeclareTopology(bootsteps.StartStopStep):
     requires = ("celery.worker.consumer.connection:Connection",)
 
     def start(self, consumer: Any) -> None:
-        topology.declare(consumer.app, consumer.connection)
+        """Declare; raises ConnectionError, at which Celery connects again, where the broker is
+        just starting: it takes connections before it has its queues, and says 404 of them then."""
+        try:
+            topology.declare(consumer.app, consumer.connection)
+        except NotFound as exc:
+            time.sleep(AGAIN_S)
+            raise ConnectionError(exc.reply_text) from exc
 
 
 class DurableConsumer(Consumer):
