@@ -32,6 +32,11 @@ class Reserved(Value, frozen=True, kw_only=True):
     admitted: bool = True
 
 
+_NOT_ADMITTED = Reserved(
+    email_ids=(), mine=False, published=False, same_body=True, publisher_until=0, admitted=False
+)
+
+
 def reserve(
     connection: Connection,
     api_key: str,
@@ -76,14 +81,7 @@ def reserve(
     if admit is None or admit(connection):
         return _first(connection, new, publisher_until)
     connection.execute(delete(keys).where(*_is(api_key, key)))
-    return Reserved(
-        email_ids=(),
-        mine=False,
-        published=False,
-        same_body=True,
-        publisher_until=0,
-        admitted=False,
-    )
+    return _NOT_ADMITTED
 
 
 def _first(connection: Connection, new: Sequence[NewEmail], publisher_until: float) -> Reserved:
