@@ -192,10 +192,11 @@ class Acceptance:
     async def _reserve(self, key: Key, outgoing: Sequence[Outgoing], quota: Quota) -> Reserved:
         """Return the key once it is ours to publish, or another one has published it."""
         news = [one.email for one in outgoing]
-        while True:
-            now = time.time()
-            reserve = partial(
-                idempotency.reserve,
+
+        def reserve(connection: Connection) -> Reserved:
+            now = time.time()  # a busy ledger's queue is no part of the publisher's time
+            return idempotency.reserve(
+                connection,
                 api_key=key.owner,
                 key=key.text,
                 body_hash=key.body_hash,
@@ -205,6 +206,8 @@ class Acceptance:
                 kept_s=self._kept_s,
                 admit=quota.charge,
             )
+
+        while True:
             reserved = await self._ledger.awaited(self._ledger.write(reserve))
             if not reserved.admitted:
                 raise quota.exceeded()
