@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection
@@ -15,6 +16,7 @@ from handlers.outgoing import KeyReused, NotAccepted, Receipt
 from ledger import (
     Ledger,
     LedgerUnavailable,
+    Reserved,
     idempotency,
 )
 from tests.acceptance import Queue, acceptance, key, mail, run
@@ -31,6 +33,35 @@ def test_a_key_is_published_once(ledger: Ledger, queue: Queue) -> None:
 
     assert queue.ids == list(first.ids) == list(second.ids)
     assert (first.replayed, second.replayed) == (False, True)
+
+
+def test_a_publishers_time_begins_when_the_ledger_has_come_to_its_entry(
+    ledger: Ledger, queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, moments = ledger.write, []
+
+    def late(operation: Callable[[Connection], object]) -> Future[object]:
+        real = time.time
+        monkeypatch.setattr(time, "time", lambda: real() + 1000)  # so long was the queue
+        return write(operation)
+
+    def reserve(*args: Any, now: float, **given: Any) -> Reserved:
+        moments.append(now)
+        return reserved(*args, now=now, **given)
+
+    reserved = idempotency.reserve
+    monkeypatch.setattr(idempotency, "reserve", reserve)
+    monkeypatch.setattr(ledger, "write", late)
+    begin = time.time()
+
+    async def once() -> None:
+        accepting = acceptance(ledger, queue)
+        await accepting.accept_once(key(), [mail()])
+        await accepting.close(10)
+
+    run(once())
+
+    assert moments[0] >= begin + 1000
 
 
 def test_concurrent_copies_in_one_process_wait_for_the_first(
