@@ -18,7 +18,6 @@ from ipaddress import ip_address
 
 import tornado.log
 import uvloop
-from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.options import Error as OptionError
 
@@ -27,6 +26,7 @@ import delivery
 from access import Buckets, Keyring
 from application import make_application
 from bridge import Bridge
+from deadlines import PatientServer
 from handlers.services import Services, make_services
 from ledger import ApiKey, LedgerUnavailable, keys
 from lifecycle import CIRCUIT_ID
@@ -67,10 +67,10 @@ async def serve(sockets: list[socket.socket], buckets: Buckets) -> None:
     ledger = delivery.ledger()
     keyring = Keyring(ledger, buckets, may_be_open=is_private(sockets))
     services = make_services(app, bridge, ledger, keyring)
-    server = HTTPServer(
+    server = PatientServer(
         make_application(services),
-        idle_connection_timeout=options.idle_timeout_s,
-        body_timeout=options.body_timeout_s,
+        header_s=options.idle_timeout_s,
+        body_s=options.body_timeout_s,
         max_body_size=TORNADO_BODY_LIMIT,
         max_header_size=MAX_HEADER_BYTES,
     )
@@ -85,7 +85,7 @@ async def serve(sockets: list[socket.socket], buckets: Buckets) -> None:
     await asyncio.to_thread(ledger.close)
 
 
-async def _drain(server: HTTPServer, services: Services) -> None:
+async def _drain(server: PatientServer, services: Services) -> None:
     """Stop listening and let open requests finish."""
     server.stop()
     services.stopping.set()

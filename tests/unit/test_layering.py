@@ -22,7 +22,7 @@ PRODUCT = sorted(
 #: settings in Celery's words, with the queues that the bridge lists. ``config_checks`` asks
 #: ``mailing`` what a usable relay and sender are; ``mailing`` knows no settings. ``delivery``
 #: brings the parts together for one mail: of the bridge it needs only to read an id's time.
-#: ``processes`` is ``server.py``'s helper for forking.
+#: ``processes`` and ``deadlines`` are ``server.py``'s helpers.
 MAY_IMPORT: dict[str, set[str]] = {
     "config": {"config_table", "config_checks"},
     "config_table": {"config_checks"},
@@ -50,6 +50,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "application": {"handlers"},
     "processes": set(),
+    "deadlines": set(),
     "server": {
         "config",
         "bridge",
@@ -61,6 +62,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "handlers",
         "application",
         "processes",
+        "deadlines",
     },
 }
 #: Libraries that belong to other parts.
