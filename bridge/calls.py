@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Collection
 from typing import Any
 
 from celery import Celery, Task, signals
@@ -20,7 +19,7 @@ from bridge.shown import hidden, shown
 
 #: An id as we make them, whose message needs no ``accepted_at``; those of the far future apart.
 _OWN_ID = re.compile(r"[0-9a-d][0-9a-f]{7}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
-_SIGNALS = (signals.before_task_publish, signals.after_task_publish, signals.task_sent)
+_SIGNALS = (signals.task_sent, signals.before_task_publish, signals.after_task_publish)
 
 
 class PreparedTask:
@@ -48,7 +47,7 @@ class PreparedTask:
         clock = self._clock.forward()
         return [message, self._event.fill(task_id, texts, clock, utcoffset(), time.time())]
 
-    def _show(self, arguments: Collection[Any], place: int) -> str:
+    def _show(self, arguments: tuple[Any, ...] | dict[str, Any], place: int) -> str:
         if self._is_private:
             return hidden(arguments)
         return shown(arguments, self._longest[place], self._levels)
@@ -91,8 +90,9 @@ class Calls:
 
     def _is_watched(self) -> bool:
         """Return whether somebody may change a message, or wants to see it made."""
-        listened = any(signal.receivers for signal in _SIGNALS)
-        return listened or self._app.current_worker_task is not None
+        sent, before, after = _SIGNALS  # one by one: it is asked at every call
+        listened = sent.receivers or before.receivers or after.receivers
+        return bool(listened) or self._app.current_worker_task is not None
 
     def _prepare(
         self, task: Task, messages: list[Message], args: tuple[Any, ...], kwargs: dict[str, Any]

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import pika
 
-from bridge.message import Message, serialised
+from bridge.message import Message, json_of, serialised
 
 _JSON = "application/json"
 _TABLE_SIZE = Struct(">I")
@@ -29,13 +29,13 @@ class Mould(msgspec.Struct, frozen=True, kw_only=True):
     """What all messages of a task's calls without options have in common.
 
     ``header`` is a template for ``%``; ``table_size``: of the headers without the texts of the
-    arguments.
+    arguments; ``rest``: of the body, what follows the arguments.
     """
 
     message: Message
     header: bytes
     table_size: int
-    embedded: Any
+    rest: bytes
 
     def fill(
         self, task_id: str, args: tuple[Any, ...], kwargs: dict[str, Any], shown: tuple[str, str]
@@ -52,11 +52,10 @@ class Mould(msgspec.Struct, frozen=True, kw_only=True):
             b"args": _TEXT.pack(b"S", len(own_args)) + own_args,
             b"kwargs": _TEXT.pack(b"S", len(own_kwargs)) + own_kwargs,
         }
-        _type, _encoding, body = serialised((args, kwargs, self.embedded), "json")
         return Message(
             exchange=self.message.exchange,
             routing_key=self.message.routing_key,
-            body=body,
+            body=b"[%b, %b%b" % (json_of(args), json_of(kwargs), self.rest),
             header=self.header % values,
             correlation_id=task_id,
             mandatory=self.message.mandatory,
@@ -93,8 +92,8 @@ def cut(message: Message, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Moul
         return None
     shown = headers["argsrepr"], headers["kwargsrepr"]
     header, table_size = _header_template(properties)
-    embedded = msgspec.json.decode(message.body)[2]
-    mould = Mould(message=message, header=header, table_size=table_size, embedded=embedded)
+    rest = message.body.removeprefix(b"[%b, %b" % (json_of(args), json_of(kwargs)))
+    mould = Mould(message=message, header=header, table_size=table_size, rest=rest)
     again = mould.fill(message.correlation_id, args, kwargs, shown)
     return mould if again == message else None
 

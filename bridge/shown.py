@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from celery.utils.saferepr import saferepr
@@ -17,23 +17,25 @@ def hidden(arguments: Collection[Any]) -> str:
     return f"({len(arguments)} hidden)"
 
 
-def shown(arguments: Collection[Any], most: int, levels: int) -> str:
+def shown(arguments: tuple[Any, ...] | dict[str, Any], most: int, levels: int) -> str:
     """Return what Celery shows of arguments; for simple ones without its walk over them.
 
     ``most``: characters; ``levels``: of containers.
     """
-    values = arguments.values() if isinstance(arguments, Mapping) else arguments
-    keys = arguments if isinstance(arguments, Mapping) else ()
-    if len(arguments) <= _MANY and all(map(_is_plain, values)) and all(map(_is_plain, keys)):
+    values = arguments.values() if isinstance(arguments, dict) else ()
+    if len(arguments) <= _MANY and _are_plain(arguments) and _are_plain(values):
         text = repr(arguments)
         if len(text) < most:
             return text
     return str(saferepr(arguments, most, maxlevels=levels))
 
 
-def _is_plain(value: object) -> bool:
-    kind = type(value)
-    if kind is str:
-        text = str(value)
-        return text.isascii() and text.isprintable() and "'" not in text and "\\" not in text
-    return kind in _SCALARS
+def _are_plain(values: Iterable[Any]) -> bool:
+    others = set(map(type, values)) - _SCALARS
+    return not others or (
+        others == {str} and all(_is_plain(text) for text in values if type(text) is str)
+    )
+
+
+def _is_plain(text: str) -> bool:
+    return text.isascii() and text.isprintable() and "'" not in text and "\\" not in text

@@ -95,6 +95,9 @@ def prepared(name: str, args: Any, kwargs: Any, theirs: list[Message]) -> list[M
 @example(call=([4, 4], {}))
 @example(call=([1.5, None, True, "plain"], {"a": 1, "b": "text"}))
 @example(call=(["x" * 2000], {"long": "y" * 2000}))
+@example(call=(["".join(map(chr, range(130)))], {"a": "".join(map(chr, range(128)))}))
+@example(call=([2**63, -(2**70)], {"a": 2**64}))
+@example(call=([1e16, 1e-7, float("inf")], {"a": True, "b": 1e22}))
 @example(call=([list(range(2000))], {"deep": [[[[[1]]]]]}))
 @example(call=(["'", '"', "\\", "\n", "é", b"\xff"], {"x" * 300000: 1}))
 def test_a_prepared_calls_messages_are_celerys_byte_for_byte(
