@@ -21,7 +21,7 @@ class CircuitBreaker:
     """Counts failures to open a session, over all processes forked after it was made.
 
     - Closed: everybody may try. After ``failures`` in a row it opens.
-    - Open: nobody may, for ``open_s`` seconds. Always that long: one try in 30 s is no burden for
+    - Open: nobody may, for ``open_s`` seconds. Always that long: one try in 10 s is no burden for
       a relay, and mail goes again soon after the relay does.
     - Half-open: one thread at a time may try. Its failure opens the breaker again. When nothing
       is heard of it for ``probe_s`` seconds, as it was killed perhaps, another one may.
@@ -33,7 +33,7 @@ class CircuitBreaker:
         self,
         *,
         failures: int = 5,
-        open_s: float = 30.0,
+        open_s: float = 10.0,
         probe_s: float = 60.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
