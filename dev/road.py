@@ -7,7 +7,7 @@ import contextlib
 import socket
 import struct
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Self, TypeVar
 
 T = TypeVar("T")
@@ -21,7 +21,13 @@ RESET = struct.pack("ii", 1, 0)
 class Road:
     """Forwards connections to ``target``, from a port of 127.0.0.1, in a thread of its own."""
 
-    def __init__(self, target: tuple[str, int], port: int = 0) -> None:
+    def __init__(
+        self,
+        target: tuple[str, int],
+        port: int = 0,
+        *,
+        new_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop,
+    ) -> None:
         self.target = target
         self.port = port
         #: Each piece of data is on its way for so long.
@@ -31,7 +37,9 @@ class Road:
         #: What goes these ways ("there", "back") vanishes, and neither end is told.
         self.vanishing: frozenset[str] = frozenset()
         self.vanished = b""
-        self._loop = asyncio.new_event_loop()
+        #: Connections that were begun before this moment of the loop's clock are forgotten.
+        self._forgotten_until = 0.0
+        self._loop = new_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True, name="road")
         self._flowing = asyncio.Event()
         self._flowing.set()
@@ -71,6 +79,11 @@ class Road:
         """End all connections by RST; new ones are let in."""
         self._run(self._abort(reset=True))
 
+    def forget(self) -> None:
+        """Forget all connections, as a NAT does with idle ones: nobody is told, and the first one
+        to send something gets RST. New ones are let in."""
+        self._forgotten_until = self._loop.time()
+
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
@@ -88,10 +101,8 @@ class Road:
 
     async def _abort(self, *, reset: bool = False) -> None:
         for writer in list(self._open):
-            sock = writer.get_extra_info("socket")
-            if reset and sock is not None:
-                with contextlib.suppress(OSError):
-                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            if reset:
+                _linger_not(writer)
             writer.transport.abort()
 
     async def _end(self) -> None:
@@ -116,10 +127,11 @@ class Road:
     async def _join(self, near_reader: asyncio.StreamReader, near: asyncio.StreamWriter) -> None:
         far_reader, far = await asyncio.open_connection(*self.target)
         self._open.add(far)
+        begun_at = self._loop.time()
         try:
             async with asyncio.TaskGroup() as both:
-                both.create_task(self._pump(near_reader, near, far, outward=True))
-                both.create_task(self._pump(far_reader, far, near, outward=False))
+                both.create_task(self._pump(near_reader, near, far, begun_at, outward=True))
+                both.create_task(self._pump(far_reader, far, near, begun_at, outward=False))
         finally:
             self._open.discard(far)
             far.transport.abort()
@@ -129,12 +141,20 @@ class Road:
         reader: asyncio.StreamReader,
         source: asyncio.StreamWriter,
         sink: asyncio.StreamWriter,
+        begun_at: float,
         *,
         outward: bool,
     ) -> None:
-        """Carry data one way to its end; ``outward``: to the target."""
+        """Carry data one way to its end; ``outward``: to the target.
+
+        To write to an end that is closed is an OSError of asyncio's, and a RuntimeError of uvloop's.
+        """
         try:
             while data := await reader.read(CHUNK_BYTES):
+                if begun_at <= self._forgotten_until:
+                    _linger_not(source)
+                    source.transport.abort()
+                    return
                 if ("there" if outward else "back") in self.vanishing:
                     self.vanished += data
                     continue
@@ -147,7 +167,16 @@ class Road:
                 sink.write(data)
                 await sink.drain()
             await self._flowing.wait()
-            sink.write_eof()
-        except OSError:  # one end is lost, and so is the other
+            if begun_at > self._forgotten_until:
+                sink.write_eof()
+        except (OSError, RuntimeError):  # one end is lost, and so is the other
             source.transport.abort()
             sink.transport.abort()
+
+
+def _linger_not(writer: asyncio.StreamWriter) -> None:
+    """Have a connection end by RST."""
+    sock = writer.get_extra_info("socket")
+    if sock is not None:
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)

@@ -91,6 +91,24 @@ def test_a_reset_is_seen_as_one_and_the_next_connection_is_good(road: Road) -> N
         assert exchange(sock, b"Hello") == b"Hello"
 
 
+def test_a_forgotten_connection_is_told_nothing_until_it_sends_and_a_new_one_is_good(
+    road: Road,
+) -> None:
+    with connect(road) as sock:
+        exchange(sock, b"Hello")
+        road.forget()
+        sock.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            sock.recv(1)
+        sock.settimeout(DEADLINE_S)
+        sock.sendall(b"Are you there?")
+        with pytest.raises(ConnectionResetError):
+            sock.recv(1)
+
+    with connect(road) as sock:
+        assert exchange(sock, b"Hello") == b"Hello"
+
+
 def test_a_held_road_is_silent_and_then_lets_all_through(road: Road) -> None:
     with connect(road) as old:
         exchange(old, b"Hello")
