@@ -1,4 +1,4 @@
-"""``python -m chaos``: run a campaign and say what it found; 1 if a promise was broken."""
+"""``python -m chaos``: run campaigns and say what they found; 1 if a promise was broken."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from chaos import disk, report
-from chaos.campaign import Campaign, Plan
-from chaos.faults import FAULTS, Fault
+from chaos import disk, report, story, summary
+from chaos.campaign import Campaign, Outcome, Plan
+from chaos.faults import FAULTS, POSTGRESQL, SQLITE, Fault, heavier
+from chaos.summary import Summary
 from chaos.system import System
 
 #: Needs a file system of its own.
@@ -27,26 +28,28 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--kills", type=int, default=0, help="end after so many of each kind")
     parser.add_argument("--accepted", type=int, default=0, help="end after so many mails")
     parser.add_argument("--rate", type=float, default=40, help="mails a second")
+    parser.add_argument("--together", type=int, default=2, help="faults of a round, at most")
+    parser.add_argument("--kill-weight", type=int, default=4, help="kills for each other fault")
     parser.add_argument("--calm", type=float, default=20, help="seconds before the first fault")
     parser.add_argument("--longest", type=float, default=60, help="seconds of a fault, at most")
     parser.add_argument("--within", type=float, default=15, help="seconds to full speed; 0: any")
+    parser.add_argument("--work-ms", type=float, default=20, help="of the relay, at most, twice")
+    parser.add_argument("--postgres", action="store_true", help="the ledger is in PostgreSQL")
     parser.add_argument("--only", action="append", help="faults whose names begin so; repeatable")
     parser.add_argument("--folder", type=Path, help="for logs and journals; none: a new one")
-    parser.add_argument("--report", type=Path, help="the report's file; none: in the folder")
+    parser.add_argument("--report", type=Path, nargs="+", help="add up campaigns, by their folders")
     return parser.parse_args()
 
 
-def chosen(only: Sequence[str] | None, *, small_disk: bool) -> list[Fault]:
+def chosen(only: Sequence[str] | None, *, ledger: str, small_disk: bool) -> list[Fault]:
     """Return the faults that are asked for, and possible.
 
     Raises:
         SystemExit: none is, or one that is not possible was asked for.
     """
     names = tuple(only or [""])
-    faults = [one for one in FAULTS if one.kind.startswith(names)]
-    if small_disk:
-        return faults
-    possible = [one for one in faults if one.kind != LEDGER_FULL]
+    faults = [one for one in FAULTS if one.kind.startswith(names) and one.ledger in (None, ledger)]
+    possible = [one for one in faults if small_disk or one.kind != LEDGER_FULL]
     if len(possible) < len(faults):
         print(f"without {LEDGER_FULL!r}: root can mount a small file system for it, you cannot")
     if not possible:
@@ -54,36 +57,70 @@ def chosen(only: Sequence[str] | None, *, small_disk: bool) -> list[Fault]:
     return possible
 
 
-def main() -> int:
-    """Run; 0 when every promise was kept."""
-    given = arguments()
-    small_disk = disk.is_possible()
-    if small_disk:
-        disk.enter_own_mounts(["-m", "chaos", *sys.argv[1:]])
-    seed = given.seed if given.seed is not None else random.SystemRandom().randrange(10**6)
-    plan = Plan(
-        seed=seed,
+def planned(given: argparse.Namespace, *, small_disk: bool) -> Plan:
+    """Return what is to be done."""
+    ledger = POSTGRESQL if given.postgres else SQLITE
+    faults = chosen(given.only, ledger=ledger, small_disk=small_disk)
+    return Plan(
+        seed=given.seed if given.seed is not None else random.SystemRandom().randrange(10**6),
         minutes=given.minutes,
         rate=given.rate,
         calm_s=given.calm,
         longest_s=given.longest,
+        together=given.together,
         kills=given.kills,
         accepted=given.accepted,
         within_s=given.within,
-        faults=chosen(given.only, small_disk=small_disk),
+        faults=heavier(faults, given.kill_weight),
     )
-    folder = given.folder or Path(tempfile.gettempdir()) / f"chaos-{seed}-{int(time.time())}"
+
+
+def summed(plan: Plan, outcome: Outcome, system: System) -> Summary:
+    """Return what is left of a campaign."""
+    return Summary(
+        seed=plan.seed,
+        rate=plan.rate,
+        within_s=plan.within_s,
+        seconds=outcome.seconds,
+        ledger=POSTGRESQL if system.postgres else SQLITE,
+        commit=summary.commit(),
+        settings=system.settings,
+        findings=outcome.findings,
+        struck=outcome.struck,
+        wrong=outcome.wrong,
+        before=outcome.before,
+        after=outcome.after,
+        restarts=outcome.restarts,
+    )
+
+
+def main() -> int:
+    """Run, or add up; 0 when every promise was kept."""
+    given = arguments()
+    if given.report:
+        summaries = summary.read(given.report)
+        print(report.page(summaries))
+        return int(bool(report.broken(summaries)))
+    small_disk = disk.is_possible()
+    if small_disk:
+        disk.enter_own_mounts(["-m", "chaos", *sys.argv[1:]])
+    plan = planned(given, small_disk=small_disk)
+    folder = given.folder or Path(tempfile.gettempdir()) / f"chaos-{plan.seed}-{int(time.time())}"
     folder.mkdir(parents=True, exist_ok=True)
-    print(f"seed {seed}, folder {folder}", flush=True)
-    with System(folder, small_disk=small_disk) as system:
+    print(f"seed {plan.seed}, folder {folder}", flush=True)
+    with System(
+        folder, small_disk=small_disk, postgres=given.postgres, work_ms=given.work_ms
+    ) as system:
         outcome = Campaign(plan, system).run()
         outcome.wrong += system.stop()
-    text = report.page(plan, outcome)
-    (given.report or folder / "report.md").write_text(text)
+    one = summed(plan, outcome, system)
+    one.write(folder)
+    text = report.page([one])
+    (folder / "report.md").write_text(text)
     print(text)
-    if broken := report.broken(plan, outcome):
-        print(report.told(outcome))
-        print(f"{len(broken)} broken promises; again: python -m chaos --seed {seed}")
+    if broken := report.broken([one]):
+        print(story.told(outcome))
+        print(f"{len(broken)} broken promises; again: python -m chaos --seed {plan.seed}")
         return 1
     return 0
 

@@ -5,19 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import AsyncIterator, Collection
 from typing import Any
 
 import msgspec
 from tornado.httpclient import HTTPError
 from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
-AT_A_TIME = 16
 TRIES = 5
 PAUSE_S = 1.0
 TIMELINE_S = 2.0
 WAITING = ("queued", "scheduled", "sending", "delivery_delayed")
 PAGE = 100
+#: What is judged of a mail; a campaign has many.
+MEMBERS = ("status", "possible_duplicates", "reason", "recipients")
 
 Document = dict[str, Any]
 
@@ -48,37 +49,42 @@ async def _get(http: SimpleAsyncHTTPClient, url: str) -> Any:
     raise NoAnswer(f"{url}: {error}")
 
 
-async def _documents(url: str, ids: Iterable[str]) -> dict[str, Document | None]:
-    http = SimpleAsyncHTTPClient(force_instance=True, max_clients=AT_A_TIME)
-    left, found = iter(ids), dict[str, Document | None]()
-
-    async def ask() -> None:
-        for email_id in left:
-            found[email_id] = await _get(http, f"{url}/{email_id}")
-
-    async with asyncio.TaskGroup() as tasks:
-        for _ in range(AT_A_TIME):
-            tasks.create_task(ask())
+async def _documents(url: str, ids: Collection[str]) -> dict[str, Document | None]:
+    """Read pages of all mails, for that is quick, and ask for those that are on none."""
+    http = SimpleAsyncHTTPClient(force_instance=True)
+    wanted, found = set(ids), dict[str, Document | None]()
+    async for mail in _pages(http, url, f"/emails?limit={PAGE}"):
+        if mail["id"] in wanted:
+            found[mail["id"]] = {member: mail[member] for member in MEMBERS}
+    for email_id in wanted - found.keys():
+        found[email_id] = await _get(http, f"{url}/{email_id}")
     return found
+
+
+async def _pages(
+    http: SimpleAsyncHTTPClient, url: str, path: str | None
+) -> AsyncIterator[Document]:
+    while path:
+        page = await _get(http, url.removesuffix("/emails") + path)
+        for mail in page["data"]:
+            yield mail
+        path = page.get("next")
 
 
 async def _waiting(url: str) -> set[str]:
     http = SimpleAsyncHTTPClient(force_instance=True)
     found = set[str]()
     for status in WAITING:
-        path: str | None = f"/emails?status={status}&limit={PAGE}"
-        while path:
-            page = await _get(http, url.removesuffix("/emails") + path)
-            found |= {mail["id"] for mail in page["data"]}
-            path = page.get("next")
+        pages = _pages(http, url, f"/emails?status={status}&limit={PAGE}")
+        found |= {mail["id"] async for mail in pages}
     return found
 
 
-def documents(url: str, ids: Iterable[str]) -> dict[str, Document | None]:
-    """Return what ``GET /emails/<id>`` says of each mail, None for an unknown one.
+def documents(url: str, ids: Collection[str]) -> dict[str, Document | None]:
+    """Return what the server says of each mail, as far as it is judged; None for an unknown one.
 
     Raises:
-        ExceptionGroup: of NoAnswer
+        NoAnswer
     """
     return asyncio.run(_documents(url, ids))
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 
-from chaos import ask, leaks
+from chaos import ask, claims, leaks
 from chaos.checker import Findings, Story, check, stories
 from chaos.faults import KILLS, Bag, Fault
 from chaos.harm import Cure
@@ -19,6 +19,7 @@ from chaos.journal import Reader
 from chaos.load import GIVE_UP_S
 from chaos.relay import JOURNAL
 from chaos.speed import WINDOW_S, Speed
+from chaos.struck import Struck
 from chaos.system import HOST, WORKERS, System
 from chaos.watch import consumers
 from dev import children
@@ -28,9 +29,11 @@ CLIENT_JOURNAL = "client.jsonl"
 RECOVERY_S = 90.0
 SETTLED_S = 180.0
 #: Between two rounds.
-PAUSE_S = (0.2, 2.0)
-#: The share of rounds with two faults at a time.
-TWO = 0.25
+PAUSE_S = (0.2, 1.0)
+#: Between two faults of a round.
+APART_S = (0.0, 1.0)
+#: The share of rounds with one fault alone, by which the way back of each is measured.
+ALONE = 0.25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +41,9 @@ class Plan:
     """What is to be done.
 
     ``minutes`` of faults at most; it ends before when each kind of kill came ``kills`` times and
-    ``accepted`` mails were accepted (0: not by that). ``within_s``: the system has to be back at
-    full speed so soon after each fault (0: whenever it is).
+    ``accepted`` mails were accepted (0: not by that). ``together``: faults of a round that has not
+    one alone. ``within_s``: the system has to be back at full speed so soon after each fault (0:
+    whenever it is).
     """
 
     seed: int
@@ -47,30 +51,11 @@ class Plan:
     rate: float
     calm_s: float
     longest_s: float
+    together: int
     kills: int
     accepted: int
     within_s: float
     faults: Sequence[Fault]
-
-
-@dataclass(kw_only=True)
-class Struck:
-    """A fault that came. ``recovered_s``: from its end to full speed, None: not in RECOVERY_S;
-    ``alone``: no other one came with it."""
-
-    kind: str
-    at: float
-    alone: bool
-    lasted_s: float = 0.0
-    recovered_s: float | None = None
-
-    def __str__(self) -> str:
-        back = "not back" if self.recovered_s is None else f"back in {self.recovered_s:.1f} s"
-        return f"{self.kind}: {self.lasted_s:.1f} s, {back}"
-
-    def is_late(self, within_s: float) -> bool:
-        """Whether full speed came later than so, or never."""
-        return self.recovered_s is None or self.recovered_s > within_s
 
 
 @dataclass(kw_only=True)
@@ -151,10 +136,13 @@ class Campaign:
     # -- a round
 
     def _round(self) -> None:
-        faults = [self._bag.draw()]
-        if self._chance.random() < TWO and (other := self._bag.draw()).part != faults[0].part:
-            faults.append(other)
-        struck = [self._strike(fault, alone=len(faults) == 1) for fault in faults]
+        number = 1 if self._chance.random() < ALONE else self._plan.together
+        faults = self._bag.draw(number)
+        struck = list[tuple[Struck, Cure, float]]()
+        for fault in faults:
+            if struck:
+                self._system.sleep(self._chance.uniform(*APART_S))
+            struck.append(self._strike(fault, alone=len(faults) == 1))
         for one, cure, until in sorted(struck, key=lambda each: each[2]):
             self._system.sleep(max(0.0, until - time.monotonic()))
             cure()
@@ -162,7 +150,7 @@ class Campaign:
         recovered_s = self._recover()
         for one, *_ in struck:
             one.recovered_s = recovered_s
-            print(f"  {one}", flush=True)
+        self._tell([one for one, *_ in struck], recovered_s)
 
     def _strike(self, fault: Fault, *, alone: bool) -> tuple[Struck, Cure, float]:
         lasts_s = fault.duration_s(self._chance, self._plan.longest_s)
@@ -178,6 +166,12 @@ class Campaign:
                 return time.time() - WINDOW_S - begin
             self._system.sleep(0.1)
         return None
+
+    def _tell(self, struck: Sequence[Struck], recovered_s: float | None) -> None:
+        when = time.strftime("%H:%M:%S", time.gmtime(struck[0].at))
+        what = ", ".join(f"{one.kind} ({one.lasted_s:.1f} s)" for one in struck)
+        back = "not back" if recovered_s is None else f"back in {recovered_s:.1f} s"
+        print(f"  {when} {what}: {back}; {self._speed.accepted} accepted", flush=True)
 
     # -- the end
 
@@ -196,6 +190,7 @@ class Campaign:
         for number, _ in outcome.findings.violations:
             ids = sorted(outcome.told[number].ids)
             outcome.timelines[number] = [line for id_ in ids for line in ask.timeline(url, id_)]
+        outcome.wrong += claims.blame(outcome.struck, outcome.told, claims.read(system.ledger_url))
         outcome.after = leaks.sample(system)
         outcome.restarts = {name: one.ends for name, one in system.programs.items()}
         if outcome.before:

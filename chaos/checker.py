@@ -11,6 +11,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+import msgspec
+
 from chaos.ask import WAITING, Document
 from chaos.journal import Answered, AnyLine, Dropped, Posted, Received
 from chaos.relay import REFUSED_DOMAIN
@@ -66,8 +68,7 @@ def stories(lines: Iterable[AnyLine]) -> dict[int, Story]:
     return found
 
 
-@dataclass
-class Findings:
+class Findings(msgspec.Struct):
     """What a campaign's mails show; ``violations``: what is wrong, by the mail's number."""
 
     attempted: int = 0
@@ -81,7 +82,7 @@ class Findings:
     explained: int = 0
     unexplained: int = 0
     in_doubt: int = 0
-    violations: list[tuple[int, str]] = field(default_factory=list)
+    violations: list[tuple[int, str]] = msgspec.field(default_factory=list)
 
 
 def check(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from chaos import harm
 from chaos.harm import Strike
@@ -16,7 +16,8 @@ class Fault:
     """A kind of fault.
 
     ``part``: whom it hits, for no two at a time hit the same; ``lasts_s``: between which bounds
-    it lasts (a kill: no time, the keeper undoes it); ``weight``: how often it is in a bag.
+    it lasts (a kill: no time, the keeper undoes it); ``weight``: how often it is in a bag;
+    ``ledger``: the only kind of ledger that it can strike, None: any.
     """
 
     kind: str
@@ -24,6 +25,12 @@ class Fault:
     strike: Strike
     lasts_s: tuple[float, float] = (0.0, 0.0)
     weight: int = 1
+    ledger: str | None = None
+
+    @property
+    def is_kill(self) -> bool:
+        """Whether a process is killed."""
+        return self.kind.startswith("kill ")
 
     def duration_s(self, chance: random.Random, longest_s: float) -> float:
         """Draw how long it is to last; short times are as likely as long ones by their ratio."""
@@ -33,15 +40,15 @@ class Fault:
         return math.exp(chance.uniform(math.log(shortest), math.log(longest)))
 
 
-KILL_WEIGHT = 4
+SQLITE, POSTGRESQL = "SQLite", "PostgreSQL"
 _PAUSE_S = (0.5, 60.0)
 _ROAD_S = (0.5, 30.0)
 _SHORT_S = (0.5, 10.0)
 
 
-def _kill(kind: str, strike: Strike) -> Fault:
-    part = kind.partition(" ")[0]
-    return Fault(kind=f"kill {kind}", part=part, strike=strike, weight=KILL_WEIGHT)
+def _kill(kind: str, strike: Strike, ledger: str | None = None) -> Fault:
+    # A part of its own for each: that a server is killed does not keep its process from it.
+    return Fault(kind=f"kill {kind}", part=kind, strike=strike, ledger=ledger)
 
 
 def _pause(part: str, strike: Strike) -> Fault:
@@ -55,6 +62,10 @@ def _roads() -> Iterable[Fault]:
             yield Fault(kind=kind, part=f"{road} road", strike=strike(road), lasts_s=_ROAD_S)
 
 
+def _on_sqlite(kind: str, strike: Strike, lasts_s: tuple[float, float]) -> Fault:
+    return Fault(kind=kind, part="ledger", strike=strike, lasts_s=lasts_s, ledger=SQLITE)
+
+
 KILLS = (
     _kill("server", harm.kill_server),
     _kill("server process", harm.kill_server_process),
@@ -62,6 +73,7 @@ KILLS = (
     _kill("worker process", harm.kill_worker_process),
     _kill("broker", harm.kill_broker),
     _kill("relay", harm.kill_relay),
+    _kill("PostgreSQL", harm.kill_postgres, POSTGRESQL),
 )
 FAULTS: tuple[Fault, ...] = (
     *KILLS,
@@ -74,9 +86,14 @@ FAULTS: tuple[Fault, ...] = (
     *_roads(),
     Fault(kind="4xx storm", part="relay", strike=harm.storm, lasts_s=_SHORT_S),
     Fault(kind="drop after DATA", part="relay", strike=harm.drop_after_data, lasts_s=(0.2, 1.0)),
-    Fault(kind="ledger locked", part="ledger", strike=harm.ledger_locked, lasts_s=_ROAD_S),
-    Fault(kind="ledger full", part="ledger", strike=harm.ledger_full, lasts_s=_SHORT_S),
+    _on_sqlite("ledger locked", harm.ledger_locked, _ROAD_S),
+    _on_sqlite("ledger full", harm.ledger_full, _SHORT_S),
 )
+
+
+def heavier(faults: Iterable[Fault], kill_weight: int) -> list[Fault]:
+    """Return faults of which kills come so often for each time that another one does."""
+    return [replace(one, weight=kill_weight) if one.is_kill else one for one in faults]
 
 
 class Bag:
@@ -87,8 +104,16 @@ class Bag:
         self._chance = chance
         self._left: list[Fault] = []
 
-    def draw(self) -> Fault:
+    def draw(self, number: int = 1) -> list[Fault]:
+        """Draw so many faults that strike different parts; fewer, when no others are left."""
         if not self._left:
             self._left = self._faults.copy()
             self._chance.shuffle(self._left)
-        return self._left.pop()
+        drawn = list[Fault]()
+        for fault in reversed(self._left.copy()):
+            if len(drawn) == number:
+                break
+            if fault.part not in {one.part for one in drawn}:
+                drawn.append(fault)
+                self._left.remove(fault)
+        return drawn

@@ -27,7 +27,7 @@ DROPS = (0.1, 0.5)
 
 
 def _nothing() -> None:
-    """Be undone by the keeper."""
+    """Leave it to the keeper, or to nobody."""
 
 
 def _kill_one(pids: Sequence[int], chance: random.Random) -> None:
@@ -67,6 +67,13 @@ def kill_relay(system: System, _chance: random.Random) -> Cure:
 def kill_broker(system: System, _chance: random.Random) -> Cure:
     system.node.kill()
     return system.node.start
+
+
+def kill_postgres(system: System, _chance: random.Random) -> Cure:
+    if system.postgres is None:
+        return _nothing
+    system.postgres.kill()
+    return system.postgres.start
 
 
 # -- pauses
@@ -154,6 +161,11 @@ def _black_hole(road: Road, chance: random.Random) -> Cure:
     return road.flow if chance.random() < 0.5 else lambda: _reset_and_flow(road)
 
 
+def _forget(road: Road, _chance: random.Random) -> Cure:
+    road.forget()
+    return _nothing
+
+
 def _reset_and_flow(road: Road) -> None:
     road.reset()
     road.flow()
@@ -168,6 +180,7 @@ ROADS: dict[str, Callable[[str], Strike]] = {
     "cut": lambda name: _on(name, _cut),
     "reset": lambda name: _on(name, _reset),
     "black hole": lambda name: _on(name, _black_hole),
+    "forgotten": lambda name: _on(name, _forget),
 }
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+import msgspec
 
 from chaos import watch
 from chaos.processes import children, open_files, resident_bytes
@@ -20,16 +21,14 @@ EMPTY_S = 60.0
 PAUSE_S = 2.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Use:
+class Use(msgspec.Struct, frozen=True, kw_only=True):
     """What the largest process of a kind holds."""
 
     files: int
     bytes: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sample:
+class Sample(msgspec.Struct, frozen=True, kw_only=True):
     """What all hold at a time."""
 
     uses: dict[str, Use]

@@ -17,15 +17,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from tornado.httpclient import HTTPError, HTTPResponse
-from tornado.simple_httpclient import SimpleAsyncHTTPClient
+import uvloop
 
+from chaos.http import Answer, Broken, Pool
 from chaos.journal import Answered, Journal, Posted
 from chaos.relay import REFUSED_DOMAIN
 
 TIMEOUT_S = 15.0
-#: Requests at a time; when there are more, the client waits like anybody would.
-MOST_OPEN = 400
+#: Mails at a time that are not accepted yet; when there are more, no new one is begun.
+MOST_OPEN = 1500
 PAUSE_S = (0.2, 3.0)
 #: What is not accepted so long after the end never will be.
 GIVE_UP_S = 180.0
@@ -78,10 +78,9 @@ class Client:
     """Posts mails and writes down what it is told."""
 
     def __init__(self, url: str, journal: Journal, seed: int) -> None:
-        self._url = url
         self._journal = journal
         self._seed = seed
-        self._http = SimpleAsyncHTTPClient(force_instance=True, max_clients=MOST_OPEN)
+        self._http = Pool(url, TIMEOUT_S)
 
     async def send(self, number: int) -> None:
         """Send a mail, as often as a good client may, until it is accepted."""
@@ -90,6 +89,10 @@ class Client:
         while not await self._post(mail, body, attempt) and mail.with_key:
             await asyncio.sleep(random.uniform(0.5, 1) * pause_s)  # noqa: S311 - jitter
             attempt, pause_s = attempt + 1, min(2 * pause_s, PAUSE_S[1])
+
+    async def close(self) -> None:
+        """End the connections."""
+        await self._http.close()
 
     async def _post(self, mail: Mail, body: bytes, attempt: int) -> bool:
         """Send one request; False: it may be worth repeating."""
@@ -107,34 +110,22 @@ class Client:
         if mail.with_key:
             headers["Idempotency-Key"] = f"{self._seed}-{mail.number}"
         try:
-            response = await self._http.fetch(
-                self._url,
-                method="POST",
-                headers=headers,
-                body=body,
-                connect_timeout=TIMEOUT_S,
-                request_timeout=TIMEOUT_S,
-                raise_error=False,
-            )
-        except (OSError, HTTPError) as exc:
-            self._journal.write(
-                Answered(number=mail.number, status=0, error=f"{type(exc).__name__}: {exc}")
-            )
+            answer = await self._http.post(body, headers)
+        except Broken as exc:
+            self._journal.write(Answered(number=mail.number, status=0, error=str(exc)))
             return False
-        self._journal.write(_answer(mail.number, response))
-        return response.code < 500
+        self._journal.write(_answered(mail.number, answer))
+        return answer.status < 500
 
 
-def _answer(number: int, response: HTTPResponse) -> Answered:
-    if response.code == 599:  # Tornado's: the connection ended, or the time was up
-        return Answered(number=number, status=0, error=str(response.error))
+def _answered(number: int, answer: Answer) -> Answered:
     try:
-        told = json.loads(response.body)
+        told = json.loads(answer.body)
     except ValueError as exc:
-        return Answered(number=number, status=response.code, error=f"no JSON: {exc}")
+        return Answered(number=number, status=answer.status, error=f"no JSON: {exc}")
     return Answered(
         number=number,
-        status=response.code,
+        status=answer.status,
         id=told.get("id"),
         queued=told.get("queued"),
         error=told.get("detail", ""),
@@ -158,6 +149,7 @@ async def run(url: str, journal: Journal, *, rate: float, seed: int) -> None:
         await asyncio.sleep(due - loop.time())
     if running:
         await asyncio.wait(running, timeout=GIVE_UP_S)
+    await client.close()
 
 
 def main() -> None:
@@ -168,7 +160,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, required=True)
     parser.add_argument("--seed", type=int, required=True)
     given = parser.parse_args()
-    asyncio.run(run(given.url, Journal(given.journal), rate=given.rate, seed=given.seed))
+    uvloop.run(run(given.url, Journal(given.journal), rate=given.rate, seed=given.seed))
 
 
 if __name__ == "__main__":

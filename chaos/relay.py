@@ -1,32 +1,30 @@
-"""The relay of a campaign: ``python -m chaos.relay PORT FOLDER``. It writes down what it takes.
+"""The relay of a campaign: ``python -m chaos.relay PORT FOLDER --work-ms N``. It writes down what
+it takes.
 
 What it does wrong stands in a file of the folder, which whoever makes trouble writes.
 """
 
-# ruff: noqa: N802 -- aiosmtpd names its hooks after SMTP's commands
-
 from __future__ import annotations
 
+import argparse
 import asyncio
 import random
 import re
-import sys
+import time
 from pathlib import Path
-from typing import Any
 
 import msgspec
-from aiosmtpd.smtp import SMTP, Envelope, Session
+import uvloop
 
 from chaos.journal import Dropped, Journal, Received
+from chaos.smtp import Envelope, Session
 
 JOURNAL = "relay.jsonl"
 BEHAVIOUR = "behaviour.json"
+#: How long a behaviour is remembered before the file is looked at again, in seconds.
+LOOK_S = 0.05
 #: Mails to this domain are always refused for good.
 REFUSED_DOMAIN = "refused.example"
-
-#: A relay takes its time before it has a mail, and before it says so; without that, hardly any
-#: fault would meet a mail on its way.
-WORK_S = 0.1
 
 OK = "250 OK"
 LATER = "451 4.3.0 try again later"
@@ -41,60 +39,53 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True):
     drop: float = 0.0
 
     def write(self, folder: Path) -> None:
-        """Have the relay of a folder behave so from the next command on."""
+        """Have the relay of a folder behave so soon."""
         new = folder / f"{BEHAVIOUR}.new"
         new.write_bytes(msgspec.json.encode(self))
         new.rename(folder / BEHAVIOUR)
 
 
-class Handler:
-    """What aiosmtpd asks."""
+class Relay:
+    """What it answers. ``work_s``: a relay takes up to so long before it has a mail, and as long
+    again before it says so."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, work_s: float) -> None:
         self._folder = folder
+        self._work_s = work_s
         self._journal = Journal(folder / JOURNAL)
         # Which mails suffer is chance; the seed of a campaign decides when, and how badly.
         self._random = random.Random()  # noqa: S311 - no secret
+        self._last = Behaviour()
+        self._looked_at = 0.0
 
     def _behaviour(self) -> Behaviour:
-        try:
-            return msgspec.json.decode((self._folder / BEHAVIOUR).read_bytes(), type=Behaviour)
-        except FileNotFoundError:
-            return Behaviour()
+        now = time.monotonic()
+        if now - self._looked_at >= LOOK_S:
+            self._looked_at = now
+            try:
+                text = (self._folder / BEHAVIOUR).read_bytes()
+                self._last = msgspec.json.decode(text, type=Behaviour)
+            except FileNotFoundError:
+                self._last = Behaviour()
+        return self._last
 
     def _storms(self) -> bool:
         return self._random.random() < self._behaviour().storm
 
     async def _work(self) -> None:
-        await asyncio.sleep(self._random.uniform(0, WORK_S))
+        if self._work_s:
+            await asyncio.sleep(self._random.uniform(0, self._work_s))
 
-    async def handle_MAIL(
-        self, _server: SMTP, _session: Session, envelope: Envelope, address: str, options: list[str]
-    ) -> str:
-        if self._storms():
-            return LATER
-        envelope.mail_from = address
-        envelope.mail_options.extend(options)
-        return OK
+    def answer_mail(self) -> str:
+        return LATER if self._storms() else OK
 
-    async def handle_RCPT(
-        self,
-        _server: SMTP,
-        _session: Session,
-        envelope: Envelope,
-        address: str,
-        _options: list[str],
-    ) -> str:
+    def answer_rcpt(self, address: str) -> str:
         if address.endswith("@" + REFUSED_DOMAIN):
             return UNKNOWN
-        if self._storms():
-            return LATER
-        envelope.rcpt_tos.append(address)
-        return OK
+        return LATER if self._storms() else OK
 
-    async def handle_DATA(self, server: SMTP, _session: Session, envelope: Envelope) -> str:
-        content = envelope.content
-        if self._storms() or not isinstance(content, bytes):
+    async def answer_content(self, envelope: Envelope, content: bytes) -> str | None:
+        if self._storms():
             return LATER
         drops = self._random.random() < self._behaviour().drop
         await self._work()
@@ -103,14 +94,10 @@ class Handler:
             self._journal.write(Dropped(number=number))
         else:
             message_id = _header(content, "Message-ID")
-            to = [str(address) for address in envelope.rcpt_tos]
-            self._journal.write(
-                Received(number=number, message_id=message_id, to=to, told=not drops)
-            )
+            line = Received(number=number, message_id=message_id, to=envelope.to, told=not drops)
+            self._journal.write(line)
         await self._work()
-        if drops and server.transport is not None:
-            server.transport.close()
-        return OK
+        return None if drops else OK
 
 
 def _header(content: bytes, name: str) -> str:
@@ -118,17 +105,23 @@ def _header(content: bytes, name: str) -> str:
     return found[1].decode() if found else "0"
 
 
-async def serve(port: int, folder: Path) -> None:
+async def serve(port: int, relay: Relay) -> None:
     """Listen until the process ends."""
-    handler = Handler(folder)
-
-    def session() -> Any:
-        return SMTP(handler, hostname="relay.chaos", enable_SMTPUTF8=False)
-
-    server = await asyncio.get_running_loop().create_server(session, "127.0.0.1", port)
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Session(relay), "127.0.0.1", port)
     async with server:
         await server.serve_forever()
 
 
+def main() -> None:
+    """Read the arguments and serve."""
+    parser = argparse.ArgumentParser(prog="python -m chaos.relay")
+    parser.add_argument("port", type=int)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--work-ms", type=float, required=True)
+    given = parser.parse_args()
+    uvloop.run(serve(given.port, Relay(given.folder, given.work_ms / 1000)))
+
+
 if __name__ == "__main__":
-    asyncio.run(serve(int(sys.argv[1]), Path(sys.argv[2])))
+    main()

@@ -1,65 +1,74 @@
-"""A campaign as a page of Markdown, and each broken promise with all that is known of its mail."""
+"""Campaigns as a page of Markdown: one, or the sum of several."""
 
 from __future__ import annotations
 
-import platform
 import statistics
 from collections.abc import Iterable, Sequence
 
-import msgspec
-
-from chaos.campaign import Outcome, Plan, Struck
+from chaos.checker import Findings
 from chaos.leaks import Sample
-from chaos.system import CONCURRENCY, SERVER_PROCESSES, SETTINGS, WORKERS
+from chaos.struck import Struck
+from chaos.summary import Summary, added
+from chaos.system import CONCURRENCY, SERVER_PROCESSES, WORKERS
 
 #: Back to full speed within this is what we want.
 WANTED_S = 15.0
-#: A mail's story is not told for more violations than this.
-STORIES = 20
 
 
-def page(plan: Plan, outcome: Outcome) -> str:
+def page(campaigns: Sequence[Summary]) -> str:
     """Return the whole page."""
+    seeds = ", ".join(str(one.seed) for one in campaigns)
+    struck = [fault for one in campaigns for fault in one.struck]
+    findings = added([one.findings for one in campaigns])
     parts = [
-        f"# Fault campaign, seed {plan.seed}",
-        _about(plan, outcome),
+        f"# Fault campaign, {'seed' if len(campaigns) == 1 else 'seeds'} {seeds}",
+        _about(campaigns),
         "## Mails",
-        _mails(outcome),
+        _mails(findings),
+        "## Kills, and what was on its way",
+        _kills(struck),
         "## Faults",
-        _faults(outcome.struck),
+        _faults(struck),
         "## What processes held, at the beginning and at the end",
-        _held(outcome.before, outcome.after),
-        _restarts(outcome),
+        *(_held(one.before, one.after) for one in campaigns),
+        _restarts(campaigns),
         "## Broken promises",
-        "\n".join(f"- {text}" for text in broken(plan, outcome)) or "None.",
+        "\n".join(f"- {text}" for text in broken(campaigns)) or "None.",
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def broken(plan: Plan, outcome: Outcome) -> list[str]:
+def broken(campaigns: Sequence[Summary]) -> list[str]:
     """Return every violation in a line; none: all promises were kept."""
-    mails = [f"mail {number}: {text}" for number, text in outcome.findings.violations]
-    late = [
-        f"LATE: {one}" for one in outcome.struck if plan.within_s and one.is_late(plan.within_s)
+    found = list[str]()
+    for one in campaigns:
+        if not one.findings.accepted or not one.struck:
+            found.append("no mail was accepted, or no fault came: that proves nothing")
+        found += one.wrong
+        if one.within_s:
+            found += [f"LATE: {fault}" for fault in one.struck if fault.is_late(one.within_s)]
+        found += [f"mail {number}: {text}" for number, text in one.findings.violations]
+    return found
+
+
+def _about(campaigns: Sequence[Summary]) -> str:
+    lines = [
+        f"- Seed {one.seed}, commit {one.commit}: {one.seconds / 60:.0f} minutes, {one.rate:g} "
+        f"mails a second offered, {one.findings.accepted} accepted, {len(one.struck)} faults; "
+        f"{one.ledger}, Python {one.python}, {one.machine}."
+        for one in campaigns
     ]
-    nothing = []
-    if not outcome.findings.accepted or not outcome.struck:
-        nothing.append("no mail was accepted, or no fault came: that proves nothing")
-    return nothing + outcome.wrong + late + mails
-
-
-def _about(plan: Plan, outcome: Outcome) -> str:
-    settings = " ".join(f"{name}={value}" for name, value in SETTINGS.items())
+    settings = sorted(
+        {f"{name}={value}" for one in campaigns for name, value in one.settings.items()}
+    )
     return (
-        f"{outcome.seconds / 60:.0f} minutes, {plan.rate:g} mails a second offered; "
-        f"{SERVER_PROCESSES} server processes, {len(WORKERS)} workers of {CONCURRENCY}, SQLite, "
-        f"one RabbitMQ node, Python {platform.python_version()}, {platform.machine()}.\n\n"
-        f"Settings that are not the defaults: `{settings}`"
+        f"{SERVER_PROCESSES} server processes, {len(WORKERS)} workers of {CONCURRENCY} pool "
+        "processes, one RabbitMQ node.\n\n" + "\n".join(lines) + "\n\n"
+        f"Settings that are not the defaults: `{' '.join(settings)}`"
     )
 
 
-def _mails(outcome: Outcome) -> str:
-    found = outcome.findings
+def _mails(found: Findings) -> str:
     duplicates = found.explained + found.unexplained
     share = 100 * duplicates / found.accepted if found.accepted else 0.0
     rows = [
@@ -73,24 +82,59 @@ def _mails(outcome: Outcome) -> str:
         ("**accepted and lost**", f"**{found.lost}**"),
         ("sent again, and recorded as possible duplicates", found.explained),
         ("**sent again without a record of it**", f"**{found.unexplained}**"),
-        ("sent again, of those accepted", f"{share:.2f} %"),
+        ("sent again, of those accepted", f"{share:.3f} %"),
         ("possible duplicates recorded", found.in_doubt),
     ]
     return _table(("mails", "number"), rows)
 
 
-def _faults(struck: Sequence[Struck]) -> str:
+def _kills(struck: Sequence[Struck]) -> str:
     rows = []
-    for kind in sorted({one.kind for one in struck}):
-        these = [one for one in struck if one.kind == kind]
-        rows.append((kind, len(these), *_times([one for one in these if one.alone])))
+    for name, these in [*_by_kind(one for one in struck if _is_kill(one)), _others(struck)]:
+        flights = [one.in_flight for one in these]
+        over = sum(1 for one in these if one.again > one.in_flight)
+        again = [one.again for one in these]
+        rows.append((name, len(these), sum(flights), max(flights), sum(again), max(again), over))
+    head = ("fault", "number", "mails on their way", "most", "sent again", "most", "more than were")
+    return (
+        "*On their way*: claimed by a worker before the fault came, and their outcome not yet "
+        "recorded, by the ledger's events. *Sent again*: copies of mails that were on their way "
+        "when it came, or came on their way while it lasted; each counts for the first such "
+        "fault. *More than were*: faults after which more were sent again than had been on "
+        "their way when they came.\n\n" + _table(head, rows)
+    )
+
+
+def _is_kill(one: Struck) -> bool:
+    return one.kind.startswith("kill ")
+
+
+def _by_kind(struck: Iterable[Struck]) -> list[tuple[str, list[Struck]]]:
+    found = dict[str, list[Struck]]()
+    for one in struck:
+        found.setdefault(one.kind, []).append(one)
+    return sorted(found.items())
+
+
+def _others(struck: Sequence[Struck]) -> tuple[str, list[Struck]]:
+    return "all others", [one for one in struck if not _is_kill(one)] or [
+        Struck(kind="", at=0.0, alone=True)
+    ]
+
+
+def _faults(struck: Sequence[Struck]) -> str:
+    rows = [
+        (kind, len(these), *_times([one for one in these if one.alone]))
+        for kind, these in _by_kind(struck)
+    ]
     rows.append(("**all**", len(struck), *_times(struck)))
     head = ("fault", "number", "alone", "lasted, median", "back, median", "back, longest", "late")
     return (
         "*Back*: seconds from the fault's end (of a killed process: from the kill; of the broker: "
         "from when it lets clients in again) until "
         "a whole second of full speed began, of faults that came alone; *late*: those that took "
-        f"more than {WANTED_S:g} s.\n\n" + _table(head, rows)
+        f"more than {WANTED_S:g} s. The last line: of all, from the end of a round's last fault."
+        "\n\n" + _table(head, rows)
     )
 
 
@@ -119,33 +163,15 @@ def _held(before: Sample | None, after: Sample | None) -> str:
     return f"{_table(head, rows)}\n\n{clients}"
 
 
-def _restarts(outcome: Outcome) -> str:
-    told = ", ".join(f"{name} {number}" for name, number in outcome.restarts.items())
+def _restarts(campaigns: Sequence[Summary]) -> str:
+    numbers = dict[str, int]()
+    for one in campaigns:
+        for name, number in one.restarts.items():
+            numbers[name] = numbers.get(name, 0) + number
+    told = ", ".join(f"{name} {number}" for name, number in numbers.items())
     return f"Started again, after a kill or by themselves: {told}."
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
-
-
-def told(outcome: Outcome) -> str:
-    """Return, for each mail with a broken promise, its timeline as everybody saw it."""
-    numbers = list(dict.fromkeys(number for number, _ in outcome.findings.violations))
-    return "\n".join(_story(outcome, number) for number in numbers[:STORIES])
-
-
-def _story(outcome: Outcome, number: int) -> str:
-    story = outcome.told[number]
-    lines = [(line.at, msgspec.json.encode(line).decode()) for line in story.lines()]
-    begin, end = lines[0][0] - 5, lines[-1][0] + 5
-    lines += [
-        (one.at, f"FAULT {one.kind} for {one.lasted_s:.1f} s")
-        for one in outcome.struck
-        if begin - one.lasted_s < one.at < end
-    ]
-    texts = [f"  {at:.3f} {text}" for at, text in sorted(lines)]
-    texts += [f"  the server: {line}" for line in outcome.timelines.get(number, ())]
-    for email_id in sorted(story.ids):
-        texts.append(f"  {email_id}: {outcome.documents.get(email_id)}")
-    return "\n".join([f"mail {number}", *texts])

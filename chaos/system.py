@@ -18,14 +18,18 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Self
 
+import uvloop
+
 from chaos import disk, processes
 from chaos.keeper import Program
 from chaos.relay import Behaviour
 from chaos.watch import consumers
 from dev.broker import BrokerNode
 from dev.ports import free_port
+from dev.postgres import PostgresNode
 from dev.readiness import get_json
 from dev.road import Road
+from ledger import migrate
 
 HOST = "127.0.0.1"
 SERVER_PROCESSES = 2
@@ -34,16 +38,18 @@ CONCURRENCY = 4
 #: Otherwise the retries of mails, and not the faults, would make a campaign long.
 SETTINGS = {
     "WORKER_CONCURRENCY": str(CONCURRENCY),
-    "MAIL_CONCURRENCY": str(CONCURRENCY),
     "SMTP_TIMEOUT_S": "5",
     "SMTP_DATA_TIMEOUT_S": "10",
     "MAIL_RETRY_FIRST_S": "1",
     "MAIL_RETRY_REFUSED_S": "1",
     "MAIL_RETRY_LONGEST_S": "5",
-    "BREAKER_OPEN_S": "5",
     "RESULT_CACHE_BYTES": str(4 * 2**20),
     "RESULT_REPLAY_S": "60",
+    "EVENT_LOOP": "uvloop",
 }
+#: How often RabbitMQ counts a queue's consumers anew, in ms; with its default we would see only 5 s
+#: later that a worker is back.
+BROKER = "[{rabbit, [{quorum_tick_interval, 1000}]}].\n"
 START_S = 60.0
 STOP_S = 60.0
 POLL_S = 0.05
@@ -55,25 +61,37 @@ class NotWhole(Exception):
 
 class System:
     """Broker, server, workers, relay and the roads between them; ``small_disk``: the ledger lies
-    on a file system of its own, which can be made full (for root alone)."""
+    on a file system of its own, which can be made full (for root alone); ``postgres``: in a
+    PostgreSQL of its own; ``work_ms``: a relay takes up to so long before it has a mail, and as
+    long again before it says so."""
 
-    def __init__(self, folder: Path, *, small_disk: bool) -> None:
+    def __init__(
+        self, folder: Path, *, small_disk: bool, postgres: bool = False, work_ms: float
+    ) -> None:
         self.folder = folder.resolve()
         self.var = self.folder / "var"
         self.ledger = self.var / "ledger.sqlite3"
+        self.settings = dict(SETTINGS)
+        self._work_ms = work_ms
         self.var.mkdir(parents=True)
         if small_disk:
             disk.mount(self.var)
         self.mark = str(self.folder)
         os.environ[processes.MARK] = self.mark  # inherited by all that we start
         self.node = BrokerNode(self.folder / "broker")
+        self.node.state.mkdir()
+        (self.node.state / "advanced.config").write_text(BROKER)
+        self.postgres = PostgresNode(self.folder / "postgres") if postgres else None
         self.server_port, self.relay_port = free_port(), free_port()
         broker = (HOST, self.node.port)
         self.roads = {
-            "front": Road((HOST, self.server_port)),
-            "server-broker": Road(broker),
-            "worker-broker": Road(broker),
-            "relay": Road((HOST, self.relay_port)),
+            name: Road(target, new_loop=uvloop.new_event_loop)
+            for name, target in {
+                "front": (HOST, self.server_port),
+                "server-broker": broker,
+                "worker-broker": broker,
+                "relay": (HOST, self.relay_port),
+            }.items()
         }
         self.programs: dict[str, Program] = {}
         self._stack = ExitStack()
@@ -95,7 +113,13 @@ class System:
         for road in self.roads.values():
             self._stack.enter_context(road)
         self.node.start()
-        relay = [sys.executable, "-m", "chaos.relay", str(self.relay_port), str(self.folder)]
+        if self.postgres is not None:
+            self.postgres.start()
+        migrate.upgrade(self.ledger_url)
+        relay = [
+            sys.executable, "-m", "chaos.relay", str(self.relay_port), str(self.folder),
+            f"--work-ms={self._work_ms:g}",
+        ]  # fmt: skip
         Behaviour().write(self.folder)
         server = [
             sys.executable, "server.py", f"--port={self.server_port}",
@@ -118,7 +142,8 @@ class System:
         """Return the settings of a process that reaches the broker over a road."""
         url = self.node.url.replace(f":{self.node.port}/", f":{self.roads[road].port}/")
         return {
-            **SETTINGS,
+            **self.settings,
+            "DATABASE_URL": self.postgres.url if self.postgres else "",
             "BROKER_URL": url,
             "SMTP_URL": f"smtp://{HOST}:{self.roads['relay'].port}",
             "VAR_DIR": str(self.var),
@@ -133,6 +158,8 @@ class System:
                 left.append(f"{name} had to be killed")
         self.programs.clear()
         self.node.stop()
+        if self.postgres is not None:
+            self.postgres.stop()
         self._keep_ledger()
         self._stack.close()
         for pid in processes.marked(self.mark):
@@ -152,6 +179,11 @@ class System:
     def url(self) -> str:
         """Where clients post mails."""
         return f"http://{HOST}:{self.roads['front'].port}/emails"
+
+    @property
+    def ledger_url(self) -> str:
+        """Where the ledger is."""
+        return self.postgres.url if self.postgres else f"sqlite:///{self.ledger}"
 
     def tend(self) -> None:
         """Start again what has ended."""

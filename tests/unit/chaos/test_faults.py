@@ -12,7 +12,7 @@ from chaos.faults import FAULTS, KILLS, Bag, Fault
 
 def order(seed: int, number: int) -> list[str]:
     bag = Bag(FAULTS, random.Random(seed))
-    return [bag.draw().kind for _ in range(number)]
+    return [bag.draw()[0].kind for _ in range(number)]
 
 
 def test_a_seed_repeats_the_order_and_another_one_does_not() -> None:
