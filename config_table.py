@@ -134,7 +134,12 @@ _TABLE: dict[str, tuple[tuple[str, Value, str, Check | None], ...]] = {
         ("mail_retry_longest_s", 14400.0, "delays grow up to, seconds", _DAYS),
         ("mail_retry_for_s", 172800.0, "a mail is given up after, seconds", _DAYS),
         ("breaker_failures", 5, "failed connections that open the circuit", between(1, 1000)),
-        ("breaker_open_s", 10.0, "an open circuit is tried again after, seconds", _SECONDS),
+        (
+            "breaker_open_s",
+            10.0,
+            "an open circuit is tried again after, at most, seconds",
+            _SECONDS,
+        ),
         ("rate_limits", "", "by domain: gmail.com=20/s,example.com=100/m:4", rate_limits),
         ("mail_schedule_days", 30, "scheduled_at lies ahead at most, days", between(1, 365)),
         ("mail_templates", "templates", "folder of templates", not_empty),

@@ -14,15 +14,16 @@ from mailing.shared import SharedNumbers
 Change = Literal["opened", "closed"]
 
 # The shared numbers' places. Closed: _OPEN_UNTIL is 0; open: it is to come; half-open: it is past.
-_FAILURES, _OPEN_UNTIL, _PROBED_BY, _PROBED_UNTIL = range(4)
+_FAILURES, _OPEN_UNTIL, _OPEN_FOR, _PROBED_BY, _PROBED_UNTIL = range(5)
 
 
 class CircuitBreaker:
     """Counts failures to open a session, over all processes forked after it was made.
 
     - Closed: everybody may try. After ``failures`` in a row it opens.
-    - Open: nobody may, for ``open_s`` seconds. Always that long: one try in 10 s is no burden for
-      a relay, and mail goes again soon after the relay does.
+    - Open: nobody may, for ``first_s`` seconds, twice as long after each probe that failed, and
+      ``open_s`` at most: a relay that was away for a moment has its mails back at once, and one
+      try in 10 s is no burden for one that is away for long.
     - Half-open: one thread at a time may try. Its failure opens the breaker again. When nothing
       is heard of it for ``probe_s`` seconds, as it was killed perhaps, another one may.
 
@@ -34,14 +35,16 @@ class CircuitBreaker:
         *,
         failures: int = 5,
         open_s: float = 10.0,
+        first_s: float = 1.0,
         probe_s: float = 60.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._limit = failures
         self._open_s = open_s
+        self._first_s = min(first_s, open_s)
         self._probe_s = probe_s
         self._clock = clock
-        self._numbers = SharedNumbers(4)
+        self._numbers = SharedNumbers(5)
 
     def before_attempt(self) -> None:
         """Return if the relay may be tried now, by this thread.
@@ -59,7 +62,7 @@ class CircuitBreaker:
                 raise CircuitOpen(values[_OPEN_UNTIL] - now)
             # A thread that comes again has ended its probe, whatever became of it.
             if now < values[_PROBED_UNTIL] and values[_PROBED_BY] != me:
-                raise CircuitOpen(self._open_s)
+                raise CircuitOpen(values[_OPEN_FOR])
             values[_PROBED_BY] = me
             values[_PROBED_UNTIL] = now + self._probe_s
 
@@ -82,11 +85,13 @@ class CircuitBreaker:
         with self._numbers.locked() as values:
             if values[_OPEN_UNTIL]:
                 if values[_PROBED_UNTIL] and values[_PROBED_BY] == threading.get_native_id():
-                    values[_OPEN_UNTIL] = self._clock() + self._open_s
+                    values[_OPEN_FOR] = min(2 * values[_OPEN_FOR], self._open_s)
+                    values[_OPEN_UNTIL] = self._clock() + values[_OPEN_FOR]
                     values[_PROBED_UNTIL] = 0
                 return None
             values[_FAILURES] += 1
             if values[_FAILURES] < self._limit:
                 return None
-            values[_OPEN_UNTIL] = self._clock() + self._open_s
+            values[_OPEN_FOR] = self._first_s
+            values[_OPEN_UNTIL] = self._clock() + self._first_s
         return "opened"

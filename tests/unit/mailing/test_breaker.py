@@ -32,7 +32,9 @@ def clock() -> Clock:
 
 @pytest.fixture
 def breaker(clock: Clock) -> CircuitBreaker:
-    return CircuitBreaker(failures=FAILURES, open_s=OPEN_S, probe_s=PROBE_S, clock=clock)
+    return CircuitBreaker(
+        failures=FAILURES, open_s=OPEN_S, first_s=OPEN_S, probe_s=PROBE_S, clock=clock
+    )
 
 
 def open_up(breaker: CircuitBreaker) -> None:
@@ -130,6 +132,23 @@ def test_a_probe_that_fails_opens_it_again(breaker: CircuitBreaker, clock: Clock
         breaker.before_attempt()
         assert breaker.failed() is None  # it was open all the time, for those who watch it
         assert retry_after_s(breaker) == OPEN_S
+
+
+def test_it_is_open_for_a_moment_first_and_for_longer_after_each_probe_that_failed(
+    clock: Clock,
+) -> None:
+    breaker = CircuitBreaker(failures=FAILURES, open_s=5.0, first_s=1.0, clock=clock)
+
+    for _ in range(2):  # a relay that came back is a new one
+        open_up(breaker)
+        spans = [retry_after_s(breaker)]
+        for _ in range(4):
+            clock.now += spans[-1]
+            breaker.before_attempt()
+            breaker.failed()
+            spans.append(retry_after_s(breaker))
+        assert spans == [1.0, 2.0, 4.0, 5.0, 5.0]
+        breaker.succeeded()
 
 
 def test_only_the_probe_s_own_failure_counts(breaker: CircuitBreaker, clock: Clock) -> None:
