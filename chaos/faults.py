@@ -109,11 +109,9 @@ class Bag:
         if not self._left:
             self._left = self._faults.copy()
             self._chance.shuffle(self._left)
-        drawn = list[Fault]()
-        for fault in reversed(self._left.copy()):
-            if len(drawn) == number:
-                break
-            if fault.part not in {one.part for one in drawn}:
-                drawn.append(fault)
-                self._left.remove(fault)
+        drawn, left = list[Fault](), list[Fault]()
+        for fault in self._left:
+            fits = len(drawn) < number and fault.part not in {one.part for one in drawn}
+            (drawn if fits else left).append(fault)
+        self._left = left
         return drawn

@@ -147,7 +147,7 @@ class Road:
     ) -> None:
         """Carry data one way to its end; ``outward``: to the target.
 
-        To write to an end that is closed is an OSError of asyncio's, and a RuntimeError of uvloop's.
+        To write to an end that is closed is an OSError in asyncio, and a RuntimeError in uvloop.
         """
         try:
             while data := await reader.read(CHUNK_BYTES):

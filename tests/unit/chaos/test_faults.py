@@ -25,6 +25,18 @@ def test_every_fault_comes_as_often_as_its_weight_before_any_comes_again() -> No
     assert Counter(order(1, sum(weights.values()))) == weights
 
 
+def test_faults_of_a_round_strike_different_parts_and_none_is_left_out() -> None:
+    bag, number = Bag(FAULTS, random.Random(1)), sum(fault.weight for fault in FAULTS)
+
+    drawn = list[Fault]()
+    while len(drawn) < number:
+        together = bag.draw(4)
+        assert 1 <= len({fault.part for fault in together}) == len(together) <= 4
+        drawn += together
+
+    assert Counter(one.kind for one in drawn) == {one.kind: one.weight for one in FAULTS}
+
+
 def test_each_name_stands_for_one_fault() -> None:
     assert len({fault.kind for fault in FAULTS}) == len(FAULTS)
 
