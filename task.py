@@ -64,6 +64,7 @@ class MailTask(PrivateTask):
     abstract = True
     max_retries = None
     threaded = True
+    once = True  # the ledger knows what was sent
     verdicts = (MailError,)
 
     def check(self, arguments: Mapping[str, Any]) -> None:

@@ -67,6 +67,9 @@ class DurableTask(Task):
     #: Whether it runs in a thread of the worker's main process (see ``bridge/threads.py``): such a
     #: task waits far more than it computes, has timeouts of its own, and is never killed.
     threaded = False
+    #: Whether it notices by itself that its work is done: then nobody asks the results' stream when
+    #: it is delivered again.
+    once = False
     #: Failures that are recorded elsewhere: the message is acknowledged, and no dead letter.
     verdicts: tuple[type[BaseException], ...] = ()
 

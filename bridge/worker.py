@@ -128,7 +128,8 @@ class DurableRequest(Request):
     or acknowledges it, and the dead queue never sees it.
 
     One that was published again after a lost confirm counts as delivered again, so that
-    ``worker_deduplicate_successful_tasks`` asks whether it has succeeded already.
+    ``worker_deduplicate_successful_tasks`` asks whether it has succeeded already; one that
+    notices that by itself (:attr:`DurableTask.once`) never does.
 
     One that failed by a verdict (:attr:`DurableTask.verdicts`) is acknowledged.
     """
@@ -138,7 +139,9 @@ class DurableRequest(Request):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if self.request_dict.get(PUBLISHED_AGAIN):
+        if self.task.once:
+            self.delivery_info["redelivered"] = False
+        elif self.request_dict.get(PUBLISHED_AGAIN):
             self.delivery_info["redelivered"] = True
 
     def run(self) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 from unittest.mock import MagicMock
 
 import pytest
@@ -10,6 +11,8 @@ from amqp.exceptions import NotFound
 from celery import Celery
 
 from bridge import DeclareTopology, topology, worker
+from bridge.message import PUBLISHED_AGAIN
+from bridge.sending import DurableTask
 
 
 def test_a_broker_that_does_not_know_its_queues_yet_is_connected_to_again(
@@ -25,3 +28,25 @@ def test_a_broker_that_does_not_know_its_queues_yet_is_connected_to_again(
         DeclareTopology(consumer).start(consumer)
 
     assert str(caught.value) == text
+
+
+@pytest.mark.parametrize(("once", "asks"), [(False, True), (True, False)])
+@pytest.mark.parametrize("again", ["redelivered", "published again"])
+def test_only_a_task_that_cannot_tell_by_itself_is_looked_up_when_it_comes_again(
+    again: str, once: bool, asks: bool
+) -> None:
+    app = Celery(set_as_current=False, broker="memory://")
+
+    @app.task(base=DurableTask, name="one", once=once)
+    def one() -> None:
+        """Do nothing."""
+
+    headers: dict[str, Any] = {"task": "one", "id": "an-id"}
+    if again == "published again":
+        headers[PUBLISHED_AGAIN] = True
+    message = MagicMock(headers=headers, properties={}, payload=((), {}, {}))
+    message.delivery_info = {"redelivered": again == "redelivered"}
+
+    request = worker.DurableRequest(message, app=app, task=one)
+
+    assert request.request_dict["delivery_info"]["redelivered"] is asks
