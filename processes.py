@@ -60,6 +60,7 @@ class _Parent:
     def _fork(self) -> None:
         # A signal in between would miss the new process, or be the parent's in the child.
         signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+        parent = os.getpid()
         pid = os.fork()
         if pid:
             self._children.add(pid)
@@ -70,6 +71,8 @@ class _Parent:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
         with suppress(OSError):  # only Linux can: an orphan drains and ends
             set_pdeathsig(signal.SIGTERM)
+        if os.getppid() != parent:  # it died before we asked to be told
+            sys.exit(1)
         self._run()
         sys.exit(0)
 

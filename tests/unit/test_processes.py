@@ -1,0 +1,35 @@
+"""Forked server processes: one whose parent is killed as it is forked does not stay behind."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from tests.system import ROOT
+
+#: The parent is killed right after it has forked, before its child can ask to be told of that.
+PROGRAM = """
+import os, signal, sys, time
+import processes
+
+def killed_meanwhile(_signum):
+    parent = os.getppid()
+    os.kill(parent, signal.SIGKILL)
+    while os.getppid() == parent:
+        time.sleep(0.01)
+
+def run():
+    print("it runs", flush=True)
+
+processes.set_pdeathsig = killed_meanwhile
+processes.run_processes(2, run)
+"""
+
+
+def test_a_process_whose_parent_is_killed_while_it_is_forked_ends() -> None:
+    done = subprocess.run(  # its output ends with the last of its processes
+        [sys.executable, "-c", PROGRAM], cwd=ROOT, capture_output=True, text=True, timeout=30
+    )
+
+    assert done.returncode < 0
+    assert done.stdout == ""
