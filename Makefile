@@ -46,11 +46,13 @@ chaos-smoke: $(DEV) ## two minutes of it, as a part of the tests
 	@$(BIN)/python -m dev.packages rabbitmq
 	@$(BIN)/python -m pytest tests/integration/test_chaos_smoke.py
 
-check: $(DEV) ## ruff, mypy (strict, as pyproject.toml says), and the test that holds the layering
+check: $(DEV) ## ruff, mypy (strict, as pyproject.toml says), the layering's test, bandit, pip-audit
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/python -m pytest -q tests/unit/test_layering.py
+	@$(BIN)/bandit --quiet --configfile pyproject.toml --recursive .
+	@$(BIN)/python -m dev.audit requirements.txt requirements-dev.txt bench/requirements.txt
 
 format: $(DEV) ## let ruff format and repair the code
 	@$(BIN)/ruff check --fix .

@@ -23,7 +23,7 @@ class _Waiter(asyncio.Protocol):
         self.opened = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - what TCP gives
+        assert isinstance(transport, asyncio.Transport)  # nosec B101 # what TCP gives
         transport.write(self._all.request)
 
     def data_received(self, data: bytes) -> None:

@@ -157,7 +157,7 @@ class Link:
             finally:
                 self._forget()
             self.state, self.problem = State.WAITING, reason
-            delay_s = backoff_s * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
+            delay_s = backoff_s * random.uniform(0.5, 1.0)  # nosec B311 # jitter
             logger.warning("%s: no connection, next try in %.1f s (%s)", self.name, delay_s, reason)
             await asyncio.sleep(delay_s)
             backoff_s = min(2 * backoff_s, LONGEST_BACKOFF_S)

@@ -80,7 +80,7 @@ class Campaign:
     def __init__(self, plan: Plan, system: System) -> None:
         self._plan = plan
         self._system = system
-        self._chance = random.Random(plan.seed)  # noqa: S311 - to be repeated, no secret
+        self._chance = random.Random(plan.seed)  # nosec B311 # to be repeated, no secret
         self._bag = Bag(plan.faults, self._chance)
         self._client, self._relay = system.folder / CLIENT_JOURNAL, system.folder / JOURNAL
         self._speed = Speed(self._client, self._relay, plan.rate)

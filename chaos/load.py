@@ -59,7 +59,7 @@ class Mail:
 
 def mail_of(number: int, seed: int) -> Mail:
     """Return a mail by its number: the same one for the same seed."""
-    chance = random.Random(f"{seed}/{number}")  # noqa: S311 - test data
+    chance = random.Random(f"{seed}/{number}")  # nosec B311 # test data
     to = [f"m{number}@a.example"]
     if chance.random() < 0.1:
         to.append(f"m{number}@b.example")
@@ -87,7 +87,7 @@ class Client:
         mail = mail_of(number, self._seed)
         body, attempt, pause_s = mail.body(), 1, PAUSE_S[0]
         while not await self._post(mail, body, attempt) and mail.with_key:
-            await asyncio.sleep(random.uniform(0.5, 1) * pause_s)  # noqa: S311 - jitter
+            await asyncio.sleep(random.uniform(0.5, 1) * pause_s)  # nosec B311 # jitter
             attempt, pause_s = attempt + 1, min(2 * pause_s, PAUSE_S[1])
 
     async def close(self) -> None:

@@ -54,7 +54,7 @@ class Relay:
         self._work_s = work_s
         self._journal = Journal(folder / JOURNAL)
         # Which mails suffer is chance; the seed of a campaign decides when, and how badly.
-        self._random = random.Random()  # noqa: S311 - no secret
+        self._random = random.Random()  # nosec B311 # no secret
         self._last = Behaviour()
         self._looked_at = 0.0
 

@@ -30,7 +30,7 @@ def ledger_away_s() -> float:
 
 def circuit_open_s(retry_after_s: float) -> float:
     """Return the delay of a mail that was not tried, since the circuit is open: not all at once."""
-    return retry_after_s * random.uniform(1, 1 + JITTER)  # noqa: S311 - no secret
+    return retry_after_s * random.uniform(1, 1 + JITTER)  # nosec B311 # no secret
 
 
 def _delay_s(first_s: float, steps: tuple[int, ...], step: int) -> float:
@@ -40,4 +40,4 @@ def _delay_s(first_s: float, steps: tuple[int, ...], step: int) -> float:
 
 
 def _jittered(delay_s: float) -> float:
-    return delay_s * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - no secret
+    return delay_s * random.uniform(1 - JITTER, 1 + JITTER)  # nosec B311 # no secret

@@ -118,4 +118,4 @@ def _when_free(action: Callable[[], object], timeout_s: float) -> None:
                 raise
         else:
             return
-        time.sleep(random.uniform(*RETRY_S))  # noqa: S311 - spreads the processes, no secret
+        time.sleep(random.uniform(*RETRY_S))  # nosec B311 # spreads the processes, no secret

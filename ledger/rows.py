@@ -26,6 +26,7 @@ CHANGEABLE = (
 )  # fmt: skip
 #: Rows that one statement inserts at most; SQLite takes 32,766 values.
 _MANY = 64
+_INSERT = "INSERT INTO {} ({}) VALUES {} ON CONFLICT DO NOTHING"
 _ONE = select(emails).where(emails.c.id == bindparam("email_id"))
 _SELECT, _LOCK = Prepared(_ONE), Prepared(_ONE.with_for_update())
 _UPDATE = Prepared(
@@ -153,9 +154,8 @@ def _insert_together(
 @cache
 def _inserting(table: Table, columns: tuple[str, ...], size: int) -> str:
     places = f"({', '.join('?' * len(columns))})"
-    into = f"{table.name} ({', '.join(columns)})"
     # The names are those of our own tables.
-    return f"INSERT INTO {into} VALUES {', '.join([places] * size)} ON CONFLICT DO NOTHING"  # noqa: S608
+    return _INSERT.format(table.name, ", ".join(columns), ", ".join([places] * size))
 
 
 def dumps(value: Any) -> str:

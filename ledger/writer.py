@@ -135,7 +135,7 @@ class Writer:
                 if committing or last_try or not may_be_repeated(error):
                     raise
             # The transaction that was preferred to ours goes first; else both meet again.
-            time.sleep(random.uniform(*PAUSE_S))  # noqa: S311 - spreads processes, no secret
+            time.sleep(random.uniform(*PAUSE_S))  # nosec B311 # spreads processes, no secret
         raise AssertionError("unreachable")
 
 

@@ -33,7 +33,7 @@ _TYPES = {
     ".webp": "image/webp",
     ".xlsx": f"{_OFFICE}.spreadsheetml.sheet",
 }
-_TOKEN = r"[A-Za-z0-9!#$&^_.+-]{1,64}"  # noqa: S105 -- RFC 6838 section 4.2, no password
+_TOKEN = r"[A-Za-z0-9!#$&^_.+-]{1,64}"  # nosec B105 # RFC 6838 section 4.2, no password
 _TYPE = re.compile(rf"({_TOKEN})/{_TOKEN}((?: *; *{_TOKEN}=(?:{_TOKEN}|\"{_TOKEN}\"))*)")
 _OWN_PARAMETER = re.compile(r"; *(?:name|boundary)", re.IGNORECASE)
 _TYPE_LENGTH = 200

@@ -188,7 +188,7 @@ def test_an_answer_to_this_mail_is_not_unreachable_and_names_the_session(
     error = caught.value
     assert not isinstance(error, Unreachable)
     assert (error.host, error.tls) == ("127.0.0.1", False)
-    assert vars(pickle.loads(pickle.dumps(error))) == vars(error)  # noqa: S301
+    assert vars(pickle.loads(pickle.dumps(error))) == vars(error)
 
 
 def test_a_connection_lost_at_a_new_session_s_mail_from_is_not_unreachable(

@@ -232,7 +232,7 @@ def test_threads_at_once_announce_each_change_once(breaker: CircuitBreaker) -> N
 def test_the_error_says_nothing_private_and_survives_pickle_and_json() -> None:
     error = CircuitOpen(1.5)
 
-    pickled = pickle.loads(pickle.dumps(error))  # noqa: S301 -- what a prefork pool does
+    pickled = pickle.loads(pickle.dumps(error))
 
     assert CircuitOpen(*json.loads(json.dumps(error.args))).retry_after_s == 1.5
     assert pickled.retry_after_s == 1.5

@@ -41,7 +41,7 @@ def test_a_relay_is_a_value() -> None:
 
     assert one == two
     assert hash(one) == hash(two)
-    assert pickle.loads(pickle.dumps(one)) == one  # noqa: S301
+    assert pickle.loads(pickle.dumps(one)) == one
     assert one != Relay.from_url("smtp://a:c@h", timeout_s=1)
 
 
