@@ -67,9 +67,8 @@ lock: $(DEV) ## pin the newest allowed versions, with hashes, in requirements*.t
 	@$(COMPILE) -c requirements.txt requirements-dev.in -o requirements-dev.txt
 	@$(COMPILE) -c requirements.txt bench/requirements.in -o bench/requirements.txt
 
-# One process of each kind, but no mailbox, which is for development. The files can hold
-# passwords (from .env), so only the owner may read them.
-EXPORT = umask 077 && $(BIN)/honcho export --app windmail --user $(EXPORT_USER) --port 8888 \
+# One process of each kind, but no mailbox, which is for development. Settings stay in .env.
+EXPORT = umask 077 && $(BIN)/honcho export --env /dev/null --app windmail --user $(EXPORT_USER) --port 8888 \
 	--concurrency mailbox=0$(if $(PROCESSES),$(comma)$(PROCESSES))
 
 export-supervisor: $(RUNTIME) ## write a supervisor configuration to var/export/supervisor

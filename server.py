@@ -44,6 +44,7 @@ MAX_HEADER_BYTES = 64 * 1024
 YOUNG_OBJECTS = 20_000
 
 OPEN_NOTE = " (no API key was made: loopback only, and open to everybody on this machine)"
+AS_ROOT = "running as root, which nothing here needs: deploy/README.md gives it a user of its own"
 NO_KEY = """\
 refusing to listen on {} without an API key: anybody could send mails.
 Make one, `make key ARGS="create --name=first --scope=send,read"`, or listen on --address=127.0.0.1\
@@ -138,6 +139,8 @@ def main(argv: list[str]) -> int:
         print(NO_KEY.format(config.options.address or "all addresses"), file=sys.stderr)
         return 2
     note = OPEN_NOTE if made == [] else ""
+    if os.geteuid() == 0:
+        logger.warning(AS_ROOT)
     for sock in sockets:
         logger.info("listening on http://%s:%d%s", *sock.getsockname()[:2], note)
     gc.collect()

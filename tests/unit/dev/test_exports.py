@@ -1,0 +1,98 @@
+"""What `make export-...` writes: services of a user of its own, without rights and passwords."""
+
+from __future__ import annotations
+
+import configparser
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from supervisor.datatypes import dict_of_key_value_pairs  # type: ignore[import-untyped]
+
+from tests.system import ROOT
+
+PROCESSES = {"web", "worker", "beat", "flower"}
+ENV = "BROKER_URL=amqp://me:planted,%40@127.0.0.1:5672//\n"
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Run both of the Makefile's exports in a folder with an `.env`; return where they wrote to."""
+    folder = tmp_path_factory.mktemp("export")
+    for name in ("Makefile", "Procfile"):
+        shutil.copy(ROOT / name, folder)
+    shutil.copytree(ROOT / "deploy", folder / "deploy")
+    (folder / ".env").write_text(ENV)
+    installed = ["-o", ".venv/runtime.stamp", f"BIN={Path(sys.executable).parent}"]
+    command = ["make", *installed, "export-systemd", "export-supervisor"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return folder / "var" / "export"
+
+
+def units(exported: Path) -> dict[str, dict[str, list[str]]]:
+    """Return what the section [Service] of each unit says, by the name of the process."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for file in (exported / "systemd").glob("*.service"):
+        said = found.setdefault(file.stem.split("-")[1], {})
+        for line in file.read_text().partition("[Service]")[2].splitlines():
+            name, equals, value = line.partition("=")
+            if equals and not line.startswith("#"):
+                said.setdefault(name, []).append(value)
+    return found
+
+
+def programs(exported: Path) -> dict[str, configparser.SectionProxy]:
+    """Return supervisor's section of each process."""
+    parser = configparser.RawConfigParser(inline_comment_prefixes=None)
+    parser.read(exported / "supervisor" / "windmail.conf")
+    sections = [name for name in parser.sections() if name.startswith("program:")]
+    return {name.split(":")[1].split("-")[0]: parser[name] for name in sections}
+
+
+def test_every_unit_of_systemd_has_a_user_of_its_own_and_no_other_rights(exported: Path) -> None:
+    found = units(exported)
+
+    assert set(found) == PROCESSES
+    for said in found.values():
+        assert said["User"] == ["windmail"]
+        assert said["NoNewPrivileges"] == ["true"]
+        assert said["CapabilityBoundingSet"] == said["AmbientCapabilities"] == [""]
+        assert said["ProtectSystem"] == ["strict"]
+        assert said["ReadWritePaths"] == [f"{exported.parents[1]}/var"]
+        assert said["SystemCallFilter"] == ["@system-service", "~@privileged @resources"]
+        assert said["UMask"] == ["0077"]
+
+
+def test_every_program_of_supervisor_has_a_user_of_its_own_with_its_own_home(
+    exported: Path,
+) -> None:
+    found = programs(exported)
+
+    assert set(found) == PROCESSES
+    for name, program in found.items():
+        env = dict_of_key_value_pairs(program["environment"])  # as supervisor reads it
+        assert (program["user"], program["umask"]) == ("windmail", "077")
+        assert env["HOME"] == str(exported.parents[1])
+        assert env["HONCHO_PROCESS_NAME"] == f"{name}.1"
+
+
+def test_the_services_read_the_settings_and_their_files_hold_none(exported: Path) -> None:
+    for file in exported.rglob("*"):
+        assert not file.is_file() or "planted" not in file.read_text()
+    for said in units(exported).values():
+        assert said["EnvironmentFile"] == [f"-{exported.parents[1]}/.env"]
+    shell = shlex.split(programs(exported)["web"]["command"])
+    script = shell[2].replace("exec python server.py", "printenv BROKER_URL")
+    done = subprocess.run([*shell[:2], script], cwd=exported.parents[1], capture_output=True)
+    assert done.stdout.decode() == ENV.partition("=")[2]
+
+
+def test_the_broker_of_the_compose_file_runs_as_its_own_user_without_rights() -> None:
+    service = (ROOT / "compose.yaml").read_text()
+
+    for line in ("user: rabbitmq", "cap_drop: [ALL]", 'security_opt: ["no-new-privileges:true"]'):
+        assert f"    {line}\n" in service
