@@ -8,6 +8,7 @@ from contextlib import suppress
 from functools import partial
 
 from celery.exceptions import TaskRevokedError
+from sqlalchemy import Connection
 
 import config
 import delivery
@@ -16,7 +17,8 @@ from handlers.email_arguments import moment_to_send
 from handlers.email_body import Rescheduling, read
 from handlers.email_handler import SETTLED, EmailHandler
 from handlers.problems import Problem, invalid
-from ledger import Email, commands
+from handlers.quota import charged
+from ledger import Email, Sendable, commands
 
 
 class OneEmailHandler(EmailHandler):
@@ -72,19 +74,22 @@ class RetryHandler(EmailHandler):
 
     async def post(self, email_id: str) -> None:
         wait_s = self.seconds_to_wait()
-        now = time.time()
-        change = partial(
-            commands.retry,
-            email_id=email_id,
-            api_key=self.caller.sees,
-            expires_at=now + config.options.mail_retry_for_s,
-            now=now,
-        )
-        await self._services.acceptance.send_again(email_id, change)
+        await self._services.acceptance.send_again(email_id, partial(self._retry, email_id))
         self.set_header("Location", f"/emails/{email_id}")
         email = await (self.email(email_id) if wait_s is None else self.settled(email_id, wait_s))
         waited = wait_s is not None and email.status in SETTLED
         await self.write_email(email, 200 if waited else 202)
+
+    def _retry(self, email_id: str, connection: Connection) -> Sendable:
+        now = time.time()
+        sendable = commands.retry(
+            connection,
+            email_id,
+            api_key=self.caller.sees,
+            expires_at=now + config.options.mail_retry_for_s,
+            now=now,
+        )
+        return charged(connection, self.caller, sendable)
 
 
 class RawHandler(EmailHandler):

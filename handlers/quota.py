@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+import msgspec
 from sqlalchemy import Connection
 
 from access import Caller, QuotaExceeded
 from handlers.outgoing import Outgoing
-from ledger import keys
+from ledger import Charge, Sendable, keys
 
 
 class Quota:
@@ -36,10 +37,28 @@ class Quota:
             count = recipients_of(mails)
             keys.refund(connection, key_id=self._key_id, recipients=count, today=self._today)
 
+    def paid(self) -> Charge:
+        """Return what was charged."""
+        return Charge(key_id=self._key_id, recipients=self._recipients, today=self._today)
+
     def exceeded(self) -> QuotaExceeded:
         """Return the error that tells of a charge that was too much."""
         tomorrow = (self._today + 1) * keys.DAY_S
         return QuotaExceeded(self._daily_recipients or 0, tomorrow - self._now)
+
+
+def charged(connection: Connection, caller: Caller, sendable: Sendable) -> Sendable:
+    """Charge a mail that is sent once more to whoever asks for it; return it with the charge.
+
+    Raises:
+        QuotaExceeded: which undoes the operation that it is a part of.
+    """
+    if caller.daily_recipients is None or not sendable.recipients:
+        return sendable
+    quota = Quota(caller.owner, caller.daily_recipients, sendable.recipients)
+    if not quota.charge(connection):
+        raise quota.exceeded()
+    return msgspec.structs.replace(sendable, charge=quota.paid())
 
 
 #: Of callers without a quota.

@@ -4,7 +4,7 @@ from ledger import claims, commands, idempotency, keys, migrate, outcomes, queri
 from ledger.accept import discard, enter
 from ledger.book import Ledger
 from ledger.claims import Delayed
-from ledger.commands import Sendable
+from ledger.commands import Charge, Sendable
 from ledger.errors import EntryRefused, LedgerError, LedgerUnavailable, NotPossible, UnknownEmail
 from ledger.idempotency import Reserved
 from ledger.keys import ApiKey
@@ -34,6 +34,7 @@ __all__ = [
     "WAITING",
     "ApiKey",
     "Busy",
+    "Charge",
     "Claim",
     "Delayed",
     "Early",

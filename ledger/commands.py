@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, Row, delete, select, update
 
-from ledger import rows, schema
+from ledger import keys, rows, schema
 from ledger.errors import NotPossible, UnknownEmail
 from ledger.outcomes import drop_payload, enter_replies, keep_payload
 from ledger.values import FINAL, WAITING, Reply, Value
@@ -19,14 +19,25 @@ OVERDUE_S = 600.0
 emails = schema.emails
 
 
+class Charge(Value, frozen=True, kw_only=True):
+    """What was charged to a key's quota of a day for a mail."""
+
+    key_id: str
+    recipients: int
+    today: int
+
+
 class Sendable(Value, frozen=True, kw_only=True):
     """A mail that needs a new message, number ``track``. ``payload``: the arguments of its task;
-    ``before`` and ``refusals``, of recipients: what :func:`undo` puts back."""
+    ``recipients``: to how many it is sent once more; ``before``, ``refusals`` (of recipients) and
+    ``charge``: what :func:`undo` puts back."""
 
     track: int
     payload: bytes
     before: dict[str, Any]
+    recipients: int = 0
     refusals: tuple[Reply, ...] = ()
+    charge: Charge | None = None
 
 
 def cancel(
@@ -84,7 +95,13 @@ def retry(
     duplicates = row.possible_duplicates + (1 if doubtful else 0)
     columns = {"due_at": now, "expires_at": expires_at, "possible_duplicates": duplicates}
     sendable = _renewed(connection, row, "queued", now, {"retry": True}, delays=0, **columns)
-    return msgspec.structs.replace(sendable, refusals=_forgotten_refusals(connection, email_id))
+    recipients = rows.recipients(connection, email_id)
+    asked = [one for one in recipients if one.code is None or one.code >= 300]
+    return msgspec.structs.replace(
+        sendable,
+        recipients=0 if overdue else len(asked),  # an overdue one was not sent
+        refusals=_forgotten_refusals(connection, email_id, asked),
+    )
 
 
 def undo(connection: Connection, email_id: str, sendable: Sendable) -> None:
@@ -98,6 +115,8 @@ def undo(connection: Connection, email_id: str, sendable: Sendable) -> None:
     )
     changed = connection.execute(update(emails).where(*untouched).values(**sendable.before))
     if changed.rowcount:
+        if sendable.charge is not None:
+            keys.refund(connection, **msgspec.structs.asdict(sendable.charge))
         enter_replies(connection, email_id, sendable.refusals)
         table = schema.events
         connection.execute(
@@ -105,7 +124,9 @@ def undo(connection: Connection, email_id: str, sendable: Sendable) -> None:
         )
 
 
-def _forgotten_refusals(connection: Connection, email_id: str) -> tuple[Reply, ...]:
+def _forgotten_refusals(
+    connection: Connection, email_id: str, asked: Iterable[Row[Any]]
+) -> tuple[Reply, ...]:
     """Have the relay asked again for whom it has refused; return what it had said."""
     found = tuple(
         Reply(
@@ -115,8 +136,8 @@ def _forgotten_refusals(connection: Connection, email_id: str) -> tuple[Reply, .
             enhanced=one.enhanced,
             settled=one.settled,
         )
-        for one in rows.recipients(connection, email_id)
-        if one.code is not None and one.code >= 300
+        for one in asked
+        if one.code is not None
     )
     table = schema.recipients
     refused = update(table).where(table.c.email_id == email_id, table.c.code >= 300)

@@ -24,6 +24,7 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     "small": ("--daily=10",),
     "smaller": ("--daily=3",),
     "busy": ("--daily=40",),
+    "retrying": ("--daily=5",),
     "revoked": (),
 }
 

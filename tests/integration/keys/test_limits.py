@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import msgspec
+
+from ledger import Ledger, commands
 from tests.emails import accepted, later, mail
 from tests.keys import Client, command
 
@@ -88,3 +94,35 @@ def test_concurrent_requests_to_both_processes_pass_the_quota_by_none(
 
     assert statuses == {202: 13, 429: 47}  # 40 // 3
     assert used(var, "busy") == "39"
+
+
+def fail(var: Path, email_id: str) -> None:
+    """Have the mail failed, its content kept, as a worker does."""
+    content = msgspec.json.encode({**to(2), "to": "ann@example.com"})
+    with closing(Ledger(f"sqlite:///{var}/ledger.sqlite3")) as ledger:
+        ledger.commit(
+            partial(
+                commands.give_up,
+                email_id=email_id,
+                reason={"error": "no"},
+                payload=content,
+                is_gone=lambda _: True,
+                now=time.time(),
+            )
+        )
+
+
+def test_a_retry_costs_the_recipients_that_are_sent_to_again(
+    clients: Mapping[str, Client], var: Path
+) -> None:
+    client = clients["retrying"]
+    email_id = accepted(client.post("/emails", to(2)))
+    answers = []
+    for _ in range(2):
+        fail(var, email_id)
+        answers.append(client.post(f"/emails/{email_id}/retry"))
+
+    assert [answer.status for answer in answers] == [202, 429]
+    assert answers[1].json()["name"] == "daily_quota_exceeded"
+    assert client.get(f"/emails/{email_id}").json()["status"] == "failed"  # nothing was changed
+    assert used(var, "retrying") == "4"

@@ -1,0 +1,98 @@
+"""What sending a mail again costs: who asks for it pays, and only for what is sent."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+
+import pytest
+from sqlalchemy import Connection
+
+from access import Caller, Scope
+from bridge import NotConnected, PublishTimeout
+from handlers.outgoing import NotAccepted
+from handlers.quota import charged
+from ledger import Ledger, Sendable, commands, keys, schema
+from tests.acceptance import Queue, acceptance, mail, run, status
+
+CALLER = Caller(owner="k1", scopes=frozenset({Scope.ADMIN}), daily_recipients=10)
+
+
+@pytest.fixture
+def failed(ledger: Ledger) -> str:
+    """A mail to three, of whom the relay has accepted one."""
+    one = mail(to=["ann@example.com", "bob@example.com", "eve@example.com"])
+    enter = {"name": "shop", "hashed": b"h" * 32, "scopes": ("send",), "daily_recipients": 10}
+    ledger.commit(partial(keys.enter, key_id="k1", now=time.time(), **enter))
+    run(acceptance(ledger, Queue()).accept([one]))
+    fail(ledger, one.id)
+    accepted = schema.recipients.update().where(schema.recipients.c.address == "bob@example.com")
+    ledger.commit(lambda connection: connection.execute(accepted.values(code=250)))
+    return one.id
+
+
+def fail(ledger: Ledger, email_id: str) -> None:
+    give_up = partial(
+        commands.give_up,
+        email_id=email_id,
+        reason={"error": "no"},
+        payload=b"{}",
+        is_gone=lambda _: True,
+        now=time.time(),
+    )
+    ledger.commit(give_up)
+
+
+def again(connection: Connection, email_id: str, late_s: float = 0) -> Sendable:
+    now = time.time() + late_s
+    change = commands.retry(connection, email_id, api_key=None, expires_at=now + 60, now=now)
+    return charged(connection, CALLER, change)
+
+
+def used(ledger: Ledger) -> int:
+    (key,) = ledger.read(keys.known)
+    return key.quota_used
+
+
+def test_only_those_whom_the_relay_has_not_accepted_are_charged(
+    ledger: Ledger, queue: Queue, failed: str
+) -> None:
+    run(acceptance(ledger, queue).send_again(failed, partial(again, email_id=failed)))
+
+    assert queue.ids == [failed]
+    assert used(ledger) == 2
+
+
+def test_a_retry_that_the_broker_refused_costs_nothing(
+    ledger: Ledger, queue: Queue, failed: str
+) -> None:
+    queue.errors = [NotConnected()]
+
+    with pytest.raises(NotAccepted):
+        run(acceptance(ledger, queue).send_again(failed, partial(again, email_id=failed)))
+
+    assert (status(ledger, failed), used(ledger)) == ("failed", 0)
+
+
+def test_a_retry_that_may_have_been_queued_is_charged(
+    ledger: Ledger, queue: Queue, failed: str
+) -> None:
+    queue.errors = [PublishTimeout()]
+
+    with pytest.raises(NotAccepted):
+        run(acceptance(ledger, queue).send_again(failed, partial(again, email_id=failed)))
+
+    assert used(ledger) == 2
+
+
+def test_a_mail_that_waits_for_a_lost_message_was_paid_for(
+    ledger: Ledger, queue: Queue, failed: str
+) -> None:
+    once = partial(again, email_id=failed)
+    run(acceptance(ledger, queue).send_again(failed, once))
+
+    overdue = partial(again, email_id=failed, late_s=2 * commands.OVERDUE_S)
+    run(acceptance(ledger, queue).send_again(failed, overdue))
+
+    assert queue.ids == [failed, failed]
+    assert used(ledger) == 2
