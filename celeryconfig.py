@@ -53,6 +53,7 @@ task_track_started = True
 task_serializer = _options.task_serializer
 task_compression = _options.task_compression or None
 accept_content = ["json", "msgpack"]  # never pickle: it runs code
+task_signing_keys = config.signing_keys()  # ours; Celery masks what has KEY in its name
 enable_utc = True
 timezone = "UTC"
 

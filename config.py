@@ -111,6 +111,11 @@ def task_packages() -> list[str]:
     return names_in(options.task_packages)
 
 
+def signing_keys() -> list[str]:
+    """Return the keys of ``TASK_SIGNING_KEYS``; none: tasks are not signed."""
+    return names_in(options.task_signing_keys)
+
+
 def mail_headers() -> tuple[str, ...]:
     """Return the names of ``MAIL_HEADERS``."""
     return tuple(names_in(options.mail_headers))
@@ -128,7 +133,8 @@ def masked(setting: Setting) -> str:
 def _mask(text: str) -> str:
     """Mask from the first colon behind the user's name to the last @, whatever is between."""
     if "://" not in text or split_url(text) is None:
-        return text.partition(":")[0] + ":***"
+        user, colon, _ = text.partition(":")
+        return f"{user}:***" if colon else "***"
     return re.sub(r"^([a-z]+://[^:@/?#]*):.*@", r"\1:***@", text, flags=re.DOTALL)
 
 

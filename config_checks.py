@@ -135,3 +135,13 @@ def rate_limits(value: str) -> str | None:
     except ValueError as exc:
         return str(exc)
     return None
+
+
+#: As many as 128 random bits have in base64; `secrets.token_urlsafe(32)` gives 43.
+SHORTEST_KEY = 22
+
+
+def signing_keys(value: str) -> str | None:
+    if all(len(key) >= SHORTEST_KEY for key in names_in(value)):
+        return None
+    return f"must be keys of {SHORTEST_KEY} characters or more, of chance"

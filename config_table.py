@@ -20,6 +20,7 @@ from config_checks import (
     rate_limits,
     relay_url,
     sender,
+    signing_keys,
     user_and_password,
 )
 
@@ -109,6 +110,12 @@ _TABLE: dict[str, tuple[tuple[str, Value, str, Check | None], ...]] = {
             f"of task messages: {', '.join(_COMPRESSIONS)}; empty: none",
             one_of("", *_COMPRESSIONS),
         ),
+        (
+            "task_signing_keys",
+            "",
+            "comma-separated; the first signs tasks, workers take any; empty: unsigned",
+            signing_keys,
+        ),
         ("task_sent_events", "on", "tell Flower of queued tasks: on, off", one_of("on", "off")),
         ("task_time_limit_s", 1500, "a task is killed after, seconds", _DAY),
         ("task_soft_time_limit_s", 1440, "SoftTimeLimitExceeded after, seconds", _DAY),
@@ -176,7 +183,7 @@ _TABLE: dict[str, tuple[tuple[str, Value, str, Check | None], ...]] = {
     ),
     "files": (("var_dir", "var", "folder for state (schedule, revoked, history)", not_empty),),
 }
-_SECRET = frozenset({"broker_url", "smtp_url", "flower_auth", "database_url"})
+_SECRET = frozenset({"broker_url", "smtp_url", "flower_auth", "database_url", "task_signing_keys"})
 SETTINGS: tuple[Setting, ...] = tuple(
     Setting(group, name, default, text, check, secret=name in _SECRET)
     for group, rows in _TABLE.items()

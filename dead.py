@@ -16,7 +16,7 @@ from tornado.options import Error as OptionError
 
 import config
 import delivery
-from bridge import BridgeError, DeadLetter, Undecodable, dead, topology
+from bridge import BridgeError, DeadLetter, DeadReason, Undecodable, dead, topology
 from bridge.dead import Counts, Ids
 from ledger import LedgerError, NotPossible
 from lifecycle import SENDMAIL, dead_mail
@@ -76,7 +76,7 @@ def show(connection: kombu.Connection, limit: int) -> int:
     """Print the letters as a table: never what they hold. Returns the exit code."""
     now = datetime.now(UTC)
     print(ROW.format("ID", "TASK", "REASON", "QUEUE", "AGE"))
-    for letter in dead.browse(connection, limit, known=app.tasks):
+    for letter in dead.browse(connection, limit, known=app.tasks, signer=app.amqp.signer):
         print(row(letter, now))
     return 0
 
@@ -105,7 +105,8 @@ def empty(connection: kombu.Connection, command: str, ids: Ids) -> int:
     """Replay or discard letters and say how many. Returns the exit code."""
     if command == "replay":
         edit = partial(revived, held=ids is not None)
-        counts = dead.replay(connection, ids, edit=edit, known=app.tasks)
+        signer = app.amqp.signer
+        counts = dead.replay(connection, ids, edit=edit, known=app.tasks, signer=signer)
     else:
         counts = dead.discard(connection, ids)
     print(summary(counts))
@@ -118,6 +119,9 @@ def revived(letter: DeadLetter, *, held: bool) -> DeadLetter | None:
 
     A mail's is numbered anew, by the ledger. ``held``: send those that are held as uncertain, too.
     """
+    if letter.reason == DeadReason.NOT_SIGNED:
+        print(f"{letter.id}: It is not signed by a key of TASK_SIGNING_KEYS.", file=sys.stderr)
+        return None
     mail = dead_mail(app, letter)
     if mail is None:
         return letter
@@ -141,13 +145,14 @@ def again(letter: DeadLetter, arguments: Mapping[str, Any]) -> DeadLetter:
         headers = {name: letter.headers[name] for name in letter.headers if name not in OUTDATED}
     except Undecodable:  # perhaps for its headers
         embed, headers = {}, {}
-    return msgspec.structs.replace(
+    renewed = msgspec.structs.replace(
         letter,
         headers={**headers, "task": SENDMAIL, "id": letter.id},
         body=msgspec.json.encode([[], arguments, embed]),
         content_type="application/json",
         content_encoding="utf-8",
     )
+    return renewed.sealed(app.amqp.signer) if app.amqp.signer else renewed
 
 
 def summary(counts: Counts) -> str:

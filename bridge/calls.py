@@ -78,6 +78,20 @@ class Calls:
             InvalidOption, InvalidArgument
             TypeError: the arguments do not fit the task.
         """
+        messages = self._unsigned(task, args, kwargs, task_id, options)
+        signer = self._app.amqp.signer
+        if signer is not None:
+            messages[0] = signer.signed(messages[0])
+        return messages
+
+    def _unsigned(
+        self,
+        task: Task,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        task_id: str,
+        options: dict[str, Any],
+    ) -> list[Message]:
         given = {name: value for name, value in options.items() if value is not None}
         plain = not given and _OWN_ID.fullmatch(task_id) and not self._is_watched()
         prepared = self._prepared.get(task) if plain else None

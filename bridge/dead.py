@@ -20,6 +20,7 @@ from bridge import topology
 from bridge.dead_letter import DeadLetter
 from bridge.errors import BridgeError
 from bridge.message import PUBLISHED_AGAIN
+from bridge.signing import Signer
 
 #: Each look counts as a delivery, and RabbitMQ 4 drops a message of a queue without a limit of
 #: its own at the 20th; a letter that was looked at so often is replaced by a fresh copy.
@@ -60,19 +61,20 @@ def browse(
     limit: int,
     *,
     known: Container[str] | None = None,
+    signer: Signer | None = None,
     where: topology.Topology = topology.DEFAULT,
 ) -> Iterator[DeadLetter]:
     """Yield up to ``limit`` dead letters, oldest first, and remove none.
 
     One letter at a time is in memory. After a look at a part of the queue the next look
-    begins with the rest. ``known``: see :meth:`DeadLetter.from_message`.
+    begins with the rest. ``known``, ``signer``: see :meth:`DeadLetter.from_message`.
 
     Raises:
         Interrupted: the broker was lost.
     """
     with _Desk(connection, where) as desk:
         for message in desk.messages(limit):
-            letter = DeadLetter.from_message(message, known)
+            letter = DeadLetter.from_message(message, known, signer)
             yield letter
             desk.leave(message, letter)
 
@@ -83,6 +85,7 @@ def replay(
     edit: Edit = lambda letter: letter,
     *,
     known: Container[str] | None = None,
+    signer: Signer | None = None,
     where: topology.Topology = topology.DEFAULT,
 ) -> Counts:
     """Publish letters again to the queues where they died, and then remove them.
@@ -96,7 +99,7 @@ def replay(
         Interrupted: the broker was lost; ``counts`` tells how far it came.
     """
     with _Desk(connection, where) as desk:
-        for message, letter in desk.wanted(ids, known):
+        for message, letter in desk.wanted(ids, known, signer):
             edited = edit(letter)
             if edited is None:
                 desk.counts.kept += 1
@@ -180,11 +183,11 @@ class _Desk:
             yield message
 
     def wanted(
-        self, ids: Ids, known: Container[str] | None = None
+        self, ids: Ids, known: Container[str] | None = None, signer: Signer | None = None
     ) -> Iterator[tuple[Any, DeadLetter]]:
         """Yield the letters of these ids, and leave the others."""
         for message in self.messages():
-            letter = DeadLetter.from_message(message, known)
+            letter = DeadLetter.from_message(message, known, signer)
             if ids is None or letter.id in ids:
                 yield message, letter
             else:

@@ -12,17 +12,16 @@ from kombu.compression import decompress
 from kombu.serialization import loads, prepare_accept_content
 from msgspec.structs import replace
 
-from bridge.task_message import ACCEPT, Undecodable, id_of, printable, read
-
-#: What the broker adds when a message dies or is delivered again
-#: (https://www.rabbitmq.com/docs/dlx#effects), and a living message must not have.
-_BROKERS_HEADERS = (
-    "x-death",
-    "x-first-death-",
-    "x-last-death-",
-    "x-delivery-count",
-    "x-acquired-count",
+from bridge.signing import SIGNATURE, Signer
+from bridge.task_message import (
+    ACCEPT,
+    BROKERS_HEADERS,
+    Undecodable,
+    id_of,
+    printable,
+    read,
 )
+
 #: Properties that stand in a field of their own, or must not outlive the message: the broker
 #: refuses another user's ``user_id``, and would drop what has an ``expiration``.
 _NOT_KEPT = {
@@ -39,10 +38,11 @@ _EMBEDDED = ("callbacks", "errbacks", "chain", "chord")
 
 
 class DeadReason(StrEnum):
-    """Why a message died. RabbitMQ calls the second to the fourth *rejected* alike."""
+    """Why a message died. RabbitMQ calls the second to the fifth *rejected* alike."""
 
     DELIVERY_LIMIT = "delivery_limit"
     UNDECODABLE = "undecodable"
+    NOT_SIGNED = "not_signed"
     UNKNOWN_TASK = "unknown_task"
     FAILED = "failed"
     EXPIRED = "expired"
@@ -52,6 +52,7 @@ class DeadReason(StrEnum):
 
 _DETAILS = {
     DeadReason.UNDECODABLE: "no worker can read it",
+    DeadReason.NOT_SIGNED: "no holder of a signing key has sent it",
     DeadReason.DELIVERY_LIMIT: "delivered too often: a worker was lost each time",
     DeadReason.UNKNOWN_TASK: "its task is not registered",
     DeadReason.FAILED: "the task failed",
@@ -89,10 +90,13 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     __str__ = __repr__
 
     @classmethod
-    def from_message(cls, message: Any, known: Container[str] | None = None) -> DeadLetter:
+    def from_message(
+        cls, message: Any, known: Container[str] | None = None, signer: Signer | None = None
+    ) -> DeadLetter:
         """Read a message of py-amqp, whatever it holds.
 
         ``known``: the registered tasks' names, to tell ``unknown_task`` from ``failed``.
+        ``signer``: where tasks are signed; a letter that is not is nobody's, whatever it tells.
         """
         properties = dict(message.properties)
         headers = properties.get("application_headers") or {}
@@ -106,13 +110,16 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
             detail="",
             queue=_text(headers.get("x-last-death-queue")) or _text(death.get("queue")),
             died_at=died_at.replace(tzinfo=UTC) if isinstance(died_at, datetime) else None,
-            headers={k: v for k, v in headers.items() if not k.startswith(_BROKERS_HEADERS)},
+            headers={k: v for k, v in headers.items() if not k.startswith(BROKERS_HEADERS)},
             body=_bytes(message.body),
             content_type=properties.get("content_type"),
             content_encoding=properties.get("content_encoding"),
             properties={k: v for k, v in properties.items() if k not in _NOT_KEPT},
             deliveries=_count(headers.get("x-delivery-count")),
         )
+        if signer is not None and not letter._is_signed(signer):
+            reason = DeadReason.NOT_SIGNED
+            return replace(letter, reason=reason, detail=_DETAILS[reason])
         said = headers.get("x-last-death-reason") or death.get("reason")
         return _explained(letter, said, known)
 
@@ -139,10 +146,28 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
 
     def payload(self) -> Any:
         """Return the decoded body; raises whatever its decoder does."""
-        compression = self.headers.get("compression")
-        body = decompress(self.body, compression) if compression else self.body
         accept = prepare_accept_content(ACCEPT)
-        return loads(body, self.content_type, self.content_encoding, accept=accept)
+        return loads(self._plain_body(), self.content_type, self.content_encoding, accept=accept)
+
+    def _plain_body(self) -> bytes:
+        compression = self.headers.get("compression")
+        return decompress(self.body, compression) if compression else self.body
+
+    def sealed(self, signer: Signer) -> DeadLetter:
+        """Return the letter signed anew, after a change of ours; its body is not compressed."""
+        signature = signer.sign(self.headers, self._signed_properties(), self.body)
+        return replace(self, headers={**self.headers, SIGNATURE: signature})
+
+    def _is_signed(self, signer: Signer) -> bool:
+        try:
+            signer.check(self.headers, self._signed_properties(), self._plain_body())
+        except Exception:  # noqa: BLE001 - NotSigned, or what a decompressor raises
+            return False
+        return True
+
+    def _signed_properties(self) -> dict[str, Any]:
+        kinds = {"content_type": self.content_type, "content_encoding": self.content_encoding}
+        return {**self.properties, **kinds}
 
 
 def _last_death(headers: Mapping[str, Any]) -> Mapping[str, Any]:

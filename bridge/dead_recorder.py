@@ -156,7 +156,7 @@ class DeadLetterRecorder:
         channel.basic_consume(queue.name, callback=self._on_message)
 
     def _on_message(self, message: Any) -> None:
-        letter = DeadLetter.from_message(message, self._app.tasks)
+        letter = DeadLetter.from_message(message, self._app.tasks, self._app.amqp.signer)
         self._record(_Held(message=message, letter=letter, backoff_s=FIRST_BACKOFF_S, due_at=0.0))
 
     def _try_again(self) -> None:
@@ -170,9 +170,11 @@ class DeadLetterRecorder:
     def _record(self, held: _Held) -> None:
         letter = held.letter
         try:
-            with self._guard():
-                self._fail(letter)
-                self._callback(letter)
+            # Nobody's letter: its id may be that of somebody's task, which has not failed.
+            if letter.reason != DeadReason.NOT_SIGNED:
+                with self._guard():
+                    self._fail(letter)
+                    self._callback(letter)
         except Exception as exc:  # noqa: BLE001 - the app's own code, which may raise anything
             logger.error(
                 "Dead letter %s[%s] is not recorded (%s); again in %g s",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Any
 
 from amqp.exceptions import ChannelError
@@ -14,7 +15,9 @@ from celery import Task
 from celery.app.amqp import AMQP
 
 from bridge.ids import created_at, new_task_id
+from bridge.recorder import Recorder
 from bridge.shown import hidden
+from bridge.signing import Signer, SigningProducer
 
 
 class TaskAMQP(AMQP):
@@ -25,7 +28,15 @@ class TaskAMQP(AMQP):
     property is left out: the broker would drop an expired task without a word, or, while
     it waits in native delayed delivery, deliver it too early. The ``expires`` header
     stays, so the worker records the task as revoked.
+
+    Signs the messages where the app's setting ``task_signing_keys`` has keys.
     """
+
+    @cached_property
+    def signer(self) -> Signer | None:
+        """What signs and checks task messages; None: nothing does."""
+        keys = self.app.conf.get("task_signing_keys")
+        return Signer(keys) if keys else None
 
     def as_task_v2(
         self, task_id: str, name: str, args: Any = None, kwargs: Any = None, *rest: Any, **more: Any
@@ -48,6 +59,8 @@ class TaskAMQP(AMQP):
         def send_task_message(producer: Any, name: str, message: Any, **options: Any) -> Any:
             options.pop("expiration", None)
             options.setdefault("mandatory", True)
+            if self.signer is not None and not isinstance(producer, Recorder):
+                producer = SigningProducer(producer, self.signer)
             try:
                 return send(producer, name, message, **options)
             except ChannelError:

@@ -24,6 +24,15 @@ LONGEST_SHOWN = 80
 #: Levels of nesting; from about 400 on Celery cannot hand the arguments to a pool process, and
 #: the worker stands still.
 DEEPEST = 200
+#: Headers that the broker adds when a message dies or is delivered again
+#: (https://www.rabbitmq.com/docs/dlx#effects), and a living message must not have.
+BROKERS_HEADERS = (
+    "x-death",
+    "x-first-death-",
+    "x-last-death-",
+    "x-delivery-count",
+    "x-acquired-count",
+)
 
 #: Headers that Celery uses before a pool process has the task, where a wrong type ends the
 #: worker; all of them may be absent or None.

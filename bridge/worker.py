@@ -20,6 +20,7 @@ from celery.worker.request import Request
 
 from bridge import task_message, topology
 from bridge.message import PUBLISHED_AGAIN
+from bridge.signing import NotSigned
 from bridge.task_message import Undecodable
 
 logger = logging.getLogger(__name__)
@@ -81,10 +82,15 @@ class DurableConsumer(Consumer):
     def create_task_handler(self) -> Callable[[Any], None]:
         """Return Celery's own handler behind a look at the message."""
         handle = super().create_task_handler()
+        signer = self.app.amqp.signer
 
         def on_task_received(message: Any) -> None:
             try:
+                if signer is not None:
+                    signer.check(message.headers, message.properties, message.body)
                 task_message.read(message.decode, message.headers)
+            except NotSigned as exc:
+                self._reject(message, exc.detail)
             except Undecodable as exc:
                 self._bury(message, exc.detail)
             else:
@@ -105,12 +111,20 @@ class DurableConsumer(Consumer):
             sender=self, message=message, exc=exc, name=found.task, id=found.id
         )
 
-    def _bury(self, message: Any, reason: str, exc: Exception | None = None) -> None:
-        """Reject the message and let its task, if it has an id, have failed."""
+    def _reject(self, message: Any, reason: str) -> str | None:
+        """Let the message go to the dead queue; return its task's id, if it has one.
+
+        Of an unsigned one that is all: its id may be that of somebody's task.
+        """
         task_id = task_message.id_of(message.headers, message.properties)
         name = task_message.printable(message.headers.get("task"))
         logger.error("Task %s[%s] goes to the dead queue: %s", name, task_id, reason)
         message.reject_log_error(logger, self.connection_errors)
+        return task_id
+
+    def _bury(self, message: Any, reason: str, exc: Exception | None = None) -> None:
+        """Reject the message and let its task, if it has an id, have failed."""
+        task_id = self._reject(message, reason)
         if exc is None:
             exc = InvalidTaskError(reason)
             signals.task_rejected.send(sender=self, message=message, exc=exc)

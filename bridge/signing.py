@@ -1,0 +1,113 @@
+"""A signature over a whole task message, so that a worker can refuse what no key holder sent.
+
+Celery's own (the serializer ``auth``) signs the body alone: which task is to run, under which id
+and how often it was tried stand in headers, which anybody on the way could change.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from kombu.compression import decompress
+from kombu.serialization import dumps
+
+from bridge.errors import BridgeError
+from bridge.message import PUBLISHED_AGAIN, Message
+from bridge.task_message import BROKERS_HEADERS
+
+#: The header with the signature.
+SIGNATURE = "signature"
+#: Headers that are added to a signed message: by a second publish, and by a compressor (bodies are
+#: signed as they are before it).
+_ADDED = frozenset({SIGNATURE, PUBLISHED_AGAIN, "compression"})
+#: AMQP properties that a worker heeds.
+_PROPERTIES = ("content_type", "content_encoding", "correlation_id", "reply_to")
+
+
+class NotSigned(BridgeError):
+    """The message has no signature, or one that no key of ours makes."""
+
+
+class Signer:
+    """Signs with the first of its keys, and takes a signature by any of them.
+
+    HMAC-SHA256 (https://www.rfc-editor.org/rfc/rfc2104) over all headers, the properties that a
+    worker heeds, and the octets of the body.
+    """
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        self._keys = [key.encode() for key in keys]
+
+    def sign(
+        self, headers: Mapping[str, Any], properties: Mapping[str, Any], body: str | bytes
+    ) -> str:
+        """Return the signature of a message; ``body`` is not compressed."""
+        return self._by(self._keys[0], _envelope(headers, properties), body)
+
+    def check(
+        self, headers: Mapping[str, Any], properties: Mapping[str, Any], body: str | bytes
+    ) -> None:
+        """Return if the message is as a holder of a key has sent it.
+
+        Raises:
+            NotSigned: it is not.
+        """
+        given = headers.get(SIGNATURE)
+        if not isinstance(given, str) or not given.isascii():
+            raise NotSigned("it is not signed")
+        envelope = _envelope(headers, properties)
+        if not any(hmac.compare_digest(given, self._by(k, envelope, body)) for k in self._keys):
+            raise NotSigned("its signature is not by a key of ours, or it was changed")
+
+    def signed(self, message: Message) -> Message:
+        """Return an encoded message with its signature."""
+        properties = message.properties
+        headers = properties.headers
+        kind = headers.get("compression")
+        body = decompress(message.body, kind) if kind else message.body
+        headers[SIGNATURE] = self.sign(headers, vars(properties), body)
+        return msgspec.structs.replace(message, header=b"".join(properties.encode()))
+
+    @staticmethod
+    def _by(key: bytes, envelope: bytes, body: str | bytes) -> str:
+        mac = hmac.new(key, envelope, "sha256")
+        mac.update(body.encode() if isinstance(body, str) else body)
+        return mac.hexdigest()
+
+
+class SigningProducer:
+    """A kombu producer that signs the task messages that it publishes.
+
+    Celery hands its producer what is final: what signals have changed, the delay, all headers.
+    """
+
+    def __init__(self, producer: Any, signer: Signer) -> None:
+        self._producer = producer
+        self._signer = signer
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._producer, name)
+
+    def publish(self, body: Any, *, serializer: str, headers: Any = None, **options: Any) -> Any:
+        """Publish; the rest of the signature is that of :meth:`kombu.Producer.publish`."""
+        if not headers or "task" not in headers:  # an event
+            return self._producer.publish(body, serializer=serializer, headers=headers, **options)
+        content_type, content_encoding, octets = dumps(body, serializer=serializer)
+        options |= {"content_type": content_type, "content_encoding": content_encoding}
+        signature = self._signer.sign(headers, options, octets)
+        return self._producer.publish(octets, headers={**headers, SIGNATURE: signature}, **options)
+
+
+def _envelope(headers: Mapping[str, Any], properties: Mapping[str, Any]) -> bytes:
+    """Return all that is signed but the body, in one way; a line, so that its end is certain."""
+    told = {
+        name: value
+        for name, value in headers.items()
+        if name not in _ADDED and not name.startswith(BROKERS_HEADERS)
+    }
+    heeded = [properties.get(name) or "" for name in _PROPERTIES]
+    return json.dumps([told, heeded], sort_keys=True, default=repr).encode() + b"\n"
