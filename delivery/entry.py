@@ -14,7 +14,7 @@ import mailing
 from bridge.ids import created_at
 from delivery import parts
 from ledger import NewEmail
-from ledger.values import Kind, To
+from ledger.values import Kind, TagName, TagText, To
 from mailing.address import Mailbox
 
 #: The arguments that make the mail itself.
@@ -67,6 +67,7 @@ def new_email(
     """
     mail = mail or compose(arguments)
     begin = accepted_at(email_id, moment)
+    expires_at = _moment("expires_at", arguments.get("expires_at"))
     scheduled_at = arguments.get("_scheduled_at")
     longest = (scheduled_at or begin) + config.options.mail_retry_for_s
     return NewEmail(
@@ -75,15 +76,29 @@ def new_email(
         sender=mail.from_,
         subject=mail.subject,
         recipients=recipients(mail),
-        tags=dict(arguments.get("tags") or {}),
+        tags=_tags(arguments.get("tags") or {}),
         metadata=dict(arguments.get("metadata") or {}),
         on_uncertain=arguments.get("on_uncertain") or "retry",
         created_at=begin,
         scheduled_at=scheduled_at,
-        expires_at=min(arguments.get("expires_at") or longest, longest),
+        expires_at=min(expires_at or longest, longest),
         payload=payload(arguments),
         keep=keep or scheduled_at is not None,
     )
+
+
+def _tags(tags: Mapping[str, str]) -> dict[str, str]:
+    try:
+        return msgspec.convert(tags, dict[TagName, TagText])
+    except msgspec.ValidationError as exc:
+        raise mailing.InvalidMessage("tags", str(exc).replace("`", "")) from None
+
+
+def _moment(field: str, moment: float | None) -> float | None:
+    """Return Unix seconds that can be shown as a date, which not every number can."""
+    if moment is not None and not moment >= 0:
+        raise mailing.InvalidMessage(field, "must not be before 1970")
+    return moment
 
 
 def payload(arguments: Mapping[str, Any]) -> bytes:

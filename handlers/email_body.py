@@ -12,13 +12,16 @@ import msgspec
 from msgspec import Meta
 
 from handlers.problems import Problem, invalid
+from ledger.values import TagName, TagText
 
 Addresses = str | list[str]
-TagText = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]*$", max_length=256)]
 Octet = Annotated[int, Meta(ge=0, le=255)]
 Scalar = str | int | float | bool | None
 
 T = TypeVar("T", bound="Member")
+
+#: So many unknown members are named at most; a body may hold a million.
+NAMED = 10
 
 _UNKNOWN = re.compile(r"Object contains unknown field `([^`]*)`(?: - at `\$\.?(.*)`)?")
 _MISSING = re.compile(r"Object missing required field `([^`]*)`(?: - at `\$\.?(.*)`)?")
@@ -31,7 +34,7 @@ class Member(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=Tr
 class Tag(Member, frozen=True, kw_only=True):
     """A mail's tag."""
 
-    name: Annotated[TagText, Meta(min_length=1)]
+    name: TagName
     value: TagText = ""
 
 
@@ -101,7 +104,7 @@ def read(raw: bytes | msgspec.Raw, kind: type[T]) -> T:
 def _not_valid(raw: bytes | msgspec.Raw, kind: type[T], message: str) -> Problem:
     if match := _UNKNOWN.fullmatch(message):
         name, path = match.groups()
-        names = [name] if path else unknown_members(raw, kind) or [name]
+        names = [name] if path else unknown_members(raw, kind)[:NAMED] or [name]
         where = [f"{path}.{name}" if path else name for name in names]
         errors = [{"argument": one, "detail": "is not a member"} for one in where]
         return Problem(422, f"{', '.join(where)}: is not a member", errors=errors)

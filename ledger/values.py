@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import Meta
 
 Status = Literal[
     "queued", "scheduled", "sending", "delivery_delayed", "sent", "failed", "canceled", "uncertain"
 ]
 OnUncertain = Literal["retry", "hold"]
 Kind = Literal["to", "cc", "bcc"]
+# A bare $ of Python's also stands before a line break at the end.
+TagText = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]*$(?!\n)", max_length=256)]
+TagName = Annotated[TagText, Meta(min_length=1)]
 
 #: No further attempt is made by itself.
 FINAL: frozenset[str] = frozenset({"sent", "failed", "canceled"})

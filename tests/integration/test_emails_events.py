@@ -137,3 +137,14 @@ def test_an_event_id_of_another_kind_is_refused(server: Server) -> None:
     answer = server.get(f"/emails/{email_id}/events", **{"Last-Event-ID": "x"})
 
     assert answer.status == 422
+
+
+def test_an_event_id_beyond_all_numbers_is_that_of_the_newest_event(server: Server) -> None:
+    email_id = send(server, scheduled_at=tomorrow())
+
+    with timeline(server, email_id, Last_Event_ID="9" * 30) as stream:
+        events = iter(stream)
+        server.post(f"/emails/{email_id}/cancel")
+        seen = list(events)
+
+    assert types(seen) == ["canceled"]

@@ -84,3 +84,20 @@ def test_the_payload_has_all_but_the_number_of_the_message() -> None:
         "subject": "A subject", "text": "A text.", "to": f"Ann <{ANN}>", "_api_key": "team",
     }  # fmt: skip
     assert entry.api_key == "team"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("tags", {"a\0": "b"}),
+        ("tags", {"a": "b\n"}),
+        ("tags", {"": "b"}),
+        ("expires_at", -1e308),
+        ("expires_at", float("nan")),
+    ],
+)
+def test_what_no_database_holds_or_no_answer_can_show_is_refused(field: str, value: object) -> None:
+    with pytest.raises(mailing.InvalidMessage) as info:
+        new_email(new_task_id(), {**MAIL, field: value}, keep=False)
+
+    assert info.value.field == field

@@ -13,7 +13,7 @@ import pytest
 import config
 import delivery
 from handlers.email_arguments import arguments, moment_to_send
-from handlers.email_body import EmailBody, Rescheduling, read
+from handlers.email_body import NAMED, EmailBody, Rescheduling, read
 from handlers.problems import Problem
 from mailing import InvalidMessage
 from mailing.templates import Templates
@@ -98,6 +98,8 @@ def test_what_is_missing_is_named(members: dict[str, Any], argument: str) -> Non
         ({"tags": [{"name": "a b"}]}, "tags[0].name", "validation_error"),
         ({"tags": [{"name": ""}]}, "tags[0].name", "validation_error"),
         ({"tags": [{"name": "a", "value": "ä"}]}, "tags[0].value", "validation_error"),
+        ({"tags": [{"name": "a\n"}]}, "tags[0].name", "validation_error"),
+        ({"tags": [{"name": "a", "value": "b\n"}]}, "tags[0].value", "validation_error"),
         ({"tags": [{"name": "a" * 257}]}, "tags[0].name", "validation_error"),
         ({"tags": [{"name": "a"}, {"name": "a"}]}, "tags", "validation_error"),
         ({"tags": [{"name": str(i)} for i in range(51)]}, "tags", "validation_error"),
@@ -121,6 +123,14 @@ def test_all_unknown_members_are_named_at_once() -> None:
 
     assert info.value.detail == "a, sujet: is not a member"
     assert [error["argument"] for error in info.value.members["errors"]] == ["a", "sujet"]
+
+
+def test_of_very_many_unknown_members_some_are_named() -> None:
+    with pytest.raises(Problem) as info:
+        checked(**{f"x{number}": 1 for number in range(1000)})
+
+    assert len(info.value.members["errors"]) == NAMED
+    assert len(info.value.detail) < 200
 
 
 def test_an_unknown_member_within_is_named_with_its_place() -> None:
