@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, delete, select, update
 from ledger import keys, rows, schema
 from ledger.errors import NotPossible, UnknownEmail
 from ledger.outcomes import drop_payload, enter_replies, keep_payload
-from ledger.values import FINAL, WAITING, Reply, Value
+from ledger.values import FINAL, WAITING, Recipient, Reply, Value
 
 #: After so long a message that was due is perhaps not there at all, in seconds.
 OVERDUE_S = 600.0
@@ -125,7 +125,7 @@ def undo(connection: Connection, email_id: str, sendable: Sendable) -> None:
 
 
 def _forgotten_refusals(
-    connection: Connection, email_id: str, asked: Iterable[Row[Any]]
+    connection: Connection, email_id: str, asked: Iterable[Recipient]
 ) -> tuple[Reply, ...]:
     """Have the relay asked again for whom it has refused; return what it had said."""
     found = tuple(

@@ -22,8 +22,16 @@ CALLER = Caller(owner="k1", scopes=frozenset({Scope.ADMIN}), daily_recipients=10
 def failed(ledger: Ledger) -> str:
     """A mail to three, of whom the relay has accepted one."""
     one = mail(to=["ann@example.com", "bob@example.com", "eve@example.com"])
-    enter = {"name": "shop", "hashed": b"h" * 32, "scopes": ("send",), "daily_recipients": 10}
-    ledger.commit(partial(keys.enter, key_id="k1", now=time.time(), **enter))
+    enter = partial(
+        keys.enter,
+        key_id="k1",
+        name="shop",
+        hashed=b"h" * 32,
+        scopes=("send",),
+        daily_recipients=10,
+        now=time.time(),
+    )
+    ledger.commit(enter)
     run(acceptance(ledger, Queue()).accept([one]))
     fail(ledger, one.id)
     accepted = schema.recipients.update().where(schema.recipients.c.address == "bob@example.com")
