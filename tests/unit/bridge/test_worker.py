@@ -37,7 +37,7 @@ def test_only_a_task_that_cannot_tell_by_itself_is_looked_up_when_it_comes_again
 ) -> None:
     app = Celery(set_as_current=False, broker="memory://")
 
-    @app.task(base=DurableTask, name="one", once=once)  # type: ignore[untyped-decorator]
+    @app.task(base=DurableTask, name="one", once=once, shared=False)  # type: ignore[untyped-decorator]
     def one() -> None:
         """Do nothing."""
 
