@@ -9,12 +9,15 @@ from tests.system import ROOT
 
 #: The parent is killed right after it has forked, before its child can ask to be told of that.
 PROGRAM = """
-import os, signal, sys, time
+import os, signal, time
+from contextlib import suppress
 import processes
 
+parent = os.getpid()
+
 def killed_meanwhile(_signum):
-    parent = os.getppid()
-    os.kill(parent, signal.SIGKILL)
+    with suppress(ProcessLookupError):  # the other child's doing
+        os.kill(parent, signal.SIGKILL)
     while os.getppid() == parent:
         time.sleep(0.01)
 
