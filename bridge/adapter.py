@@ -6,6 +6,7 @@ The only module that imports a pika adapter.
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import Any
 
 import pika
@@ -36,8 +37,23 @@ class JoiningConnection(AsyncioConnection):
 
     def _write_joined(self) -> None:
         joined, self._unwritten = b"".join(self._unwritten), []
-        if self._transport is not None:  # else the connection was lost meanwhile
+        if self._transport is None:  # the connection was lost meanwhile
+            return
+        if self.params.ssl_options is None and not self._transport.get_write_buffer_size():
+            joined = joined[_sent(self._transport._sock, joined) :]
+        if joined:
             self._transport.write(joined)
+
+
+def _sent(sock: socket.socket, data: bytes) -> int:
+    """Send what a socket takes at once, and return how much that was.
+
+    pika waits for the next turn of the loop to be told that it may write.
+    """
+    try:
+        return sock.send(data)
+    except OSError:  # full, or lost: pika's transport finds out which
+        return 0
 
 
 async def connect(parameters: list[pika.ConnectionParameters]) -> Any:

@@ -1,4 +1,4 @@
-"""What is written to the broker in one turn of the loop leaves together."""
+"""What is written to the broker in one turn of the loop leaves together, and at once."""
 
 from __future__ import annotations
 
@@ -7,22 +7,42 @@ import asyncio
 import pytest
 
 from bridge.adapter import JoiningConnection
+from bridge.connection import parameters
+
+
+class Socket:
+    """Takes so many bytes at once, or fails."""
+
+    def __init__(self) -> None:
+        self.takes = 1000
+        self.sent: list[bytes] = []
+
+    def send(self, data: bytes) -> int:
+        if not self.takes:
+            raise BlockingIOError
+        self.sent.append(data[: self.takes])
+        return len(self.sent[-1])
 
 
 class Transport:
-    """Keeps what is written."""
+    """Keeps what it is to write when the socket is ready."""
 
     def __init__(self) -> None:
         self.writes: list[bytes] = []
+        self._sock = Socket()
+
+    def get_write_buffer_size(self) -> int:
+        return len(b"".join(self.writes))
 
     def write(self, data: bytes) -> None:
         self.writes.append(data)
 
 
-def connection() -> tuple[JoiningConnection, Transport]:
+def connection(url: str = "amqp://127.0.0.1") -> tuple[JoiningConnection, Transport]:
     """Return a connection as it is when its socket is open."""
     made = JoiningConnection.__new__(JoiningConnection)
     transport = Transport()
+    made.params = parameters(url, "test")
     made._unwritten = []
     made._transport = transport
     made.bytes_sent = made.frames_sent = 0
@@ -30,19 +50,20 @@ def connection() -> tuple[JoiningConnection, Transport]:
 
 
 @pytest.mark.gen_test
-async def test_all_frames_of_one_turn_are_one_write_in_their_order() -> None:
+async def test_all_frames_of_one_turn_are_one_send_in_their_order() -> None:
     made, transport = connection()
 
     made.write(b"one,")
     made._output_marshaled_frames([b"two,", b"three"])
-    assert transport.writes == []
+    assert transport._sock.sent == []
     await asyncio.sleep(0)
 
-    assert transport.writes == [b"one,two,three"]
+    assert transport._sock.sent == [b"one,two,three"]
+    assert transport.writes == []
 
 
 @pytest.mark.gen_test
-async def test_the_next_turn_is_a_write_of_its_own() -> None:
+async def test_the_next_turn_is_a_send_of_its_own() -> None:
     made, transport = connection()
     made.write(b"one")
     await asyncio.sleep(0)
@@ -50,7 +71,35 @@ async def test_the_next_turn_is_a_write_of_its_own() -> None:
     made.write(b"two")
     await asyncio.sleep(0)
 
-    assert transport.writes == [b"one", b"two"]
+    assert transport._sock.sent == [b"one", b"two"]
+
+
+@pytest.mark.parametrize(("takes", "rest"), [(0, b"one,two"), (4, b"two")])
+@pytest.mark.gen_test
+async def test_what_the_socket_does_not_take_is_left_to_pika_and_what_comes_after_it(
+    takes: int, rest: bytes
+) -> None:
+    made, transport = connection()
+    transport._sock.takes = takes
+    made.write(b"one,two")
+    await asyncio.sleep(0)
+
+    transport._sock.takes = 1000
+    made.write(b",three")
+    await asyncio.sleep(0)
+
+    assert transport.writes == [rest, b",three"]
+    assert transport._sock.sent == [b"one,two"[:takes]][: bool(takes)]
+
+
+@pytest.mark.gen_test
+async def test_over_tls_pika_writes() -> None:
+    made, transport = connection("amqps://127.0.0.1")
+
+    made.write(b"one")
+    await asyncio.sleep(0)
+
+    assert (transport.writes, transport._sock.sent) == ([b"one"], [])
 
 
 @pytest.mark.gen_test
@@ -61,4 +110,4 @@ async def test_a_connection_that_was_lost_meanwhile_drops_what_was_not_written()
 
     await asyncio.sleep(0)
 
-    assert transport.writes == []
+    assert (transport.writes, transport._sock.sent) == ([], [])
