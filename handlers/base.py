@@ -180,7 +180,8 @@ class BaseHandler(RequestHandler):
         return self._services.stopping.is_set()
 
     def on_connection_close(self) -> None:
-        """Stop waiting for a client that hung up."""
+        """Stop waiting for a client that hung up, be it in the middle of its body."""
+        super().on_connection_close()
         self._client_is_gone = True
         self._services.open_requests.end(self)
         if self._waiting is not None:

@@ -1,0 +1,53 @@
+"""A client that hangs up in the middle of its body leaves nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from tornado.httpserver import HTTPServer
+from tornado.testing import bind_unused_port
+from tornado.web import Application
+
+from handlers.base import BaseHandler
+from handlers.services import OpenRequests
+
+DEADLINE_S = 5.0
+
+
+class Handler(BaseHandler):
+    begun: asyncio.Event
+
+    def admit(self) -> None: ...
+
+    def data_received(self, chunk: bytes) -> None:
+        super().data_received(chunk)
+        self.begun.set()
+
+    def post(self) -> None: ...
+
+
+@pytest.mark.gen_test
+async def test_a_client_that_hangs_up_in_its_body_leaves_no_task_behind() -> None:
+    services: Any = SimpleNamespace(
+        app=None, bridge=None, open_requests=OpenRequests(), max_body_bytes=1000
+    )
+    Handler.begun = asyncio.Event()
+    server = HTTPServer(Application([("/", Handler, {"services": services})]))
+    sock, port = bind_unused_port()
+    server.add_socket(sock)
+    before = asyncio.all_tasks()
+    _reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf")
+    await asyncio.wait_for(Handler.begun.wait(), DEADLINE_S)
+    of_the_request = asyncio.all_tasks() - before
+
+    writer.close()
+    _done, left = await asyncio.wait(of_the_request, timeout=DEADLINE_S)
+
+    assert of_the_request
+    assert not left
+    assert not len(services.open_requests)
+    server.stop()
