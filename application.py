@@ -25,13 +25,13 @@ PROBES = ("/healthz", "/readyz")
 TASK_ID = r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
 
 
-#: Which handler answers which path.
+#: Which handler answers which path. They are tried in this order: the busiest come first.
 ROUTES: tuple[tuple[str, type[BaseHandler]], ...] = (
-    (r"/celery/?", CeleryHandler),
-    (rf"/celery/{TASK_ID}", ResultHandler),
-    (rf"/celery/{TASK_ID}/events", EventsHandler),
-    (r"/celery/([^/]+)", TaskHandler),
     (r"/emails/?", EmailsHandler),
+    (rf"/celery/{TASK_ID}", ResultHandler),
+    (r"/celery/([^/]+)", TaskHandler),
+    (rf"/celery/{TASK_ID}/events", EventsHandler),
+    (r"/celery/?", CeleryHandler),
     (r"/emails/batch", EmailBatchHandler),
     (rf"/emails/{TASK_ID}", OneEmailHandler),
     (rf"/emails/{TASK_ID}/cancel", CancelHandler),
@@ -62,6 +62,8 @@ def log_request(handler: RequestHandler) -> None:
     level = logging.ERROR if status >= 500 else logging.INFO
     if request.path in PROBES:
         level = logging.DEBUG  # asked every second or so; the links log what is wrong
+    if not logger.isEnabledFor(level):
+        return
     milliseconds = 1000 * request.request_time()
     path = request.path if status != 404 else "(unknown)"  # it may be anything, an address too
     owner = handler.caller.owner if isinstance(handler, BaseHandler) else ""

@@ -87,7 +87,7 @@ class BaseHandler(RequestHandler):
         self._body.append(chunk)
 
     def _check_size(self, size_bytes: int) -> None:
-        limit = config.options.max_body_size
+        limit = self._services.max_body_bytes
         if size_bytes > limit:
             raise Problem(413, f"The body is over {limit} bytes.", limit_bytes=limit)
 
@@ -134,7 +134,7 @@ class BaseHandler(RequestHandler):
         return granted
 
     def _wanted_wait(self) -> float | None:
-        text = self.get_query_argument("wait", None)
+        text = self.get_query_argument("wait", None) if self.request.query else None
         if text is not None:
             match = _WAIT.match(f"wait={text}")
             if not match:

@@ -41,8 +41,13 @@ class Call(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True
 
     def options(self) -> dict[str, Any]:
         """Return the options of ``apply_async``."""
-        names = ("countdown", "eta", "expires", "queue")
-        return {name: getattr(self, name) for name in names}
+        options = {
+            "countdown": self.countdown,
+            "eta": self.eta,
+            "expires": self.expires,
+            "queue": self.queue,
+        }
+        return {name: value for name, value in options.items() if value is not None}
 
 
 _CALLS = msgspec.json.Decoder(Call)

@@ -67,6 +67,7 @@ class Services:
     acceptance: Acceptance
     keyring: Keyring
     pressure: Pressure
+    max_body_bytes: int
     open_requests: OpenRequests = field(default_factory=OpenRequests)
     waits: WeakSet[asyncio.Task[Any]] = field(default_factory=WeakSet)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
@@ -88,4 +89,5 @@ def make_services(app: Celery, bridge: Bridge, ledger: Ledger, keyring: Keyring)
         acceptance=acceptance,
         keyring=keyring,
         pressure=Pressure(gauge.wait_s, config.options.queue_wait_limit_s),
+        max_body_bytes=config.options.max_body_size,
     )
