@@ -8,7 +8,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from sqlalchemy import Connection
 
@@ -88,13 +88,8 @@ class Ledger:
         """Await what :meth:`write` or :meth:`accept` returned; raises as :meth:`commit`."""
         loop = asyncio.get_running_loop()
         if self._inbox is None or self._inbox.loop is not loop:
-            self._inbox = Inbox(loop)
-        waiter = self._inbox.wait_for(entry)
-        patience = loop.call_later(PATIENCE * self._timeout_s, _lose_patience, waiter)
-        try:
-            return await waiter
-        finally:
-            patience.cancel()
+            self._inbox = Inbox(loop, PATIENCE * self._timeout_s)
+        return await self._inbox.wait_for(entry)
 
     def accept(self, *new: NewEmail) -> Future[None]:
         """Enter mails, all or none; the future ends after COMMIT, and raises as :meth:`write`'s.
@@ -156,11 +151,6 @@ class Ledger:
             _left_to_the_parent.append(self._process)
         self._lock = threading.Lock()
         self._process = self._rests = None
-
-
-def _lose_patience(waiter: asyncio.Future[Any]) -> None:
-    if not waiter.done():
-        waiter.set_exception(LedgerUnavailable("The database does not answer."))
 
 
 _ledgers: weakref.WeakSet[Ledger] = weakref.WeakSet()

@@ -8,6 +8,8 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Any, TypeVar
 
+from ledger.errors import LedgerUnavailable
+
 T = TypeVar("T")
 
 
@@ -18,16 +20,37 @@ class Inbox:
     the entries cost (docs/design.md).
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, patience_s: float) -> None:
         self.loop = loop
+        self._patience_s = patience_s
         self._ended: deque[tuple[asyncio.Future[Any], Future[Any]]] = deque()
         self._is_called = False
+        self._waiting: dict[asyncio.Future[Any], float] = {}  # until when, in that order
+        self._alarm: asyncio.TimerHandle | None = None
 
     def wait_for(self, entry: Future[T]) -> asyncio.Future[T]:
-        """Return a future of the loop that ends as the entry does."""
+        """Return a future of the loop that ends as the entry does.
+
+        It raises LedgerUnavailable when nothing is heard of the entry for ``patience_s``.
+        """
         waiter: asyncio.Future[T] = self.loop.create_future()
+        self._waiting[waiter] = until = self.loop.time() + self._patience_s
+        if self._alarm is None:
+            self._alarm = self.loop.call_at(until, self._lose_patience)
         entry.add_done_callback(partial(self._leave, waiter))
         return waiter
+
+    def _lose_patience(self) -> None:
+        """One timer for all that wait, which costs less than one for each."""
+        self._alarm = None
+        while self._waiting:
+            waiter, until = next(iter(self._waiting.items()))
+            if until > self.loop.time():
+                self._alarm = self.loop.call_at(until, self._lose_patience)
+                return
+            del self._waiting[waiter]
+            if not waiter.done():
+                waiter.set_exception(LedgerUnavailable("The database does not answer."))
 
     def _leave(self, waiter: asyncio.Future[Any], entry: Future[Any]) -> None:
         """Runs in the writer's thread."""
@@ -40,6 +63,7 @@ class Inbox:
         self._is_called = False  # first, so that what comes now calls again
         while self._ended:
             waiter, entry = self._ended.popleft()
+            self._waiting.pop(waiter, None)
             if waiter.done():
                 continue  # nobody waits any more
             error = entry.exception()

@@ -8,12 +8,16 @@ from unittest.mock import patch
 
 import pytest
 
+from ledger import LedgerUnavailable
 from ledger.inbox import Inbox
+
+LONG_S = 60.0
+SHORT_S = 0.05
 
 
 @pytest.mark.gen_test
 async def test_each_waiter_gets_what_its_own_entry_came_to() -> None:
-    inbox = Inbox(asyncio.get_running_loop())
+    inbox = Inbox(asyncio.get_running_loop(), LONG_S)
     entries: list[Future[int]] = [Future() for _ in range(3)]
     waiters = [inbox.wait_for(entry) for entry in entries]
 
@@ -30,7 +34,7 @@ async def test_each_waiter_gets_what_its_own_entry_came_to() -> None:
 @pytest.mark.gen_test
 async def test_entries_that_end_together_wake_the_loop_once() -> None:
     loop = asyncio.get_running_loop()
-    inbox = Inbox(loop)
+    inbox = Inbox(loop, LONG_S)
     entries: list[Future[int]] = [Future() for _ in range(100)]
     waiters = [inbox.wait_for(entry) for entry in entries]
 
@@ -47,7 +51,7 @@ async def test_entries_that_end_together_wake_the_loop_once() -> None:
 @pytest.mark.gen_test
 async def test_an_entry_that_ends_later_wakes_the_loop_again() -> None:
     loop = asyncio.get_running_loop()
-    inbox = Inbox(loop)
+    inbox = Inbox(loop, LONG_S)
     for _ in range(3):
         entry: Future[int] = Future()
         waiter = inbox.wait_for(entry)
@@ -57,7 +61,7 @@ async def test_an_entry_that_ends_later_wakes_the_loop_again() -> None:
 
 @pytest.mark.gen_test
 async def test_a_waiter_that_gave_up_disturbs_no_other() -> None:
-    inbox = Inbox(asyncio.get_running_loop())
+    inbox = Inbox(asyncio.get_running_loop(), LONG_S)
     first: Future[int] = Future()
     second: Future[int] = Future()
     gone, waiter = inbox.wait_for(first), inbox.wait_for(second)
@@ -69,10 +73,29 @@ async def test_a_waiter_that_gave_up_disturbs_no_other() -> None:
     assert await waiter == 2
 
 
+@pytest.mark.gen_test
+async def test_each_waiter_loses_patience_at_its_own_time() -> None:
+    loop = asyncio.get_running_loop()
+    inbox = Inbox(loop, SHORT_S)
+    begin = loop.time()
+    ended: Future[int] = Future()
+    waiters = [inbox.wait_for(ended), inbox.wait_for(Future())]
+    ended.set_result(1)
+    assert await waiters[0] == 1
+
+    with pytest.raises(LedgerUnavailable):
+        await waiters[1]
+    later: asyncio.Future[int] = inbox.wait_for(Future())
+    with pytest.raises(LedgerUnavailable):
+        await later
+
+    assert 2 * SHORT_S <= loop.time() - begin < 100 * SHORT_S
+
+
 def test_an_entry_that_ends_after_the_loop_is_nobodys() -> None:
     loop = asyncio.new_event_loop()
     entry: Future[int] = Future()
-    Inbox(loop).wait_for(entry)
+    Inbox(loop, LONG_S).wait_for(entry)
     loop.close()
 
     entry.set_result(1)
