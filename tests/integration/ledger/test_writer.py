@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import wait
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection
 
 from ledger import EntryRefused, Ledger, enter
+from ledger.writer import BUSY
 from tests.ledgers import ids, new_email
 
 
@@ -69,6 +71,25 @@ def test_a_group_is_bounded(ledger: Ledger, hold: threading.Event) -> None:
 
     assert transactions[0] is transactions[499]
     assert transactions[0] is not transactions[500]
+
+
+def test_mails_that_come_one_by_one_are_committed_together_while_many_come(
+    ledger: Ledger, hold: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ledger.writer.GATHER_S", 1.0)
+    many = [ledger.write(transaction_of) for _ in range(BUSY)]
+    hold.set()
+    for future in many:
+        future.result()
+
+    mail = ledger.accept(new_email())
+    assert not wait([mail], 0.1).done  # it would be written by now
+    joined = ledger.write(transaction_of)
+    last = ledger.write(transaction_of)
+
+    assert joined.result() is last.result()
+    assert mail.done()
+    ledger.accept(new_email()).result(0.9)  # that group was small: no mail waits for others now
 
 
 def test_a_failing_operation_takes_no_other_one_with_it(
