@@ -22,20 +22,24 @@ RESTART_DELAY_S = 1.0
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-def run_processes(count: int, run: Callable[[], None]) -> int:
+def run_processes(count: int, run: Callable[[], None], before_stop: Callable[[], None]) -> int:
     """Run ``run`` in so many forked processes (one: in this one) until told to stop.
 
-    SIGTERM and SIGINT are passed on to the processes; returns 0 once all have ended.
+    SIGTERM and SIGINT are passed on to the processes, behind ``before_stop`` in this one;
+    returns 0 once all have ended.
     """
     if count == 1:
         run()
         return 0
-    return _Parent(count, run).supervise()
+    return _Parent(count, run, before_stop).supervise()
 
 
 class _Parent:
-    def __init__(self, count: int, run: Callable[[], None]) -> None:
+    def __init__(
+        self, count: int, run: Callable[[], None], before_stop: Callable[[], None]
+    ) -> None:
         self._run = run
+        self._before_stop = before_stop
         self._count = count
         self._children: set[int] = set()
         self._stopping = False
@@ -78,5 +82,6 @@ class _Parent:
 
     def _stop(self, signum: int, _frame: object) -> None:
         self._stopping = True
+        self._before_stop()
         for pid in self._children:
             os.kill(pid, signal.SIGTERM)

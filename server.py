@@ -2,7 +2,8 @@
 
 Listens first and forks then, so all processes share the sockets; each has its own event
 loop and its own bridge. SIGTERM and SIGINT stop it: no new connections, open requests are
-finished (for ``drain_s`` at most), then the broker's connections are closed.
+finished (for ``drain_s`` at most), then the broker's connections are closed. Sockets may
+come from systemd (``LISTEN_FDS``), which keeps them over a restart.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from ipaddress import ip_address
 
 import tornado.log
 import uvloop
-from tornado.netutil import bind_sockets
 from tornado.options import Error as OptionError
 
 import config
@@ -26,10 +26,11 @@ import delivery
 from access import Buckets, Keyring
 from application import make_application
 from bridge import Bridge
-from deadlines import PatientServer
-from handlers.services import Services, make_services
+from draining import DrainingServer
+from handlers.services import make_services
 from ledger import ApiKey, LedgerUnavailable, keys
 from lifecycle import CIRCUIT_ID
+from listening import Listening, listen
 from processes import run_processes
 from task import HEARTBEAT_ID, app
 
@@ -51,7 +52,7 @@ Make one, `make key ARGS="create --name=first --scope=send,read"`, or listen on 
 """
 
 
-async def serve(sockets: list[socket.socket], buckets: Buckets) -> None:
+async def serve(listening: Listening, buckets: Buckets) -> None:
     """Serve until SIGTERM or SIGINT, then drain."""
     options = config.options
     stop = asyncio.Event()
@@ -66,9 +67,9 @@ async def serve(sockets: list[socket.socket], buckets: Buckets) -> None:
         pinned=frozenset({HEARTBEAT_ID, CIRCUIT_ID}),
     )
     ledger = delivery.ledger()
-    keyring = Keyring(ledger, buckets, may_be_open=is_private(sockets))
+    keyring = Keyring(ledger, buckets, may_be_open=is_private(listening.sockets))
     services = make_services(app, bridge, ledger, keyring)
-    server = PatientServer(
+    server = DrainingServer(
         make_application(services),
         header_s=options.idle_timeout_s,
         body_s=options.body_timeout_s,
@@ -77,24 +78,13 @@ async def serve(sockets: list[socket.socket], buckets: Buckets) -> None:
     )
     bridge.start()
     await keyring.start()
-    server.add_sockets(sockets)
+    server.add_sockets(listening.sockets)
     await stop.wait()
-    await _drain(server, services)
+    await server.drain(services, listening, options.drain_s)
     await services.acceptance.close(options.publish_timeout_s + options.ledger_timeout_s)
     await keyring.close()
     await bridge.close()
     await asyncio.to_thread(ledger.close)
-
-
-async def _drain(server: PatientServer, services: Services) -> None:
-    """Stop listening and let open requests finish."""
-    server.stop()
-    services.stopping.set()
-    for wait in list(services.waits):
-        wait.cancel()
-    if not await services.open_requests.wait_none(config.options.drain_s):
-        logger.warning("stopping with %d requests unfinished", len(services.open_requests))
-    await server.close_all_connections()
 
 
 def is_private(sockets: list[socket.socket]) -> bool:
@@ -122,7 +112,7 @@ def main(argv: list[str]) -> int:
     try:
         config.options.parse_command_line(argv)
         config.check()
-        sockets = bind_sockets(config.options.port, config.options.address or None)
+        listening = listen(config.options.port, config.options.address or None)
     except (OptionError, config.ConfigError) as exc:
         print(exc, file=sys.stderr)
         return 2
@@ -135,27 +125,28 @@ def main(argv: list[str]) -> int:
     logging.getLogger("pika").setLevel(logging.CRITICAL)  # the bridge says it in one line
     app.loader.import_default_modules()  # TASK_PACKAGES
     made = _keys()
-    if not is_private(sockets) and made is not None and not any(k.revoked_at is None for k in made):
+    has_key = made is None or any(key.revoked_at is None for key in made)
+    if not has_key and not is_private(listening.sockets):
         print(NO_KEY.format(config.options.address or "all addresses"), file=sys.stderr)
         return 2
     note = OPEN_NOTE if made == [] else ""
     if os.geteuid() == 0:
         logger.warning(AS_ROOT)
-    for sock in sockets:
+    for sock in listening.sockets:
         logger.info("listening on http://%s:%d%s", *sock.getsockname()[:2], note)
     gc.collect()
     gc.set_threshold(YOUNG_OBJECTS)
     gc.freeze()  # imported code is no garbage: looking it through would stop the loop for 30 ms
     buckets = Buckets()  # before the fork: all processes share them
     count = config.options.processes or os.cpu_count() or 1
-    return run_processes(count, lambda: _run(sockets, buckets))
+    return run_processes(count, lambda: _run(listening, buckets), listening.close)
 
 
-def _run(sockets: list[socket.socket], buckets: Buckets) -> None:
+def _run(listening: Listening, buckets: Buckets) -> None:
     """Serve on the event loop that the settings name."""
     loop_factory = uvloop.new_event_loop if config.options.event_loop == "uvloop" else None
     with asyncio.Runner(loop_factory=loop_factory) as runner:
-        runner.run(serve(sockets, buckets))
+        runner.run(serve(listening, buckets))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+from asyncio import Future
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -193,6 +194,12 @@ class BaseHandler(RequestHandler):
     def is_set(self, flag: str) -> bool:
         """Return whether a query flag such as ``?terminate=1`` is given and not 0 or false."""
         return self.get_query_argument(flag, "0").lower() not in ("0", "false", "no")
+
+    def finish(self, chunk: str | bytes | dict[Any, Any] | None = None) -> Future[None]:
+        """Finish the answer; a server that stops says that it is this connection's last one."""
+        if self.is_stopping():
+            self.set_header("Connection", "close")
+        return super().finish(chunk)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Answer with problem details (RFC 9457)."""

@@ -40,7 +40,9 @@ class EmailEventsHandler(EmailHandler, EventStreamHandler):
             await self.begin()
             with self.bridge.result(email_id).news() as next_state:
                 await self._follow(email_id, after, next_state)
-        except (Interrupted, StreamClosedError):
+        except Interrupted:
+            self.pause()
+        except StreamClosedError:
             return
 
     async def _follow(

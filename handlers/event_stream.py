@@ -5,12 +5,16 @@ https://html.spec.whatwg.org/multipage/server-sent-events.html
 
 from __future__ import annotations
 
+from random import randint
 from typing import Any
 
 import msgspec
 
 from handlers.base import BaseHandler
 from handlers.problems import invalid
+
+#: When clients of a server that stops are to come back, in milliseconds: from, to.
+COME_BACK_MS = (500, 2500)
 
 
 class EventStreamHandler(BaseHandler):
@@ -53,6 +57,10 @@ class EventStreamHandler(BaseHandler):
         """Send a comment, so that nobody on the way takes the connection for dead."""
         self.write(":\n\n")
         await self._flush()
+
+    def pause(self) -> None:
+        """End the stream of a server that stops: its clients come back, not all at once."""
+        self.write(f"retry: {randint(*COME_BACK_MS)}\n\n")  # noqa: S311 - no secret
 
     async def _flush(self) -> None:
         """Send what is written; a client that does not read holds up no server that stops."""

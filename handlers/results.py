@@ -74,7 +74,9 @@ class EventsHandler(OwnedTaskHandler, EventStreamHandler):
             await self.begin()
             async with aclosing(result.events(after)) as events:
                 await self._send_all(events)
-        except (Interrupted, StreamClosedError):
+        except Interrupted:
+            self.pause()
+        except StreamClosedError:
             return
 
     async def _send_all(self, events: AsyncGenerator[TaskState, None]) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 from weakref import WeakSet
 
 from celery import Celery
+from tornado.http1connection import HTTP1Connection
+from tornado.iostream import IOStream
 from tornado.web import RequestHandler
 
 import config
@@ -31,26 +32,16 @@ class OpenRequests:
 
     def __init__(self) -> None:
         self._requests: set[RequestHandler] = set()
-        self._ended = asyncio.Event()
-
-    def __len__(self) -> int:
-        return len(self._requests)
 
     def begin(self, request: RequestHandler) -> None:
         self._requests.add(request)
 
     def end(self, request: RequestHandler) -> None:
         self._requests.discard(request)
-        self._ended.set()
 
-    async def wait_none(self, timeout_s: float) -> bool:
-        """Wait until none is open; False when some still are after ``timeout_s``."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s):
-                while self._requests:
-                    self._ended.clear()
-                    await self._ended.wait()
-        return not self._requests
+    def streams(self) -> set[IOStream]:
+        """Return the connections that they came by."""
+        return {cast(HTTP1Connection, one.request.connection).stream for one in self._requests}
 
 
 @dataclass(frozen=True, kw_only=True)

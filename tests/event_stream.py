@@ -23,7 +23,7 @@ class Event(NamedTuple):
 class EventStream:
     """An open ``/celery/<id>/events``, or ``below`` another path.
 
-    ``comments`` counts the heartbeats seen so far.
+    ``comments`` counts the heartbeats seen so far; ``retry_ms``: when to come back, if told.
     """
 
     def __init__(self, port: int, task_id: str, *, below: str = "/celery", **headers: str) -> None:
@@ -34,6 +34,7 @@ class EventStream:
         self.status = self._answer.status
         self.headers = self._answer.headers
         self.comments = 0
+        self.retry_ms = 0
 
     def __enter__(self) -> Self:
         return self
@@ -51,9 +52,10 @@ class EventStream:
             name, _, value = line.decode().rstrip("\n").partition(": ")
             if name:
                 fields[name] = value
-            elif fields:
+            elif "id" in fields:
                 yield Event(fields["id"], json.loads(fields["data"]))
                 fields = {}
+            self.retry_ms = int(fields.pop("retry", self.retry_ms))
             if line == b":\n":
                 self.comments += 1
                 fields = {}

@@ -141,6 +141,7 @@ def test_a_stopping_server_ends_event_streams(single: Server) -> None:
 
         assert list(stream) == []
 
+        assert 500 <= stream.retry_ms <= 2500
         assert single.stop(timeout_s=10) == 0
         assert time.monotonic() - stop_at < 5
 

@@ -22,7 +22,7 @@ PRODUCT = sorted(
 #: settings in Celery's words, with the queues that the bridge lists. ``config_checks`` asks
 #: ``mailing`` what a usable relay and sender are; ``mailing`` knows no settings. ``delivery``
 #: brings the parts together for one mail: of the bridge it needs only to read an id's time.
-#: ``processes`` and ``deadlines`` are ``server.py``'s helpers.
+#: ``processes``, ``deadlines``, ``listening`` and ``draining`` are ``server.py``'s helpers.
 MAY_IMPORT: dict[str, set[str]] = {
     "config": {"config_table", "config_checks"},
     "config_table": {"config_checks"},
@@ -51,6 +51,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "application": {"handlers"},
     "processes": set(),
     "deadlines": set(),
+    "listening": set(),
+    "draining": {"deadlines", "handlers", "listening"},
     "server": {
         "config",
         "bridge",
@@ -62,7 +64,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         "handlers",
         "application",
         "processes",
-        "deadlines",
+        "listening",
+        "draining",
     },
 }
 #: Libraries that belong to other parts.
@@ -178,7 +181,8 @@ def test_imports_are_absolute() -> None:
 def test_only_config_reads_the_environment() -> None:
     readers = [file for file in PRODUCT if environment_reads(tree_of(file))]
 
-    assert shown(readers) == ["config.py"]
+    # What systemd tells a process of its sockets is no setting.
+    assert shown(readers) == ["config.py", "listening.py"]
 
 
 def test_only_the_server_and_its_helper_handle_signals_and_run_the_loop() -> None:

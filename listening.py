@@ -1,0 +1,91 @@
+"""The sockets that the server listens on: made or inherited, and left without losing a client.
+
+The kernel resets what stands in a socket's queue when the socket's last owner closes it: a client
+has connected by then, and may have sent its request. So what has connected is accepted first.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import socket
+import struct
+import sys
+from contextlib import suppress
+
+from tornado.netutil import bind_sockets
+
+#: Where inherited sockets begin: sd_listen_fds(3), https://www.freedesktop.org/software/systemd/man
+FIRST_FD = 3
+#: How long a client may take for the last step of its handshake, in seconds.
+HANDSHAKE_S = 0.25
+
+_SO_ATTACH_FILTER = 26  # asm-generic/socket.h
+#: Classic BPF (socket(7), linux/filter.h): drop a packet that is SYN and not ACK, take others.
+_NO_NEW_CONNECTIONS = (
+    (0x30, 0, 0, 13),  # load byte 13 of TCP's header, the flags
+    (0x54, 0, 0, 0x12),  # and them with SYN|ACK
+    (0x15, 0, 1, 0x02),  # SYN alone?
+    (0x06, 0, 0, 0),  # take 0 bytes of it
+    (0x06, 0, 0, 0xFFFFFFFF),  # take all
+)
+
+
+class Listening:
+    """Listening sockets; ``are_inherited``: somebody else holds them, too, and goes on to."""
+
+    def __init__(self, sockets: list[socket.socket], *, are_inherited: bool) -> None:
+        self.sockets = sockets
+        self.are_inherited = are_inherited
+        self._pid = os.getpid()
+
+    def turn_away(self) -> None:
+        """Have nobody connect any more; who has begun to may end it, and is to be accepted.
+
+        The process that made the sockets alone does so, since it counts for all that share them. A
+        client that is turned away tries again after a second, by its kernel, and is refused then,
+        or finds the next server. Elsewhere than on Linux a client may be reset instead.
+        """
+        if self.are_inherited or os.getpid() != self._pid or sys.platform != "linux":
+            return
+        program = b"".join(struct.pack("HBBI", *step) for step in _NO_NEW_CONNECTIONS)
+        steps = ctypes.create_string_buffer(program, len(program))
+        filters = struct.pack("HL", len(_NO_NEW_CONNECTIONS), ctypes.addressof(steps))
+        for sock in self.sockets:
+            with suppress(OSError):  # a sandbox may forbid it
+                sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, filters)
+
+    def close(self) -> None:
+        """Close this process's sockets, with :meth:`turn_away` before."""
+        self.turn_away()
+        for sock in self.sockets:
+            sock.close()
+
+
+def listen(port: int, address: str | None) -> Listening:
+    """Return the sockets that systemd, or whoever else speaks its protocol, has given to this
+    process (port and address are of no meaning then); without any, listen.
+
+    Raises:
+        OSError: the port cannot be had, or what was given is no listening TCP socket.
+    """
+    inherited = _inherited()
+    if inherited:
+        return Listening(inherited, are_inherited=True)
+    return Listening(bind_sockets(port, address), are_inherited=False)
+
+
+def _inherited() -> list[socket.socket]:
+    names = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
+    pid, count, _ = (os.environ.pop(name, "") for name in names)  # not for our children
+    if pid != str(os.getpid()):
+        return []
+    sockets = [socket.socket(fileno=FIRST_FD + number) for number in range(int(count))]
+    for sock in sockets:
+        is_tcp = sock.family in (socket.AF_INET, socket.AF_INET6)
+        if not (is_tcp and sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)):
+            raise OSError(errno.ENOTSOCK, "LISTEN_FDS names no listening TCP socket")
+        sock.set_inheritable(False)
+        sock.setblocking(False)
+    return sockets
