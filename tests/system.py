@@ -41,6 +41,7 @@ class Process:
         self.log = log
         self.env = {**os.environ, **env}
         self.ready = ready
+        self.stdin: int | None = None  # a file descriptor
         self.popen: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -68,7 +69,12 @@ class Process:
         begin = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
             self.popen = subprocess.Popen(
-                self.command, cwd=ROOT, env=self.env, stdout=log, stderr=log
+                self.command,
+                cwd=ROOT,
+                env=self.env,
+                stdout=log,
+                stderr=log,
+                stdin=self.stdin,
             )
         wait_until(
             lambda: self.ready in self.text()[begin:] or self._ended(), f"{self.command} ready"
