@@ -48,7 +48,9 @@ def install(app: Celery) -> None:
 
     app.steps["consumer"].add(DeclareTopology)
     app.steps["worker"].add(
-        run_in_threads("mail", config.options.mail_concurrency, mailing.close_sessions)
+        run_in_threads(
+            "mail", "mail.apart", config.options.mail_concurrency, mailing.close_sessions
+        )
     )
     app.steps["worker"].add(record_dead_letters(bury))
     signals.worker_init.connect(prepare, weak=False)

@@ -10,7 +10,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from queue import SimpleQueue
@@ -21,8 +21,10 @@ from billiard.einfo import ExceptionInfo
 from celery import bootsteps
 from celery.app.trace import build_tracer
 from celery.utils.log import get_logger
+from celery.worker import state
 
 from bridge.result_writer import ResultWriter
+from bridge.suspects import is_suspect, set_apart
 
 logger = get_logger(__name__)
 
@@ -33,12 +35,12 @@ PREFETCH = 2
 TICK_S = 0.25
 
 
-def run_in_threads(queue: str, count: int, on_thread_end: Callable[[], None]) -> type:
+def run_in_threads(queue: str, apart: str, count: int, on_thread_end: Callable[[], None]) -> type:
     """Return the worker step that runs ``threaded`` tasks in so many threads.
 
     Use it as ``app.steps["worker"].add(run_in_threads(...))``, with :class:`DurableConsumer` as
-    ``worker_consumer``. ``queue`` is the one that such tasks come from; each thread calls
-    ``on_thread_end`` at last.
+    ``worker_consumer``. ``queue`` is the one that such tasks come from, ``apart`` the one
+    of its suspects (see ``bridge/suspects.py``); each thread calls ``on_thread_end`` at last.
     """
 
     class RunInThreads(bootsteps.StartStopStep):
@@ -49,15 +51,15 @@ def run_in_threads(queue: str, count: int, on_thread_end: Callable[[], None]) ->
             return bool(worker.use_eventloop)  # or else the pool runs them: gevent's, eventlet's
 
         def create(self, worker: Any) -> Threads:
-            worker.app.amqp.Consumer = _prefetching(worker, queue, count * PREFETCH)
-            worker.threads = Threads(worker, count, on_thread_end)
+            worker.app.amqp.Consumer = _prefetching(worker, {queue: count * PREFETCH, apart: 1})
+            worker.threads = Threads(worker, count, apart, on_thread_end)
             return worker.threads  # type: ignore[no-any-return] # an attribute of Celery's object
 
     return RunInThreads
 
 
-def _prefetching(worker: Any, special: str, prefetch: int) -> type:
-    """Return the consumer class that holds ``prefetch`` messages of one queue.
+def _prefetching(worker: Any, special: Mapping[str, int]) -> type:
+    """Return the consumer class that holds so many messages of some queues.
 
     A quorum queue's consumer has the number that was set last before it began
     (https://www.rabbitmq.com/docs/consumer-prefetch).
@@ -65,11 +67,15 @@ def _prefetching(worker: Any, special: str, prefetch: int) -> type:
 
     class TaskConsumer(kombu.Consumer):
         def _basic_consume(self, queue: Any, *args: Any, **kwargs: Any) -> Any:
-            count = worker.consumer.initial_prefetch_count
-            self.qos(prefetch_count=prefetch if queue.name == special else count)
+            usual = worker.consumer.initial_prefetch_count
+            self.qos(prefetch_count=special.get(queue.name, usual))
             return super()._basic_consume(queue, *args, **kwargs)
 
     return TaskConsumer
+
+
+class _Apart:
+    """How a request ended that was set apart."""
 
 
 class Threads:
@@ -78,8 +84,11 @@ class Threads:
     Acknowledgements and events go over connections that belong to the main thread's event loop.
     """
 
-    def __init__(self, worker: Any, count: int, on_thread_end: Callable[[], None]) -> None:
+    def __init__(
+        self, worker: Any, count: int, apart: str, on_thread_end: Callable[[], None]
+    ) -> None:
         self._worker = worker
+        self._apart = apart
         self._on_thread_end = on_thread_end
         self._results = ResultWriter(worker.app)
         self._taken: SimpleQueue[Any] = SimpleQueue()
@@ -124,7 +133,7 @@ class Threads:
         self._stopping = True
 
     def take(self, request: Any) -> None:
-        """Have a request run, unless it is revoked."""
+        """Have a request run, or set apart, unless it is revoked."""
         if not request.revoked():
             request.on_accepted(os.getpid(), time.monotonic())
             self._taken.put(request)
@@ -134,12 +143,17 @@ class Threads:
         backend.writer = self._results
         while (request := self._taken.get()) is not None and not self._stopping:
             try:
-                ended = request.run()
+                ended = self._end_of(request)
             except BaseException:  # noqa: BLE001 - as a pool process does; the request says more
                 ended = ExceptionInfo()
             self._settle_after(backend.take_unconfirmed(), request, ended)
         with suppress(Exception):
             self._on_thread_end()
+
+    def _end_of(self, request: Any) -> Any:
+        if is_suspect(request, self._apart) and set_apart(self._worker.app, request, self._apart):
+            return _Apart
+        return request.run()
 
     def _settle_after(self, written: Future[None] | None, request: Any, ended: Any) -> None:
         """Have a request settled once the last of its results is confirmed."""
@@ -160,7 +174,10 @@ class Threads:
         while self._ended:
             request, ended = self._ended.popleft()
             try:
-                if isinstance(ended, ExceptionInfo):
+                if ended is _Apart:
+                    request.acknowledge()
+                    state.task_ready(request)
+                elif isinstance(ended, ExceptionInfo):
                     request.on_failure(ended)
                 else:
                     request.on_success(ended)

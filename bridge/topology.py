@@ -119,7 +119,7 @@ class Topology:
 
 DEFAULT = Topology(
     exchange="windmail",
-    queues=(TaskQueue(name="celery"), TaskQueue(name="mail")),
+    queues=(TaskQueue(name="celery"), TaskQueue(name="mail"), TaskQueue(name="mail.apart")),
     default_queue="celery",
     dead_exchange="windmail.dead",
     dead_queue="dead",

@@ -14,6 +14,7 @@ from celery import current_app, signals
 import delivery
 from bridge.worker import DurableRequest
 from delivery import Step
+from tests.crashing import POISON
 
 FOLDER = Path(os.environ["CRASH_FOLDER"])
 _send = delivery.send
@@ -29,7 +30,9 @@ def crash_at(point: str) -> None:
 
 
 def send(*args: Any, **kwargs: Any) -> Step:
-    """Send, and die once the outcome is committed."""
+    """Send, and die before it for a mail that is poison, or once the outcome is committed."""
+    if POISON in args[1].values():
+        os.kill(os.getpid(), signal.SIGKILL)
     step = _send(*args, **kwargs)
     crash_at("outcome")
     return step

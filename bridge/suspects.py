@@ -1,0 +1,51 @@
+"""Messages that have lost their worker several times, and what kills workers among them.
+
+The broker counts a delivery against every message that a dying worker held, begun or not, and
+(tried on RabbitMQ 3.10.8) against every one that is given back. So those that it has counted
+several times go to a queue of which each worker holds one message at a time: there, its delivery
+limit tells what kills workers from what was merely at hand.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import Celery
+from celery.app.amqp import task_message
+from celery.utils.log import get_logger
+
+from bridge.message import PUBLISHED_AGAIN
+from bridge.task_message import BROKERS_HEADERS
+
+logger = get_logger(__name__)
+
+#: A message that so many workers have lost is a suspect.
+LOST_WORKERS = 2
+
+
+def is_suspect(request: Any, apart: str) -> bool:
+    """Return whether a request is to go to the queue ``apart``; none that came by it is."""
+    count = request.request_dict.get("x-delivery-count") or 0
+    return count >= LOST_WORKERS and request.delivery_info["routing_key"] != apart
+
+
+def set_apart(app: Celery, request: Any, apart: str) -> bool:
+    """Publish a request's message again, to the queue ``apart``; True promises the confirm.
+
+    Its worker is to acknowledge the message then. False: it could not be published, or that is
+    unknown; a copy does no harm, as with any message that is delivered again.
+    """
+    message = request.message
+    headers = {k: v for k, v in message.headers.items() if not k.startswith(BROKERS_HEADERS)}
+    headers.pop("compression", None)  # Celery says anew what it uses
+    names = ("correlation_id", "reply_to", "priority")
+    properties = {k: v for k, v in message.properties.items() if k in names}
+    again = task_message({**headers, PUBLISHED_AGAIN: True}, properties, message.payload, None)
+    try:
+        with app.producer_or_acquire() as producer:
+            app.amqp.send_task_message(producer, request.name, again, queue=apart)
+    except Exception as exc:  # noqa: BLE001 - whatever it is, the mail goes its usual way
+        logger.warning("%s is not set apart (%s)", request, type(exc).__name__)
+        return False
+    logger.warning("%s has lost %d workers, and is set apart", request, LOST_WORKERS)
+    return True
