@@ -78,6 +78,7 @@ export-supervisor: $(RUNTIME) ## write a supervisor configuration to var/export/
 export-systemd: $(RUNTIME) ## write systemd units to var/export/systemd
 	@rm -rf var/export/systemd
 	@$(EXPORT) --template-dir deploy/systemd systemd var/export/systemd
+	@cp deploy/systemd/*.socket var/export/systemd/
 
 clean: ## remove .venv and caches; var/ (mails, queues) stays
 	rm -rf .venv bench/.venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
