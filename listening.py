@@ -82,10 +82,16 @@ def _inherited() -> list[socket.socket]:
     if pid != str(os.getpid()):
         return []
     sockets = [socket.socket(fileno=FIRST_FD + number) for number in range(int(count))]
+    if not all(map(_is_listening, sockets)):
+        for sock in sockets:
+            sock.close()
+        raise OSError(errno.ENOTSOCK, "LISTEN_FDS names what is no listening TCP socket")
     for sock in sockets:
-        is_tcp = sock.family in (socket.AF_INET, socket.AF_INET6)
-        if not (is_tcp and sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)):
-            raise OSError(errno.ENOTSOCK, "LISTEN_FDS names no listening TCP socket")
         sock.set_inheritable(False)
         sock.setblocking(False)
     return sockets
+
+
+def _is_listening(sock: socket.socket) -> bool:
+    is_tcp = sock.family in (socket.AF_INET, socket.AF_INET6)
+    return is_tcp and bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))

@@ -161,11 +161,46 @@ def test_a_request_that_comes_while_the_server_stops_is_answered_at_once(single:
         answer = kept.getresponse()
         answer.read()
 
-        assert answer.status == 200
+        assert (answer.status, answer.headers["Connection"]) == (200, "close")
         assert time.monotonic() - begin < 2
         slow.sendall(b'{"a": 1}\n')
         assert b" 422 " in slow.recv(65536).partition(b"\r\n")[0]
     assert single.stop(timeout_s=10) == 0
+
+
+def test_a_connection_that_was_kept_open_may_bring_one_more_request(single: Server) -> None:
+    with closing(HTTPConnection("127.0.0.1", single.port, timeout=20)) as kept:
+        kept.request("GET", "/healthz")
+        kept.getresponse().read()
+        single.signal(signal.SIGTERM)
+        wait_until(lambda: is_free("127.0.0.1", single.port), "the end of listening")
+
+        kept.request("GET", "/healthz")
+        answer = kept.getresponse()
+
+        assert (answer.status, answer.headers["Connection"]) == (200, "close")
+        assert answer.read()
+    assert single.stop(timeout_s=10) == 0
+
+
+def test_a_stopping_server_closes_connections_that_stay_silent(single: Server) -> None:
+    with closing(socket.create_connection(("127.0.0.1", single.port), timeout=20)) as silent:
+        assert single.stop(timeout_s=8) == 0
+
+        assert silent.recv(1) == b""
+    assert "unfinished" not in single.text()
+
+
+def test_nobody_connects_to_several_processes_of_which_one_is_not_done(pair: Server) -> None:
+    unfinished = b"POST /celery/add HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"
+    with closing(socket.create_connection(("127.0.0.1", pair.port), timeout=20)) as slow:
+        slow.sendall(unfinished)
+        pair.signal(signal.SIGTERM)
+        wait_until(lambda: is_free("127.0.0.1", pair.port), "the end of listening", 5)
+
+        slow.sendall(b'{"a": 1}\n')
+        assert b" 422 " in slow.recv(65536).partition(b"\r\n")[0]
+    assert pair.stop(timeout_s=10) == 0
 
 
 def test_results_are_readable_after_a_restart(single: Server, celery_worker: Process) -> None:
