@@ -1,6 +1,6 @@
 """Which process claims a mail, and whether a process that did is still there.
 
-A lease must be longer than the longest SMTP dialogue, ten minutes and more. But a process of this
+A lease must be longer than the longest SMTP dialogue, a quarter of an hour. But a process of this
 machine that is gone needs no waiting for. What cannot be told for certain counts as still there.
 """
 

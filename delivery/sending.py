@@ -60,8 +60,8 @@ class _Attempt:
         """Claim the mail; return the recipients whose fate is open."""
         circuit.announce(parts.breaker().succeeded())
         now = time.time()
-        relay, count = parts.relay(), len(self.new.recipients)
-        lease_s = relay.data_timeout_s + relay.timeout_s * (count + 4) + LEASE_MARGIN_S
+        relay = parts.relay()
+        lease_s = relay.dialogue_s + relay.data_timeout_s + LEASE_MARGIN_S
 
         def operation(connection: Connection) -> Claim:
             return claims.claim(

@@ -33,6 +33,9 @@ class Relay:
     - ``implicit``: TLS from the first byte (``smtps``, RFC 8314).
 
     ``ca`` is a PEM file of certificates to trust instead of the system's.
+
+    ``dialogue_s`` is for a mail's commands and content together, up to the final dot: each may take
+    its own time, all of them may not.
     """
 
     host: str
@@ -43,6 +46,7 @@ class Relay:
     ca: str | None = None
     timeout_s: float = 30.0
     data_timeout_s: float = 600.0
+    dialogue_s: float = 300.0
     idle_s: float = 30.0
 
     @classmethod

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import math
 import os
 import smtplib
+import socket
 import time
 from collections import deque
 from collections.abc import Sequence
+from typing import cast
 
 from mailing.errors import TransientFailure, Uncertain
+from mailing.patience import Patience
 from mailing.relay import Relay
 from mailing.reply import SERVICE_CLOSING, START_MAIL_INPUT, Reply, parse
 
@@ -32,6 +37,8 @@ class Session:
         self.tls = tls
         self.alive = True
         self._smtp = smtp
+        self._patience = Patience(cast(socket.socket, smtp.sock), relay.timeout_s)
+        smtp.file = io.BufferedReader(self._patience)
         self._pid = os.getpid()
         self._used_at = time.monotonic()
         self._in_transaction = False
@@ -49,6 +56,7 @@ class Session:
         if not self.alive or self._pid != os.getpid():
             self.abandon()
             return False
+        self._patience.until = math.inf
         idle_s = time.monotonic() - self._used_at
         if idle_s >= self.relay.idle_s:
             self.close()
@@ -69,6 +77,11 @@ class Session:
             self._in_transaction = False
             self._wait_up_to(self.relay.timeout_s)
 
+    def begin_mail(self, until: float) -> None:
+        """Have everything before the final dot end by a moment (``time.monotonic()``); what comes
+        later fails as a command without a reply does."""
+        self._patience.until = until
+
     def send_ahead(self, commands: Sequence[tuple[str, str]]) -> None:
         """Send commands in one packet, each verb with its arguments, where the relay offers
         PIPELINING (RFC 2920). :meth:`command` then only reads their replies, in the same order.
@@ -78,6 +91,7 @@ class Session:
         if self.offers("pipelining"):
             lines = "".join(f"{' '.join(filter(None, command))}\r\n" for command in commands)
             with contextlib.suppress(OSError):
+                self._wait_up_to()
                 self._smtp.send(lines)
             self._ahead.extend(commands)
 
@@ -102,6 +116,7 @@ class Session:
                     raise smtplib.SMTPException("other commands were sent ahead")
                 code, raw = self._smtp.getreply()
             else:
+                self._wait_up_to()
                 code, raw = self._smtp.docmd(verb, arguments)
         except OSError as exc:  # smtplib's errors are OSErrors too
             self.abandon()
@@ -124,7 +139,9 @@ class Session:
         view = memoryview(content)
         try:
             for start in range(0, last, _CHUNK):
+                self._wait_up_to()
                 self._smtp.send(view[start : start + _CHUNK])
+            self._wait_up_to()
             # Together, as one packet is quicker than two. What a send that fails has left over
             # ends with the dot.
             self._smtp.send(content[last:] + b".\r\n")
@@ -138,10 +155,12 @@ class Session:
 
     def _verdict(self) -> Reply:
         try:
+            self._patience.until = time.monotonic() + self.relay.data_timeout_s
             self._wait_up_to(self.relay.data_timeout_s)
             code, raw = self._smtp.getreply()
             if not 200 <= code <= 599:
                 raise smtplib.SMTPException("not an SMTP reply")
+            self._patience.until = math.inf
             self._wait_up_to(self.relay.timeout_s)
         except Exception as exc:  # also a worker's soft time limit: the mail is out all the same
             self.abandon()
@@ -160,14 +179,15 @@ class Session:
             raise TransientFailure(None, f"the reply to {verb} is not an SMTP reply")
         return reply
 
-    def _wait_up_to(self, timeout_s: float) -> None:
+    def _wait_up_to(self, timeout_s: float | None = None) -> None:
         if self._smtp.sock is None:
             raise smtplib.SMTPServerDisconnected("not connected")
-        self._smtp.sock.settimeout(timeout_s)
+        self._patience.wait_up_to(timeout_s)
 
     def close(self) -> None:
         """Say QUIT and close the connection; never raises for a connection that is gone."""
         if self.alive and self._pid == os.getpid():
+            self._patience.until = math.inf
             with contextlib.suppress(OSError):
                 self._wait_up_to(min(CHECK_TIMEOUT_S, self.relay.timeout_s))
                 self._smtp.docmd("QUIT")

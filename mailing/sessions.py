@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 
 from mailing import transaction
@@ -64,11 +65,12 @@ def deliver(
     with _conversation(relay):
         kept = _usable(relay)
         session = kept or _open(relay)
+    until = time.monotonic() + relay.dialogue_s  # from before the claim, which has its time, too
     if claim:
         chosen = set(claim())
         recipients = [one for one in recipients if one in chosen]  # they alone were checked
     with _conversation(relay):
-        session = _begin(session, sender, recipients, content, replace=bool(kept))
+        session = _begin(session, sender, recipients, content, until, replace=bool(kept))
         return transaction.finish(session, recipients, content)
 
 
@@ -102,9 +104,16 @@ def _open(relay: Relay) -> Session:
 
 
 def _begin(
-    session: Session, sender: str, recipients: Sequence[str], content: bytes, *, replace: bool
+    session: Session,
+    sender: str,
+    recipients: Sequence[str],
+    content: bytes,
+    until: float,
+    *,
+    replace: bool,
 ) -> Session:
     """Return the session that has accepted MAIL FROM: another one where it may replace a dead."""
+    session.begin_mail(until)
     try:
         transaction.begin(session, sender, recipients, content)
     except TransientFailure:
@@ -114,6 +123,7 @@ def _begin(
     else:
         return session
     session = _open(session.relay)
+    session.begin_mail(until)
     transaction.begin(session, sender, recipients, content)
     return session
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import smtplib
 import socket
 import threading
+import time
+from dataclasses import replace
 
 import pytest
 
@@ -45,6 +48,45 @@ def test_a_peer_that_does_not_speak_smtp_is_transient() -> None:
         with pytest.raises(TransientFailure, match="does not speak SMTP"):
             send(Relay.from_url(f"smtp://127.0.0.1:{listener.getsockname()[1]}"))
         thread.join()
+
+
+def test_commands_that_are_each_in_time_may_not_take_too_long_together(
+    server: SMTPServer,
+) -> None:
+    server.behave(slow=0.3)
+    relay = replace(relay_of(server, timeout_s=2.0), dialogue_s=0.8)
+    begin = time.monotonic()
+
+    with pytest.raises(TransientFailure, match="no reply to"):
+        send(relay, *(f"{number}@example.com" for number in range(20)))
+
+    assert time.monotonic() - begin < 4
+    assert server.mails == ()
+
+
+def trickling(sock: socket.socket, stop: threading.Event) -> None:
+    """Be a relay that greets, and answers MAIL with one octet after the other, without an end."""
+    peer, _ = sock.accept()
+    with peer, contextlib.suppress(OSError):
+        peer.sendall(b"220 relay.test\r\n")
+        while not peer.recv(1000).startswith(b"MAIL"):
+            peer.sendall(b"250 relay.test\r\n")
+        while not stop.wait(0.1):
+            peer.sendall(b"2")
+
+
+def test_a_reply_that_never_ends_ends_with_the_mails_time() -> None:
+    stop = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=trickling, args=(listener, stop))
+        thread.start()
+        plain = Relay.from_url(f"smtp://127.0.0.1:{listener.getsockname()[1]}", timeout_s=2.0)
+        try:
+            with pytest.raises(TransientFailure, match="no reply to MAIL"):
+                send(replace(plain, dialogue_s=0.8))
+        finally:
+            stop.set()
+            thread.join()
 
 
 @pytest.mark.parametrize("verb", ["EHLO", "MAIL", "RCPT", "DATA"])
