@@ -7,6 +7,7 @@ machine that is gone needs no waiting for. What cannot be told for certain count
 from __future__ import annotations
 
 import os
+import secrets
 import socket
 from functools import cache
 from pathlib import Path
@@ -17,6 +18,11 @@ _PROC = Path("/proc")
 def worker_name() -> str:
     """Return this process's name: machine, process namespace, process id and start time."""
     return _name(os.getpid())
+
+
+def attempt_name() -> str:
+    """Return a name for one attempt of this process; :func:`is_gone` takes it, too."""
+    return f"{secrets.token_hex(4)}@{worker_name()}"
 
 
 @cache
@@ -47,7 +53,7 @@ def _start_of(pid: int) -> str | None:
 
 def is_gone(name: str) -> bool:
     """Tell whether a process is known to have ended; False for one of another machine."""
-    machine, _, rest = (name or "").rpartition("/")
+    machine, _, rest = (name or "").rpartition("@")[2].rpartition("/")
     machine, _, pid = machine.rpartition("/")
     if machine != _machine() or machine.endswith("/") or rest == "None":
         return False

@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 import config
 import mailing
 from delivery import circuit, entry, parts, schedule, standing
-from delivery.identity import is_gone, worker_name
+from delivery.identity import attempt_name, is_gone
 from delivery.steps import Again, Done, Drop, Fail, Step, Wait
 from delivery.verdicts import judge, reason_of
 from ledger import claims, commands, outcomes
@@ -30,8 +30,10 @@ T = TypeVar("T")
 
 #: Beyond the longest SMTP dialogue, for the ledger and the scheduler.
 LEASE_MARGIN_S = 15.0
-#: Pause between tries to record an outcome, in seconds.
-RECORD_PAUSE_S = 0.5
+#: Pause between tries to record an outcome, or to claim, in seconds.
+AGAIN_S = 0.5
+#: How long a claim is tried: long enough for a connection that was lost, not for an outage.
+CLAIM_AGAIN_S = 2.0
 
 
 class _NotGranted(Exception):
@@ -60,7 +62,7 @@ class _Attempt:
         """Claim the mail; return the recipients whose fate is open."""
         circuit.announce(parts.breaker().succeeded())
         now = time.time()
-        relay = parts.relay()
+        name, relay = attempt_name(), parts.relay()
         lease_s = relay.dialogue_s + relay.data_timeout_s + LEASE_MARGIN_S
 
         def operation(connection: Connection) -> Claim:
@@ -68,13 +70,14 @@ class _Attempt:
                 connection,
                 self.new,
                 track=self.track,
-                worker=worker_name(),
+                worker=name,
                 is_gone=is_gone,
                 lease_until=now + lease_s,
                 now=now,
             )
 
-        found = parts.ledger().commit(operation)
+        # Where the answer to COMMIT was lost, the same name finds its own claim.
+        found = _persistently(operation, until=now + CLAIM_AGAIN_S)
         if not isinstance(found, Granted):
             raise _NotGranted(found)
         self.granted = found
@@ -239,5 +242,5 @@ def _persistently(operation: Callable[[Connection], T], *, until: float) -> T:
         except LedgerUnavailable as exc:
             if time.time() > until:
                 raise
-            logger.warning("an outcome waits for the ledger: %s", exc)
-            time.sleep(RECORD_PAUSE_S)
+            logger.warning("a mail on its way waits for the ledger: %s", exc)
+            time.sleep(AGAIN_S)

@@ -57,9 +57,10 @@ def claim(
     Args:
         new: the mail as its message has it, entered here if it has no row yet.
         track: the message's number.
+        worker: the attempt's name; the same one finds its own claim, whose answer was lost.
         is_gone: whether a worker is known to have ended, whatever its lease.
     """
-    row = _taken(connection, new, track, is_gone, now)
+    row = _taken(connection, new, track, is_gone, now, worker=worker)
     if isinstance(row, Value):
         return row
     # Nobody can be settled before the first attempt.
@@ -113,10 +114,13 @@ def _taken(
     is_gone: Callable[[str], bool],
     now: float,
     reason: dict[str, Any] | None = None,
+    worker: str | None = None,
 ) -> Row[Any] | Claim:
     """Return the row of a mail that this message may go on with, still ``sending`` if an attempt
     ended without an outcome; or what stands in the way. ``reason``: told if its time is over."""
     row = _entered(connection, new, track)
+    if worker and (row.status, row.worker) == ("sending", worker) and row.lease_until > now:
+        return _granted(row, rows.recipients(connection, row.id), row.attempts, row.lease_until)
     in_the_way = _in_the_way(connection, row, track, is_gone, now)
     if in_the_way is not None:
         return in_the_way
@@ -139,19 +143,22 @@ def _grant(
 ) -> Granted:
     """Begin the next attempt. ``taken``: the columns that say by whom, and for how long."""
     attempt = row.attempts + 1
-    data = {"attempt": attempt}
-    rows.change(connection, row, "sending", now, data, attempts=attempt, **taken)
+    rows.change(connection, row, "sending", now, {"attempt": attempt}, attempts=attempt, **taken)
+    return _granted(row, recipients, attempt, taken["lease_until"])
+
+
+def _granted(row: Row[Any], to: tuple[Recipient, ...], attempt: int, until: float) -> Granted:
     settled = tuple(
         Reply(address=one.address, code=one.code, text=one.text or "", enhanced=one.enhanced)
-        for one in recipients
+        for one in to
         if one.settled and one.code is not None
     )
     return Granted(
         attempt=attempt,
-        lease_until=taken["lease_until"],
+        lease_until=until,
         expires_at=row.expires_at,
         settled=settled,
-        possible_duplicate=row.status == "sending",
+        possible_duplicate=row.status == "sending" and attempt > row.attempts,
     )
 
 

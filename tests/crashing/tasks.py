@@ -14,6 +14,7 @@ from celery import current_app, signals
 import delivery
 from bridge.worker import DurableRequest
 from delivery import Step
+from ledger import Ledger, LedgerUnavailable
 from tests.crashing import POISON
 
 FOLDER = Path(os.environ["CRASH_FOLDER"])
@@ -39,6 +40,20 @@ def send(*args: Any, **kwargs: Any) -> Step:
 
 
 delivery.send = send
+
+
+def commit(self: Ledger, operation: Any) -> Any:
+    """Commit, but lose the answer once where that is asked for."""
+    value = _commit(self, operation)
+    try:
+        (FOLDER / "lose-answer").unlink()
+    except FileNotFoundError:
+        return value
+    raise LedgerUnavailable("The answer was lost by the test.")
+
+
+_commit = Ledger.commit
+Ledger.commit = commit  # type: ignore[method-assign] # the loss is the test's
 
 
 def publish(producer: Any, name: str, *args: Any, **kwargs: Any) -> Any:

@@ -44,7 +44,7 @@ def check_everything_is_declared(broker: BrokerNode, url: str) -> None:
     queues = listed(broker, url, "queues", "name", "type", "durable", "arguments")
     exchanges = listed(broker, url, "exchanges", "name", "type", "durable")
 
-    for name in ("celery", "mail"):
+    for name in ("celery", "mail", "mail.apart"):
         assert queues[name]["durable"]
         assert arguments(queues[name]) == {
             "x-queue-type": "quorum",

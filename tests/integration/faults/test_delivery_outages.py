@@ -48,6 +48,20 @@ def restart(broker: BrokerNode) -> None:
     broker.start()
 
 
+# -- the ledger's answer
+
+
+def test_a_claim_whose_answer_is_lost_is_the_attempts_own(mails: Parts) -> None:
+    before = len(mails.relay.mails)
+
+    (mails.folder / "lose-answer").touch()
+    sent = mails.when(mails.send(), "sent")
+
+    assert not (mails.folder / "lose-answer").exists()
+    assert (sent.attempts, sent.possible_duplicates) == (1, 0)
+    assert len(mails.relay.mails) == before + 1
+
+
 # -- the broker
 
 

@@ -41,6 +41,19 @@ def test_as_long_as_a_lease_runs_a_copy_is_to_wait_for_its_end(mail: Mail) -> No
     assert late.granted.possible_duplicate
 
 
+def test_a_claim_whose_answer_was_lost_is_granted_to_its_own_attempt(mail: Mail) -> None:
+    second = copy(mail, mail.queue[0])
+    first = come(mail, mail.queue[0])
+    granted = first.granted
+
+    mail.claim(first)
+
+    assert granted is not None
+    assert first.granted == granted
+    assert not granted.possible_duplicate
+    assert isinstance(come(mail, second).step, Wait)
+
+
 def test_a_message_that_comes_too_early_waits() -> None:
     mail = Mail(engine_in_memory(), scheduled_in_s=300)
     mail.queue[0].due_at -= 10

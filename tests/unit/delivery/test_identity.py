@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from delivery import identity
-from delivery.identity import is_gone, worker_name
+from delivery.identity import attempt_name, is_gone, worker_name
 from tests.system import wait_until
 
 
@@ -31,6 +31,7 @@ def name_of(pid: int) -> str:
 
 def test_a_process_that_runs_is_not_gone(child: subprocess.Popen[bytes]) -> None:
     assert not is_gone(worker_name())
+    assert not is_gone(attempt_name())
     assert not is_gone(name_of(child.pid))
 
 
