@@ -25,7 +25,7 @@ def run():
     print("it runs", flush=True)
 
 processes.set_pdeathsig = killed_meanwhile
-processes.run_processes(2, run)
+processes.run_processes(2, run, lambda: None)
 """
 
 

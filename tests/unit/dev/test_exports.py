@@ -67,6 +67,13 @@ def test_every_unit_of_systemd_has_a_user_of_its_own_and_no_other_rights(exporte
         assert said["UMask"] == ["0077"]
 
 
+def test_systemd_holds_the_web_servers_socket(exported: Path) -> None:
+    sockets = [file.stem for file in (exported / "systemd").glob("*.socket")]
+
+    # A service is given the socket of its own name.
+    assert sockets == [file.stem for file in (exported / "systemd").glob("*-web-*.service")]
+
+
 def test_every_program_of_supervisor_has_a_user_of_its_own_with_its_own_home(
     exported: Path,
 ) -> None:
