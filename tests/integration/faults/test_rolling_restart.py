@@ -16,7 +16,7 @@ from tests.delivery_parts import Parts, parts
 from tests.keen_client import KeenClients
 from tests.system import Process, Server, wait_until, worker
 
-#: Restarts of a process.
+#: Restarts of a server.
 TIMES = 2
 #: Answers between two restarts.
 ANSWERS = 50
@@ -47,9 +47,9 @@ def held(server: Server) -> Iterator[Server]:
             yield server
 
 
-def replace(process: Process, clients: KeenClients) -> None:
-    """Stop a process and start it again, as often as it is to be, with answers in between."""
-    for _ in range(TIMES):
+def replace(process: Process, clients: KeenClients, times: int) -> None:
+    """Stop a process and start it again so often, with answers in between."""
+    for _ in range(times):
         wait_until(partial(clients.has_answers, clients.seen.answers + ANSWERS), "answers")
         assert process.stop(60) == 0
         process.start()
@@ -74,7 +74,7 @@ def test_a_client_that_tries_refused_connections_again_sees_no_restart_of_the_se
     log, option = mails.folder / f"server-{processes}.log", f"--processes={processes}"
     server = Server(log, mails.worker.env, free_port(), option)
     with server, KeenClients(server.port) as clients:
-        replace(server, clients)
+        replace(server, clients, TIMES)
 
     check(mails, clients)
 
@@ -82,7 +82,7 @@ def test_a_client_that_tries_refused_connections_again_sees_no_restart_of_the_se
 def test_with_a_socket_that_somebody_holds_no_connection_is_even_refused(mails: Parts) -> None:
     server = Server(mails.folder / "held.log", mails.worker.env, free_port())
     with held(server), KeenClients(server.port) as clients:
-        replace(server, clients)
+        replace(server, clients, TIMES)
 
     check(mails, clients)
     assert clients.seen.refused == 0
@@ -94,6 +94,6 @@ def test_workers_are_replaced_one_by_one_and_no_mail_goes_twice(
     server = Server(mails.folder / "server.log", mails.worker.env, free_port())
     with server, KeenClients(server.port, count=16) as clients:
         for one in (mails.worker, second_worker):
-            replace(one, clients)
+            replace(one, clients, 1)
 
     check(mails, clients)
