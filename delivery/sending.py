@@ -77,7 +77,7 @@ class _Attempt:
             )
 
         # Where the answer to COMMIT was lost, the same name finds its own claim.
-        found = _persistently(operation, until=now + CLAIM_AGAIN_S)
+        found = _persistently("a claim", operation, until=now + CLAIM_AGAIN_S)
         if not isinstance(found, Granted):
             raise _NotGranted(found)
         self.granted = found
@@ -223,7 +223,7 @@ def _record(attempt: _Attempt, delivery: mailing.Delivery | mailing.DeliveryErro
             connection, new.id, judged.outcome, attempt=granted.attempt, keep=keep, now=now
         )
 
-    recorded = _persistently(operation, until=granted.lease_until)
+    recorded = _persistently("an outcome", operation, until=granted.lease_until)
     if judged.error is None:
         smtp = judged.outcome.reason["smtp"]
         return Done(result=standing.result(smtp, attempt.message_id, judged.recipients))
@@ -235,12 +235,12 @@ def _record(attempt: _Attempt, delivery: mailing.Delivery | mailing.DeliveryErro
     return Again(track=recorded.track, due_at=due_at, reason=judged.error)
 
 
-def _persistently(operation: Callable[[Connection], T], *, until: float) -> T:
+def _persistently(what: str, operation: Callable[[Connection], T], *, until: float) -> T:
     while True:
         try:
             return parts.ledger().commit(operation)
         except LedgerUnavailable as exc:
             if time.time() > until:
                 raise
-            logger.warning("a mail on its way waits for the ledger: %s", exc)
+            logger.warning("%s waits for the ledger: %s", what, exc)
             time.sleep(AGAIN_S)
