@@ -188,7 +188,9 @@ def main(argv: list[str]) -> int:
 def _connected(arguments: argparse.Namespace) -> int:
     with app.connection_for_write() as connection:
         try:
-            connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
+            # Each of the broker's addresses once.
+            tries = max(1, len(connection.alt))
+            connection.ensure_connection(max_retries=tries, interval_start=0, interval_step=0)
             topology.declare(app, connection)
             if arguments.command == "list":
                 return show(connection, arguments.limit)

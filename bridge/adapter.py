@@ -56,11 +56,11 @@ def _sent(sock: socket.socket, data: bytes) -> int:
         return 0
 
 
-async def connect(parameters: list[pika.ConnectionParameters]) -> Any:
-    """Return an open connection to the first broker of the list that answers.
+async def connect(parameters: pika.ConnectionParameters) -> Any:
+    """Return an open connection.
 
     Raises:
-        ConnectionError: none does; says why the last one did not.
+        ConnectionError: there is none; says why.
     """
     done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
@@ -73,7 +73,7 @@ async def connect(parameters: list[pika.ConnectionParameters]) -> Any:
         else:
             done.set_result(outcome)
 
-    JoiningConnection.create_connection(parameters, on_done)
+    JoiningConnection.create_connection([parameters], on_done)
     return await done
 
 

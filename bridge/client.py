@@ -215,16 +215,16 @@ class Bridge:
             raise
 
     async def _set_up_publisher(self, channel: Any) -> None:
-        await self._declare(topology.declare)
+        await self._declare(topology.declare, self.publishing.url)
         await self._publisher.setup(channel)
 
     async def _set_up_reader(self, channel: Any) -> None:
-        await self._declare(topology.declare_results)
+        await self._declare(topology.declare_results, self.reading.url)
         await self.results.follower.setup(channel)
 
-    async def _declare(self, declare: Callable[[Celery, kombu.Connection], None]) -> None:
+    async def _declare(self, declare: Callable[[Celery, kombu.Connection], None], url: str) -> None:
         def connect_and_declare() -> None:
-            with self.app.connection_for_write() as connection:
+            with self.app.connection_for_write(url) as connection:
                 declare(self.app, connection)
 
         # RabbitMQ ends a connection that declares a stream while another one does so.

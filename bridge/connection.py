@@ -3,12 +3,14 @@
 Life cycle: ``connecting`` (socket, handshake, channel, set-up) -> ``open`` -> ``waiting`` (lost;
 backing off) -> ``connecting`` ..., and ``closed`` at the end. ``blocked`` is told apart from
 ``open``: the broker has raised an alarm and reads no more publishes
-(https://www.rabbitmq.com/docs/connection-blocked).
+(https://www.rabbitmq.com/docs/connection-blocked). Of several addresses (the nodes of a cluster)
+each attempt takes the next one; the wait comes after each of them has failed.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import random
 from collections.abc import Awaitable, Callable, Sequence
@@ -61,6 +63,10 @@ def parameters(url: str, client_name: str) -> pika.ConnectionParameters:
     )
 
 
+def _node(address: pika.ConnectionParameters) -> str:
+    return f"{address.host}:{address.port}"
+
+
 def _tls_context() -> Any:
     import ssl  # only where it is used: most development brokers have no TLS
 
@@ -85,7 +91,11 @@ class Link:
         self.name = name
         self.state = State.CLOSED
         self.problem: str | None = "not started"
-        self._parameters = [parameters(url, f"windmail {name}") for url in urls]
+        self._count = len(urls)
+        self._addresses = itertools.cycle(
+            [(url, parameters(url, f"windmail {name}")) for url in urls]
+        )
+        self._url, self._parameters = next(self._addresses)
         self._setup = setup
         self._on_lost = on_lost
         self._opened = asyncio.Event()
@@ -101,6 +111,11 @@ class Link:
     @property
     def is_blocked(self) -> bool:
         return self.state is State.BLOCKED
+
+    @property
+    def url(self) -> str:
+        """The address, with its password, of the node that the link is connected to, or tries."""
+        return self._url
 
     def start(self) -> None:
         """Begin to connect; returns at once."""
@@ -142,25 +157,32 @@ class Link:
             return await opened
 
     async def _keep_open(self) -> None:
-        backoff_s = FIRST_BACKOFF_S
+        backoff_s, failed = FIRST_BACKOFF_S, 0
         while True:
             self.state = State.CONNECTING
             try:
                 lost = await self._open()
-                backoff_s = FIRST_BACKOFF_S
+                backoff_s, failed = FIRST_BACKOFF_S, 0
                 reason = await lost
                 self._on_lost(reason)
             except asyncio.CancelledError:
                 raise
             except Exception as exc:  # noqa: BLE001 - whatever it is, the answer is to try again
                 reason = f"{type(exc).__name__}: {exc}".rstrip(": ")
+                failed += 1
             finally:
                 self._forget()
             self.state, self.problem = State.WAITING, reason
-            delay_s = backoff_s * random.uniform(0.5, 1.0)  # nosec B311 # jitter
-            logger.warning("%s: no connection, next try in %.1f s (%s)", self.name, delay_s, reason)
+            delay_s = 0.0
+            if failed % self._count == 0:
+                delay_s = backoff_s * random.uniform(0.5, 1.0)  # nosec B311 # jitter
+                backoff_s = min(2 * backoff_s, LONGEST_BACKOFF_S)
+            logger.warning(
+                "%s: no connection to %s, next try in %.1f s (%s)",
+                self.name, _node(self._parameters), delay_s, reason,
+            )  # fmt: skip
+            self._url, self._parameters = next(self._addresses)
             await asyncio.sleep(delay_s)
-            backoff_s = min(2 * backoff_s, LONGEST_BACKOFF_S)
 
     async def _open(self) -> asyncio.Future[str]:
         """Connect and set up; returns a future that tells why the connection was lost."""
@@ -180,7 +202,7 @@ class Link:
         await setup
         self.state, self.problem = State.OPEN, None
         self._opened.set()
-        logger.info("%s: connected", self.name)
+        logger.info("%s: connected to %s", self.name, _node(self._parameters))
         return lost
 
     def _lose(self, reason: object) -> None:

@@ -103,13 +103,14 @@ def broker(var: Path) -> BrokerNode | None:
     Raises:
         NotReady: none answers there and none of ours can stand there.
     """
-    url = str(config.options.broker_url).split(";")[0]
-    if _answers(url):
+    urls = str(config.options.broker_url).split(";")
+    if any(_answers(url) for url in urls):
         return None
+    url, *more = urls
     parts = urlsplit(url)
-    if parts.scheme != "amqp" or not relay.is_loopback(parts.hostname or HOST):
+    if more or parts.scheme != "amqp" or not relay.is_loopback(parts.hostname or HOST):
         raise NotReady(
-            f"no broker answers at {maybe_sanitize_url(url)}.\n"
+            f"no broker answers at {' or '.join(map(maybe_sanitize_url, urls))}.\n"
             "  Start it, or set BROKER_URL to one that runs (without it, a private one is used)"
         )
     if packages.rabbitmq_folder() is None:

@@ -1,0 +1,71 @@
+"""A link with several addresses takes one after the other, and waits when all have failed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from bridge import connection
+from bridge.connection import Link
+from dev.ports import free_port
+
+
+@asynccontextmanager
+async def hanging_up() -> AsyncIterator[int]:
+    """Listen on a port, and close each connection at once."""
+
+    async def close(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    server = await asyncio.start_server(close, "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+
+
+def url(port: int) -> str:
+    return f"amqp://user:hunter2@127.0.0.1:{port}//"
+
+
+async def nothing(_channel: Any) -> None: ...
+
+
+class Heard(logging.Handler):
+    """What a link says, as it comes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.messages: asyncio.Queue[str] = asyncio.Queue()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.put_nowait(record.getMessage())
+
+
+@pytest.fixture
+def heard() -> Iterator[Heard]:
+    handler = Heard()
+    connection.logger.addHandler(handler)
+    yield handler
+    connection.logger.removeHandler(handler)
+
+
+@pytest.mark.gen_test
+async def test_each_attempt_takes_the_next_address_and_the_wait_comes_after_the_last(
+    heard: Heard,
+) -> None:
+    async with hanging_up() as other:
+        ports = [free_port(), other, free_port()]
+        link = Link("link", [url(port) for port in ports], setup=nothing, on_lost=print)
+        link.start()
+        messages = [await heard.messages.get() for _ in range(6)]
+        await link.close()
+
+    for message, port in zip(messages, ports * 2, strict=True):
+        assert f"no connection to 127.0.0.1:{port}, " in message
+        assert "hunter2" not in message
+    at_once = ["next try in 0.0 s" in message for message in messages]
+    assert at_once == [True, True, False] * 2
