@@ -15,6 +15,11 @@ from bridge.message import Message
 
 logger = logging.getLogger(__name__)
 
+#: How often a channel whose first message for a queue is refused is exchanged, in seconds.
+RENEW_S = 5.0
+#: Of so many routing keys it is known that the channel had a message confirmed.
+MOST_KEYS = 1000
+
 
 class _ChannelLost(Exception):
     """The channel went away before the confirm came."""
@@ -33,6 +38,11 @@ class Publisher:
 
     It is the link's set-up and loss handler: ``setup`` puts the channel into confirm mode,
     ``on_lost`` lets every publish that waits for a confirm try again until its deadline.
+
+    A channel registers with a quorum queue at its first message for it. Where it knows a leader
+    that died a moment ago, RabbitMQ 3.10 refuses this message, and then all others of the channel
+    for as long as that node is away (``rabbit_fifo_client:enqueue``, the first publish). So such
+    a channel is exchanged.
     """
 
     link: Link  # its owner sets it: each of the two needs the other
@@ -44,6 +54,8 @@ class Publisher:
         self._lowest_tag = 1
         self._unconfirmed: dict[int, _Unconfirmed] = {}
         self._returned: set[tuple[str, str, str]] = set()
+        self._taken: set[str] = set()  # routing keys of which the channel had a message confirmed
+        self._renewed_at = -RENEW_S
         self._expiry: asyncio.TimerHandle | None = None
 
     async def setup(self, channel: Any) -> None:
@@ -55,6 +67,7 @@ class Publisher:
         self._unconfirmable = await self.link.open_channel()
         self._unconfirmable.add_on_close_callback(lambda *_: _close(channel))  # set up both anew
         self._channel, self._last_tag, self._lowest_tag = channel, 0, 1
+        self._taken.clear()
 
     def on_lost(self, reason: str) -> None:
         """Tell every waiting publish that its confirm will not come."""
@@ -73,7 +86,8 @@ class Publisher:
         Raises:
             Blocked: the broker has an alarm; nothing was sent.
             NotConnected: no connection within ``timeout_s``; nothing was sent.
-            PublishTimeout: sent, but not confirmed within ``timeout_s``.
+            PublishTimeout: sent, but not confirmed within ``timeout_s``, or of two attempts only
+                the second is known to have been refused.
             PublishRejected: the broker refused it (nack).
             Unroutable: no queue took it.
         """
@@ -85,14 +99,33 @@ class Publisher:
             if not self.link.is_open:
                 await self._wait_open(deadline, sent)
                 continue
+            channel, sent_before = self._channel, sent
             try:
                 confirmed = self._send(message, deadline)
                 sent = True
                 return await confirmed
+            except PublishRejected:
+                if not self._is_renewed(channel, message):
+                    if sent_before:
+                        raise PublishTimeout from None
+                    raise
+                sent = sent_before
             except (_ChannelLost, pika.exceptions.AMQPError) as exc:
                 logger.info("confirm lost, publishing again (%s)", exc)
                 message = message.again() if sent else message
             await asyncio.sleep(0)  # the link is told of a channel's end a little later
+
+    def _is_renewed(self, channel: Any, message: Message) -> bool:
+        """Exchange a channel that may know a dead leader only; False: it was no such channel, or
+        it is too soon."""
+        if channel is self._channel and channel.is_open:
+            now = asyncio.get_running_loop().time()
+            if message.routing_key in self._taken or now - self._renewed_at < RENEW_S:
+                return False
+            logger.warning("%r refuses its first message: another channel", message.routing_key)
+            self._renewed_at = now
+            _close(channel)
+        return True
 
     def publish_nowait(self, message: Message) -> None:
         """Publish what is worth no confirm; nothing happens where there is no open channel."""
@@ -160,6 +193,8 @@ class Publisher:
         elif rejected:
             fail(future, PublishRejected())
         else:
+            if len(self._taken) < MOST_KEYS:  # delayed messages have keys without end
+                self._taken.add(message.routing_key)
             resolve(future, None)
 
 

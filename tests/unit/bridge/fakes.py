@@ -77,6 +77,7 @@ class FakeChannel:
     is_open = True
 
     def __init__(self) -> None:
+        self.closed = asyncio.Event()
         self.published: list[Published] = []
         self.connection = FakeConnection(self._on_published)
         self.on_close: Callable[..., None]
@@ -100,6 +101,7 @@ class FakeChannel:
 
     def close(self) -> None:
         self.is_open = False
+        self.closed.set()
 
     def _on_published(self, message: Published) -> None:
         self.published.append(message)

@@ -47,8 +47,8 @@ async def test_a_nack_fails_its_own_publish_alone() -> None:
     first, second = rig.publish("a"), rig.publish("b")
     await channel.has(2)
 
-    channel.nack(1)
     channel.ack(2)
+    channel.nack(1)
 
     await second
     with pytest.raises(PublishRejected):
@@ -59,10 +59,14 @@ async def test_a_nack_fails_its_own_publish_alone() -> None:
 async def test_a_multiple_nack_fails_all_up_to_its_tag() -> None:
     rig = Rig()
     channel = await rig.connect()
+    known = rig.publish("known")
     publishes = [rig.publish("a"), rig.publish("b")]
-    await channel.has(2)
+    await channel.has(3)
 
-    channel.nack(2, multiple=True)
+    channel.ack(1)
+    channel.nack(3, multiple=True)
+
+    await known
 
     for publish in publishes:
         with pytest.raises(PublishRejected):
