@@ -7,8 +7,7 @@ and has an epmd of its own, so that it disturbs no other node and nothing stays 
 from __future__ import annotations
 
 import subprocess
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
@@ -17,6 +16,7 @@ from kombu.utils.url import parse_url
 
 from dev import amqp, broker_files, children, packages, ports
 from dev.broker_files import HOST
+from dev.epmd import Epmd
 
 AMQP_PORT = 5672
 START_TIMEOUT_S = 60.0
@@ -43,8 +43,15 @@ class BrokerNode:
         management: bool = False,
         management_port: int | None = None,
         url: str | None = None,
+        name: str = broker_files.NODE_NAME,
+        epmd: Epmd | None = None,
+        cluster: Sequence[str] = (),
     ) -> None:
-        """Choose ports (`None`: free ones); `url` gives user, password, vhost and port."""
+        """Choose ports (`None`: free ones); `url` gives user, password, vhost and port.
+
+        `cluster` names the nodes of the cluster that it joins at its first start, itself as well;
+        they share an `epmd`, which is then not the node's to stop, and a cookie in their folders.
+        """
         self.state = state.resolve()
         parts = parse_url(url or "amqp://guest:guest@127.0.0.1//")
         self.port: int = port or (parts["port"] or AMQP_PORT if url else ports.free_port())
@@ -53,9 +60,11 @@ class BrokerNode:
         self.vhost: str = parts["virtual_host"] or "/"
         self.management_port = (management_port or ports.free_port()) if management else None
         self.log = self.state / "log" / broker_files.LOG_NAME
-        self.epmd_port = ports.free_port()
+        self.name = name
         self.dist_port = ports.free_port()
-        self._epmd: subprocess.Popen[bytes] | None = None
+        self._epmd = epmd or Epmd()
+        self._shares_epmd = epmd is not None
+        self._cluster = cluster
         self._server: subprocess.Popen[bytes] | None = None
 
     @property
@@ -74,11 +83,27 @@ class BrokerNode:
         Raises:
             BrokerError: RabbitMQ is not installed, or it did not start in time.
         """
+        self.launch()
+        self.wait(timeout_s)
+
+    def launch(self) -> None:
+        """Begin to start the node; returns at once.
+
+        Raises:
+            BrokerError: RabbitMQ is not installed, or its folder cannot be written.
+        """
         folder = self._scripts()
         self._prepare()
-        if self._epmd is None or self._epmd.poll() is not None:
-            self._start_epmd()
+        if not self._epmd.start(self.env(), self.startup_log):
+            raise BrokerError(self._failure("epmd, a part of Erlang, did not start"))
         self._server = children.spawn([folder / "rabbitmq-server"], self.env(), self.startup_log)
+
+    def wait(self, timeout_s: float = START_TIMEOUT_S) -> None:
+        """Return when the node, which was launched, lets us in.
+
+        Raises:
+            BrokerError: it did not in time, or it ended.
+        """
         try:
             ready = amqp.wait(self.url, timeout_s, gone=lambda: self.pid is None)
         except amqp.Refused as exc:
@@ -117,7 +142,7 @@ class BrokerNode:
         command = [
             str(self._scripts() / "rabbitmqctl"),
             "--node",
-            broker_files.NODE_NAME,
+            self.name,
             *arguments,
         ]
         done = subprocess.run(
@@ -135,7 +160,7 @@ class BrokerNode:
     def env(self) -> dict[str, str]:
         """Return the environment of the node and of rabbitmqctl."""
         return broker_files.environment(
-            self.state, dist_port=self.dist_port, epmd_port=self.epmd_port
+            self.state, name=self.name, dist_port=self.dist_port, epmd_port=self._epmd.port
         )
 
     def _login(self) -> tuple[str, str, str]:
@@ -154,6 +179,7 @@ class BrokerNode:
                 login=self._login(),
                 port=self.port,
                 management_port=self.management_port,
+                cluster=self._cluster,
             )
         except PermissionError as exc:
             raise BrokerError(
@@ -161,22 +187,9 @@ class BrokerNode:
                 f"  Run as that user, or remove {self.state} (its queues are lost)"
             ) from exc
 
-    def _start_epmd(self) -> None:
-        program = packages.which("epmd")
-        if program is None:
-            raise BrokerError("epmd, a part of Erlang, is not in PATH")
-        command: list[str | Path] = [program, "-address", HOST, "-port", str(self.epmd_port)]
-        self._epmd = children.spawn(command, self.env(), self.startup_log)
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while ports.is_free(HOST, self.epmd_port):
-            if self._epmd.poll() is not None or time.monotonic() > deadline:
-                raise BrokerError(self._failure("epmd did not start"))
-            time.sleep(0.01)
-
     def _stop_epmd(self) -> None:
-        if self._epmd is not None:
-            children.stop(self._epmd, timeout_s=2)
-            self._epmd = None
+        if not self._shares_epmd:
+            self._epmd.stop()
 
     def _other_login(self, exc: amqp.Refused) -> str:
         return (

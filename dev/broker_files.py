@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from dev import packages
 
 HOST = "127.0.0.1"
 # The same for every folder: each node has its own epmd, so names do not collide, and a folder
-# that is moved keeps its queues (they lie in a folder with the node's name).
+# that is moved keeps its queues (they lie in a folder with the node's name). The nodes of a
+# cluster share an epmd, and have other names.
 NODE_NAME = "windmail@localhost"
 LOG_NAME = "rabbitmq.log"
 LOG_TAIL_LINES = 15
@@ -40,7 +42,7 @@ _FILES = {
 }
 
 
-def environment(state: Path, *, dist_port: int, epmd_port: int) -> dict[str, str]:
+def environment(state: Path, *, name: str, dist_port: int, epmd_port: int) -> dict[str, str]:
     """Return the environment of the node and of rabbitmqctl; all paths lie in the folder."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("RABBITMQ_", "ERL_"))}
     return {
@@ -48,7 +50,7 @@ def environment(state: Path, *, dist_port: int, epmd_port: int) -> dict[str, str
         **{name: str(state / file) for name, file in _FILES.items()},
         "PATH": os.pathsep.join([kept.get("PATH", os.defpath), *packages.EXTRA_PATH]),
         "HOME": str(state),  # Erlang's cookie lies there
-        "RABBITMQ_NODENAME": NODE_NAME,
+        "RABBITMQ_NODENAME": name,
         "RABBITMQ_DIST_PORT": str(dist_port),
         "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": _ERLANG_ARGUMENTS,
         "RABBITMQ_CTL_ERL_ARGS": _ON_LOOPBACK,
@@ -62,7 +64,12 @@ def environment(state: Path, *, dist_port: int, epmd_port: int) -> dict[str, str
 
 
 def write(
-    state: Path, *, login: tuple[str, str, str], port: int, management_port: int | None
+    state: Path,
+    *,
+    login: tuple[str, str, str],
+    port: int,
+    management_port: int | None,
+    cluster: Sequence[str] = (),
 ) -> None:
     """Make the folder and write the configuration; `login` is user, password and vhost."""
     for folder in ("log", "data", "generated"):
@@ -71,11 +78,14 @@ def write(
     (state / "enabled_plugins").write_text(f"[{plugins}].\n")
     file = state / "rabbitmq.conf"
     file.touch(mode=0o600)  # it holds the password
-    file.write_text(configuration(login=login, port=port, management_port=management_port))
+    lines = configuration(login=login, port=port, management_port=management_port)
+    file.write_text("\n".join([*lines, *clustering(cluster)]) + "\n")
 
 
-def configuration(*, login: tuple[str, str, str], port: int, management_port: int | None) -> str:
-    """Return rabbitmq.conf; the login counts at the node's first start only."""
+def configuration(
+    *, login: tuple[str, str, str], port: int, management_port: int | None
+) -> list[str]:
+    """Return rabbitmq.conf's lines; the login counts at the node's first start only."""
     user, password, vhost = login
     lines = [
         f"listeners.tcp.1 = {HOST}:{port}",
@@ -90,7 +100,19 @@ def configuration(*, login: tuple[str, str, str], port: int, management_port: in
     if management_port:
         lines.append(f"management.tcp.ip = {HOST}")
         lines.append(f"management.tcp.port = {management_port}")
-    return "\n".join(lines) + "\n"
+    return lines
+
+
+def clustering(names: Sequence[str]) -> list[str]:
+    """Return the lines that let a node find its cluster at its first start."""
+    if not names:
+        return []
+    return [
+        "cluster_formation.peer_discovery_backend = classic_config",
+        *(f"cluster_formation.classic_config.nodes.{n} = {one}" for n, one in enumerate(names, 1)),
+        "cluster_formation.discovery_retry_interval = 200",  # ms
+        "queue_leader_locator = balanced",  # docs/cluster.md
+    ]
 
 
 def tail(log: Path) -> list[str]:

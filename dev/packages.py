@@ -38,7 +38,12 @@ def which(name: str) -> Path | None:
 
 
 def rabbitmq_folder() -> Path | None:
-    """Return the folder of RabbitMQ's own scripts, or None where it is not installed."""
+    """Return the folder of RabbitMQ's own scripts, or None where it is not installed.
+
+    `RABBITMQ_FOLDER` names another one: the tests then run with that RabbitMQ.
+    """
+    if chosen := os.environ.get("RABBITMQ_FOLDER"):
+        return Path(chosen)
     for folder in RABBITMQ_FOLDERS:
         if (folder / "rabbitmq-server").exists():
             return folder
