@@ -49,9 +49,9 @@ class Cluster:
 
     def replicated(self) -> dict[str, dict[str, Any]]:
         """Return each quorum queue and stream by its name: its leader, members, who is online."""
-        columns = ("name", "leader", "members", "online")
+        columns = ("name", "durable", "leader", "members", "online")
         rows = json.loads(self.nodes[0].ctl("list_queues", *columns, "--formatter", "json"))
-        return {row["name"]: row for row in rows if row["members"]}
+        return {row["name"]: row for row in rows if row["durable"]}
 
     def leader(self, queue: str) -> BrokerNode:
         """Return the node that leads a queue or a stream."""
