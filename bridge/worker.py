@@ -57,6 +57,14 @@ class DurableConsumer(Consumer):
     message again) at a body that is none of a task's. Set it as ``worker_consumer``.
     """
 
+    class Blueprint(Consumer.Blueprint):
+        """Celery's, but what delayed messages need is in :class:`DeclareTopology`: Celery declares
+        it at each of the broker's addresses, and waits 15 s for one that does not answer."""
+
+        default_steps = tuple(
+            step for step in Consumer.Blueprint.default_steps if "DelayedDelivery" not in step
+        )
+
     def __init__(self, on_task_request: Callable[[Any], Any], **options: Any) -> None:
         super().__init__(on_task_request, **options)
         self._flush_is_due = False
