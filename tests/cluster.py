@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from dev.broker import BrokerNode
+from dev.broker import BrokerError, BrokerNode
 from dev.epmd import Epmd
 from tests.system import wait_until
 
@@ -49,9 +49,15 @@ class Cluster:
 
     def replicated(self) -> dict[str, dict[str, Any]]:
         """Return each quorum queue and stream by its name: its leader, members, who is online."""
+        listed: str = wait_until(self._list, "a list of the queues")
+        return {row["name"]: row for row in json.loads(listed) if row["durable"]}
+
+    def _list(self) -> str | None:
         columns = ("name", "durable", "leader", "members", "online")
-        rows = json.loads(self.nodes[0].ctl("list_queues", *columns, "--formatter", "json"))
-        return {row["name"]: row for row in rows if row["durable"]}
+        try:
+            return self.nodes[0].ctl("list_queues", *columns, "--formatter", "json")
+        except BrokerError:
+            return None  # 3.10 fails while a member of a stream is just starting
 
     def leader(self, queue: str) -> BrokerNode:
         """Return the node that leads a queue or a stream."""
