@@ -1,4 +1,4 @@
-"""Of several addresses in BROKER_URL every part finds the one that answers, and tells no password."""
+"""Of several addresses in BROKER_URL every part finds the one that answers; no password is told."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ import pytest
 import config
 from dev import preflight, readiness, run
 from dev.manager import STOP_S
+from dev.ports import free_port
 
 PROCFILE = "# a comment\nweb: exec python server.py\nmailbox: exec python -m dev.mailbox\n"
 NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
@@ -51,6 +52,20 @@ def test_the_password_is_made_once_for_the_owner_alone(tmp_path: Path) -> None:
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert first == f"{preflight.FLOWER_USER}:{file.read_text().strip()}"
     assert preflight.flower_auth(tmp_path) == first
+
+
+def test_of_several_brokers_none_of_which_answers_each_is_named_without_its_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nodes = [f"127.0.0.1:{free_port()}" for _ in range(2)]
+    urls = ";".join(f"amqp://me:hunter2@{node}//" for node in nodes)
+    monkeypatch.setattr(config.options.mockable(), "broker_url", urls)
+
+    with pytest.raises(preflight.NotReady) as caught:
+        preflight.broker(tmp_path)
+
+    assert all(node in str(caught.value) for node in nodes)
+    assert "hunter2" not in str(caught.value)
 
 
 def test_a_second_run_in_the_same_folder_is_told_about_the_first(tmp_path: Path) -> None:

@@ -90,3 +90,11 @@ def test_without_postgresql_there_is_no_folder(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(packages, "POSTGRESQL_FOLDERS", ())
 
     assert packages.postgresql_folder() is None
+
+
+def test_the_tests_can_be_given_another_rabbitmq(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RABBITMQ_FOLDER", str(tmp_path))
+
+    assert packages.rabbitmq_folder() == tmp_path
