@@ -16,6 +16,7 @@ from bridge import (
     DeadLetter,
     DeclareTopology,
     bound_warm_shutdown,
+    reading,
     record_dead_letters,
     run_in_threads,
 )
@@ -46,6 +47,7 @@ def install(app: Celery) -> None:
         if mail is not None:
             delivery.bury(mail)
 
+    reading.install()
     app.steps["consumer"].add(DeclareTopology)
     app.steps["worker"].add(
         run_in_threads(
