@@ -18,9 +18,19 @@ class EventProducer(Producer):
     https://github.com/celery/kombu/pull/2275 mended some of the ways into it.
     """
 
+    #: Whether the connection is for events alone.
+    unconfirmed = False
+
     def maybe_declare(self, entity: Any, retry: bool = False, **_policy: Any) -> Any:
         """Declare an exchange, unless it was in this session; ``retry`` is not heeded."""
         return super().maybe_declare(entity)
+
+    def _publish(self, *args: Any, **options: Any) -> Any:
+        """Publish without a confirm, unless the channel has confirms already: the worker's main
+        loop would stand still until the broker answers, several times for ten mails."""
+        if self.unconfirmed and not self.channel._confirm_selected:
+            self.channel.basic_publish = self.channel._basic_publish
+        return super()._publish(*args, **options)
 
 
 class Dispatcher(EventDispatcher):
@@ -35,6 +45,7 @@ class Dispatcher(EventDispatcher):
             serializer=self.serializer,
             auto_declare=False,
         )
+        self.producer.unconfirmed = self.channel is None  # or else it is that of tasks
 
 
 class DurableEvents(Events):
