@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from mailing.masking import mask
@@ -52,7 +53,12 @@ def parse(code: int, raw: bytes) -> Reply:
     like an address is masked.
     """
     # Cut before masking too: a relay may send any amount.
-    lines = raw[: 8 * TEXT_LENGTH].decode("utf-8", "replace").split("\n")
+    return _parse(code, raw[: 8 * TEXT_LENGTH])
+
+
+@lru_cache(maxsize=64)  # three of a mail's four replies are those of each other mail, too
+def _parse(code: int, raw: bytes) -> Reply:
+    lines = raw.decode("utf-8", "replace").split("\n")
     enhanced: str | None = None
     texts = []
     for line in map(str.strip, lines):
