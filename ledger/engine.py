@@ -80,12 +80,15 @@ def _sqlite(url: URL, timeout_s: float) -> Engine:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
+        writes = bool(connection.get_execution_options().get("ledger_writes"))
+        busy_ms = 0 if writes else math.ceil(timeout_s * 1000)
         cursor = connection.connection.cursor()
-        if connection.get_execution_options().get("ledger_writes"):
-            cursor.execute("PRAGMA busy_timeout = 0")
+        if connection.info.get("busy_ms") != busy_ms:  # it stays from one transaction to the next
+            cursor.execute(f"PRAGMA busy_timeout = {busy_ms}")
+            connection.info["busy_ms"] = busy_ms
+        if writes:
             _when_free(lambda: cursor.execute("BEGIN IMMEDIATE"), timeout_s)
         else:
-            cursor.execute(f"PRAGMA busy_timeout = {math.ceil(timeout_s * 1000)}")
             cursor.execute("BEGIN")
         cursor.close()
 
