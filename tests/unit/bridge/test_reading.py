@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import kombu
 import pytest
+from amqp.exceptions import UnexpectedFrame
 from amqp.transport import TCPTransport
 
 from bridge import reading
@@ -98,3 +99,10 @@ def test_a_worker_s_connections_are_of_this_kind() -> None:
     reading.install()
 
     assert isinstance(kombu.Connection("amqp://127.0.0.1").transport, reading.Transport)
+
+
+def test_what_is_no_frame_is_told(ends: Ends) -> None:
+    ends.broker.sendall(ONE[:-1] + b"x")
+
+    with pytest.raises(UnexpectedFrame):
+        ends.connection.blocking_read(timeout=0)
