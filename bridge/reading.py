@@ -1,4 +1,4 @@
-"""Celery's connection to the broker, read in few calls of the system by a worker's main loop.
+"""Celery's connection to the broker, with few calls of the system in a worker's main loop.
 
 py-amqp asks the kernel three times for each frame, nine times for a message, and sets the socket's
 timeout to and fro as well. Each of these calls gives the interpreter's lock away: where other
@@ -9,10 +9,14 @@ from __future__ import annotations
 
 import socket
 from collections import deque
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from struct import Struct
 from typing import Any
 
+import kombu
 from amqp.exceptions import UnexpectedFrame
+from amqp.method_framing import frame_writer
 from amqp.transport import TCPTransport
 from kombu.transport import TRANSPORT_ALIASES, pyamqp
 
@@ -31,7 +35,9 @@ class Connection(pyamqp.Connection):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         self._ahead: deque[Frame] = deque()
+        self._outgoing = _Outgoing()
         super().__init__(*args, **options)
+        self.frame_writer_cls = self._outgoing.frame_writer
 
     def collect(self) -> None:
         self._ahead.clear()
@@ -43,11 +49,62 @@ class Connection(pyamqp.Connection):
         It is read ahead for a caller that does not wait: kombu's event loop, which comes again
         until there is nothing more. Anybody else would leave frames here that nobody comes for.
         """
+        self._outgoing.send()  # who waits for an answer must have asked
         if timeout == 0 and not self._ahead and _is_plain(self.transport):
             self._ahead.extend(_frames(self.transport))
         if self._ahead:
             return self.on_inbound_frame(self._ahead.popleft())
         return super().blocking_read(timeout)
+
+    @contextmanager
+    def joined(self) -> Iterator[None]:
+        """Send what is written within the block together, at its end.
+
+        Raises:
+            OSError: at the end: the connection is lost.
+        """
+        self._outgoing.held = []
+        try:
+            yield
+        finally:
+            self._outgoing.end()
+
+
+class _Outgoing:
+    """Where frames are written to."""
+
+    def __init__(self) -> None:
+        self.held: list[bytes] | None = None
+
+    def frame_writer(self, connection: Any, transport: Any) -> Any:
+        """Return py-amqp's own, with this between it and the transport."""
+        self._write = transport.write
+        self.held = None
+        return frame_writer(connection, self)
+
+    def write(self, octets: memoryview) -> None:
+        if self.held is None:
+            self._write(octets)
+        else:
+            self.held.append(bytes(octets))
+
+    def send(self) -> None:
+        """Send what is held, and hold what comes."""
+        if self.held:
+            octets, self.held = b"".join(self.held), []
+            self._write(octets)
+
+    def end(self) -> None:
+        """Send what is held, and hold nothing any more."""
+        octets, self.held = b"".join(self.held or ()), None
+        if octets:
+            self._write(octets)
+
+
+def joined(connection: kombu.Connection | None) -> AbstractContextManager[None]:
+    """Return :meth:`Connection.joined` of kombu's connection, if it is connected."""
+    inner = getattr(connection, "_connection", None)
+    return inner.joined() if isinstance(inner, Connection) else nullcontext()
 
 
 def _is_plain(transport: Any) -> bool:

@@ -23,6 +23,7 @@ from celery.app.trace import build_tracer
 from celery.utils.log import get_logger
 from celery.worker import state
 
+from bridge.reading import joined
 from bridge.result_writer import ResultWriter
 from bridge.suspects import is_suspect, set_apart
 
@@ -170,16 +171,24 @@ class Threads:
             written.add_done_callback(settle)
 
     def _settle(self) -> None:
+        """Settle all that has ended; its acknowledgements are sent together."""
         self._is_called = False
-        while self._ended:
-            request, ended = self._ended.popleft()
-            try:
-                if ended is _Apart:
-                    request.acknowledge()
-                    state.task_ready(request)
-                elif isinstance(ended, ExceptionInfo):
-                    request.on_failure(ended)
-                else:
-                    request.on_success(ended)
-            except Exception as exc:  # noqa: BLE001 - one request's end is not the worker's
-                logger.error("%s is not settled (%s)", request, type(exc).__name__)
+        try:
+            with joined(self._worker.consumer.connection):
+                while self._ended:
+                    _settle(*self._ended.popleft())
+        except OSError as exc:  # the main loop finds that out, too, and connects again
+            logger.warning("acknowledgements are lost (%s)", type(exc).__name__)
+
+
+def _settle(request: Any, ended: Any) -> None:
+    try:
+        if ended is _Apart:
+            request.acknowledge()
+            state.task_ready(request)
+        elif isinstance(ended, ExceptionInfo):
+            request.on_failure(ended)
+        else:
+            request.on_success(ended)
+    except Exception as exc:  # noqa: BLE001 - one request's end is not the worker's
+        logger.error("%s is not settled (%s)", request, type(exc).__name__)

@@ -32,6 +32,17 @@ class Ends(NamedTuple):
         except BlockingIOError:
             return False
 
+    def writer(self) -> Any:
+        """Return what writes frames to the broker."""
+        return self.connection.frame_writer_cls(self.connection, self.connection.transport)
+
+    def arrived(self) -> bytes:
+        """Return what the broker has."""
+        try:
+            return self.broker.recv(1024, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return b""
+
 
 @pytest.fixture
 def ends() -> Iterator[Ends]:
@@ -106,3 +117,41 @@ def test_what_is_no_frame_is_told(ends: Ends) -> None:
 
     with pytest.raises(UnexpectedFrame):
         ends.connection.blocking_read(timeout=0)
+
+
+def test_what_is_written_in_a_block_leaves_at_its_end(ends: Ends) -> None:
+    write = ends.writer()
+
+    with ends.connection.joined():
+        write(HEARTBEAT, 0, None, None, None)
+        write(HEARTBEAT, 0, None, None, None)
+        assert not ends.arrived()
+    assert len(ends.arrived()) == 16
+
+    write(HEARTBEAT, 0, None, None, None)
+    assert len(ends.arrived()) == 8
+
+
+def test_a_question_in_the_block_is_sent_before_its_answer_is_waited_for(ends: Ends) -> None:
+    write = ends.writer()
+    ends.broker.sendall(ONE)
+
+    with ends.connection.joined():
+        write(HEARTBEAT, 0, None, None, None)
+        assert ends.connection.blocking_read(timeout=5) == b"one"
+        assert ends.arrived()
+
+
+def test_after_a_lost_connection_nothing_is_held(ends: Ends) -> None:
+    write = ends.writer()
+    ends.broker.close()
+
+    with pytest.raises(OSError, match="pipe"), ends.connection.joined():
+        write(HEARTBEAT, 0, None, None, None)
+    with pytest.raises(OSError, match="pipe"):
+        write(HEARTBEAT, 0, None, None, None)
+
+
+def test_nobody_s_writes_are_joined_where_nothing_is_connected() -> None:
+    with reading.joined(None), reading.joined(kombu.Connection("amqp://127.0.0.1")):
+        pass
