@@ -25,6 +25,7 @@ _var.mkdir(parents=True, exist_ok=True)
 
 # -- broker and topology
 broker_url = _options.broker_url
+broker_use_ssl = config.broker_tls()  # as bridge/tls.py reads it
 broker_connection_retry_on_startup = True
 broker_connection_max_retries = None  # an outage of any length ends by itself
 # No read_timeout: during an alarm a publish waits for its confirm. With one, Celery would publish

@@ -10,15 +10,19 @@ from __future__ import annotations
 
 import os
 import re
+import ssl
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 from tornado.log import define_logging_options
 from tornado.options import Error as OptionError
 from tornado.options import OptionParser
 
-from config_checks import is_loopback, names_in, split_url
+from bridge.tls import AUTHORITIES, CERTIFICATE, KEY
+from config_checks import clear_hosts, is_loopback, names_in, own_certificate, split_url
 from config_table import SETTINGS, Setting
 
 #: RabbitMQ closes the channel of a consumer that holds a message longer than this
@@ -94,8 +98,43 @@ def check() -> None:
         )
     if not options.flower_auth and not is_loopback(options.flower_address):
         problems.setdefault("flower_address", "is not a loopback address, so set FLOWER_AUTH too")
+    if own_problem := own_certificate(options.broker_cert_file, options.broker_key_file):
+        problems.setdefault("broker_cert_file", own_problem)
     if problems:
         raise ConfigError(problems)
+
+
+def warnings() -> list[str]:
+    """Return what is usable, and not good."""
+    return [
+        f"BROKER_URL: mails and the password go to {host} in clear; use amqps://"
+        for host in clear_hosts(options.broker_url)
+    ]
+
+
+def broker_tls() -> dict[str, Any] | None:
+    """Return the options of TLS to the broker (:mod:`bridge.tls`); None: it is not asked for."""
+    if not options.broker_url.startswith("amqps:"):
+        return None
+    return {"ssl_cert_reqs": ssl.CERT_REQUIRED, **_broker_files()}
+
+
+def _broker_files() -> dict[str, str]:
+    files = {
+        AUTHORITIES: options.broker_ca_file,
+        CERTIFICATE: options.broker_cert_file,
+        KEY: options.broker_key_file,
+    }
+    return {name: file for name, file in files.items() if file}
+
+
+def management_url() -> str | None:
+    """Return RabbitMQ's management API; None: Flower's guess, which is never TLS."""
+    if options.flower_broker_api or not options.broker_url.startswith("amqps:"):
+        return options.flower_broker_api or None
+    parts = urlsplit(options.broker_url.split(";")[0])
+    login, at, host = parts.netloc.rpartition("@")
+    return f"https://{login}{at}{host.removesuffix(f':{parts.port}')}:15671/api/"
 
 
 def database_url() -> str:
@@ -153,6 +192,8 @@ def main(argv: list[str]) -> int:
     width = max(len(setting.name) for setting in SETTINGS)
     for setting in SETTINGS:
         print(f"{setting.name.upper():{width}}  {masked(setting)}")
+    for warning in warnings():
+        print(f"\nwarning: {warning}", file=sys.stderr)
     if problems:
         print(flush=True)  # the table stands before what is wrong with it, in a pipe, too
         print(problems, file=sys.stderr)

@@ -5,6 +5,7 @@ A part's own reader decides where there is one: a relay is what ``mailing`` take
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable
 from importlib.util import find_spec
 from ipaddress import ip_address
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
+from bridge.tls import AUTHORITIES, CERTIFICATE, KEY, Options, client_context
 from mailing import InvalidMessage, Relay, compose
 
 Check = Callable[[Any], str | None]  # tornado's options are typed at run time only
@@ -51,7 +53,45 @@ def broker_urls(value: str) -> str | None:
             return "must be amqp://user:password@host:port/vhost (several: separated by ';')"
         if "@" in f"{parts.path}{parts.query}{parts.fragment}":
             return "must have / ? # @ ; of the password percent-encoded"
+    if len({url.partition(":")[0] for url in value.split(";")}) > 1:
+        return "must be amqps:// for all brokers: who stops the first would get the rest in clear"
     return None
+
+
+def clear_hosts(value: str) -> list[str]:
+    """Return the brokers to which everything goes in clear over a network."""
+    found = [split_url(url) for url in value.split(";") if url.startswith("amqp:")]
+    return [p.hostname for p in found if p and p.hostname and not is_loopback(p.hostname)]
+
+
+def authorities(value: str) -> str | None:
+    return _unusable({AUTHORITIES: value}) if value else None
+
+
+def own_certificate(certificate: str, key: str) -> str | None:
+    """Return what is wrong with a certificate and the file of its key; the first can hold both."""
+    if not certificate:
+        return "must be set where BROKER_KEY_FILE is" if key else None
+    return _unusable({CERTIFICATE: certificate, KEY: key or None})
+
+
+def _unusable(options: Options) -> str | None:
+    try:
+        client_context(options)
+    except ssl.SSLError as exc:
+        return f"is not usable: {exc.reason}"
+    except OSError as exc:
+        return f"cannot be read: {exc.strerror}"
+    return None
+
+
+def https_or_empty(value: str) -> str | None:
+    parts = split_url(value)
+    if not value or (parts and parts.scheme == "https"):
+        return None
+    if parts and parts.scheme == "http" and is_loopback(parts.hostname or ""):
+        return None
+    return "must be https:// (http:// on loopback only: it has the broker's password)"
 
 
 def relay_url(value: str) -> str | None:

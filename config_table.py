@@ -8,12 +8,14 @@ from kombu.compression import encoders as compression_types
 
 from config_checks import (
     Check,
+    authorities,
     between,
     broker_urls,
     database,
     dkim,
     file_or_empty,
     header_names,
+    https_or_empty,
     not_empty,
     one_of,
     packages,
@@ -95,6 +97,9 @@ _TABLE: dict[str, tuple[tuple[str, Value, str, Check | None], ...]] = {
             "RabbitMQ, amqp:// or amqps://; several separated by ';'",
             broker_urls,
         ),
+        ("broker_ca_file", "", "amqps://: authorities, PEM; empty: the system's", authorities),
+        ("broker_cert_file", "", "amqps://: our own certificate, PEM, if asked for", None),
+        ("broker_key_file", "", "its key, without a password, PEM", file_or_empty),
         ("publish_timeout_s", 4.0, "wait for the broker's confirm, s", _SECONDS),
         ("result_stream", "windmail.results", "the results' stream", not_empty),
         ("result_retention_s", 86400, "a new stream keeps results, seconds", _DAYS),
@@ -180,10 +185,25 @@ _TABLE: dict[str, tuple[tuple[str, Value, str, Check | None], ...]] = {
             "user:password for Flower; empty: no login, and its API is off",
             user_and_password,
         ),
+        (
+            "flower_broker_api",
+            "",
+            "RabbitMQ's management: https://user:password@host:15671/api/",
+            https_or_empty,
+        ),
     ),
     "files": (("var_dir", "var", "folder for state (schedule, revoked, history)", not_empty),),
 }
-_SECRET = frozenset({"broker_url", "smtp_url", "flower_auth", "database_url", "task_signing_keys"})
+_SECRET = frozenset(
+    {
+        "broker_url",
+        "smtp_url",
+        "flower_auth",
+        "flower_broker_api",
+        "database_url",
+        "task_signing_keys",
+    }
+)
 SETTINGS: tuple[Setting, ...] = tuple(
     Setting(group, name, default, text, check, secret=name in _SECRET)
     for group, rows in _TABLE.items()

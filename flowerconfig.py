@@ -6,6 +6,7 @@ after it has read FLOWER_... variables; each name below that is an option of Flo
 
 from pathlib import Path
 
+from config import management_url as _management_url
 from config import options as _settings
 
 address = _settings.flower_address
@@ -16,6 +17,9 @@ port = _settings.flower_port
 auth = ""
 # Without a login, Flower itself refuses every API call.
 basic_auth = [_settings.flower_auth] if _settings.flower_auth else []
+
+# Of its own accord Flower sends the broker's password to port 15672 in clear, amqps:// or not.
+broker_api = _management_url()
 
 # The history outlives a restart; saved every few seconds, it outlives kill -9 as well. Saving
 # blocks Flower's loop: 10,000 tasks take about 0.1 s.

@@ -38,6 +38,8 @@ def install(app: Celery) -> None:
             app.backend.store_result(CIRCUIT_ID, change, states.SUCCESS)
 
     def prepare(**_: Any) -> None:
+        for warning in config.warnings():
+            logger.warning("%s", warning)
         delivery.prepare_ledger()
         delivery.share()  # before the pool's processes are forked
         delivery.announce_circuit_by(announce)

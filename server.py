@@ -129,6 +129,8 @@ def main(argv: list[str]) -> int:
     if not has_key and not is_private(listening.sockets):
         print(NO_KEY.format(config.options.address or "all addresses"), file=sys.stderr)
         return 2
+    for warning in config.warnings():
+        logger.warning("%s", warning)
     note = OPEN_NOTE if made == [] else ""
     if os.geteuid() == 0:
         logger.warning(AS_ROOT)

@@ -13,6 +13,8 @@ import pika
 from pika.adapters.asyncio_connection import AsyncioConnection
 from pika.adapters.utils.connection_workflow import AMQPConnectorException
 
+from bridge.tls import explained
+
 
 class JoiningConnection(AsyncioConnection):
     """Writes the frames of one turn of the loop together: pika alone sends each by itself."""
@@ -83,5 +85,5 @@ def _innermost(exc: Any) -> str:
         inner = getattr(exc, "exceptions", None) or getattr(exc, "exception", None)
         inner = inner[-1] if isinstance(inner, (list, tuple)) else inner
         if not isinstance(inner, BaseException):
-            return f"{type(exc).__name__}: {exc}".rstrip(": ")
+            return explained(exc)
         exc = inner

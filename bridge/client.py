@@ -68,12 +68,22 @@ class Bridge:
             replay_s=replay_s,
             pinned=pinned,
         )
-        urls = str(app.conf.broker_url).split(";")
+        urls, tls_options = str(app.conf.broker_url).split(";"), app.conf.broker_use_ssl
         self.publishing = Link(
-            "publisher", urls, setup=self._set_up_publisher, on_lost=self._publisher.on_lost
+            "publisher",
+            urls,
+            setup=self._set_up_publisher,
+            on_lost=self._publisher.on_lost,
+            tls_options=tls_options,
         )
         follower = self.results.follower
-        self.reading = Link("results", urls, setup=self._set_up_reader, on_lost=follower.on_lost)
+        self.reading = Link(
+            "results",
+            urls,
+            setup=self._set_up_reader,
+            on_lost=follower.on_lost,
+            tls_options=tls_options,
+        )
         self._publisher.link = self.publishing
         follower.link = self.reading
 

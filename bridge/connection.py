@@ -21,6 +21,7 @@ from typing import Any
 import kombu
 import pika
 
+from bridge import tls
 from bridge.adapter import connect
 from bridge.futures import fail, resolve
 
@@ -44,12 +45,18 @@ class State(StrEnum):
     CLOSED = "closed"
 
 
-def parameters(url: str, client_name: str) -> pika.ConnectionParameters:
-    """Translate a broker URL as kombu reads it (``//`` is the virtual host ``/``)."""
+def parameters(
+    url: str, client_name: str, tls_options: tls.Options | None = None
+) -> pika.ConnectionParameters:
+    """Translate a broker URL as kombu reads it (``//`` is the virtual host ``/``).
+
+    Raises:
+        OSError: see :func:`tls.client_context`.
+    """
     info = kombu.Connection(url)
     ssl_options = None
     if url.startswith("amqps:"):
-        ssl_options = pika.SSLOptions(_tls_context(), info.hostname)
+        ssl_options = pika.SSLOptions(tls.client_context(tls_options or {}), info.hostname)
     return pika.ConnectionParameters(
         host=info.hostname,
         port=info.port or (5671 if ssl_options else 5672),
@@ -67,12 +74,6 @@ def _node(address: pika.ConnectionParameters) -> str:
     return f"{address.host}:{address.port}"
 
 
-def _tls_context() -> Any:
-    import ssl  # only where it is used: most development brokers have no TLS
-
-    return ssl.create_default_context()
-
-
 class Link:
     """A connection with one channel, kept open.
 
@@ -87,13 +88,14 @@ class Link:
         *,
         setup: Callable[[Any], Awaitable[None]],
         on_lost: Callable[[str], None],
+        tls_options: tls.Options | None = None,
     ) -> None:
         self.name = name
         self.state = State.CLOSED
         self.problem: str | None = "not started"
         self._count = len(urls)
         self._addresses = itertools.cycle(
-            [(url, parameters(url, f"windmail {name}")) for url in urls]
+            [(url, parameters(url, f"windmail {name}", tls_options)) for url in urls]
         )
         self._url, self._parameters = next(self._addresses)
         self._setup = setup

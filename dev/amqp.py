@@ -9,6 +9,8 @@ from contextlib import suppress
 from amqp.exceptions import AccessRefused, AMQPError, NotAllowed
 from kombu import Connection
 
+import config
+
 HANDSHAKE_TIMEOUT_S = 3.0
 
 
@@ -23,7 +25,10 @@ def answers(url: str, timeout_s: float = HANDSHAKE_TIMEOUT_S) -> bool:
         Refused: something listens, but the handshake failed; the text says how.
     """
     try:
-        with Connection(url, connect_timeout=timeout_s) as connection:
+        wants_tls = url.startswith("amqps:")
+        with Connection(
+            url, connect_timeout=timeout_s, ssl=wants_tls and config.broker_tls()
+        ) as connection:
             # One attempt, where Connection.connect() would retry with delays.
             opened = connection.transport.establish_connection()
             with suppress(OSError, AMQPError):

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from dev.broker import BrokerNode
-from dev.ports import free_port
-from tests.system import ROOT, Answer, Process, Server, wait_until
+from tests.flower import COMMAND, Flower
+from tests.system import ROOT
 
-CELERY = str(Path(sys.executable).with_name("celery"))
-COMMAND = [CELERY, "-A", "task", "flower"]
 #: Pages, API calls that read, that change workers, and that send tasks.
 PATHS = (
     ("GET", "/"),
@@ -31,33 +27,10 @@ PATHS = (
 )
 
 
-class Flower(Process):
-    """A running Flower."""
-
-    def __init__(self, var: Path, auth: str) -> None:
-        self.port = free_port()
-        env = {"FLOWER_PORT": str(self.port), "FLOWER_AUTH": auth, "VAR_DIR": str(var)}
-        super().__init__(COMMAND, var / "flower.log", env, ready="Visit me at")
-
-    def ask(self, method: str, path: str, auth: str = "") -> Answer:
-        token = base64.b64encode(auth.encode()).decode()
-        headers = {"Authorization": f"Basic {token}"} if auth else {}
-        return Server(self.log, {}, self.port).request(method, path, None, headers)
-
-
 @pytest.fixture(scope="module")
 def flower(broker: BrokerNode, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flower]:
     with Flower(tmp_path_factory.mktemp("flower"), "me:secret") as process:
-        wait_until(lambda: _listens(process), "Flower's port")
         yield process
-
-
-def _listens(flower: Flower) -> bool:
-    try:
-        flower.ask("GET", "/healthcheck")
-    except OSError:
-        return False
-    return True
 
 
 @pytest.mark.parametrize(("method", "path"), PATHS)
@@ -92,7 +65,6 @@ def test_flower_listens_on_loopback_alone(flower: Flower) -> None:
 
 def test_without_a_login_flower_keeps_its_api_shut(broker: BrokerNode, tmp_path: Path) -> None:
     with Flower(tmp_path, "") as flower:
-        wait_until(lambda: _listens(flower), "Flower's port")
         statuses = {flower.ask(*one).status for one in PATHS if one[1].startswith("/api")}
 
     assert statuses == {401}

@@ -136,6 +136,13 @@ def test_an_unknown_flag_is_refused(load: Load) -> None:
         ("TASK_TIME_LIMIT_S", "1800"),
         ("RESULT_STREAM", ""),
         ("FLOWER_AUTH", "only-a-user"),
+        ("FLOWER_BROKER_API", "http://user:secret@rabbit.example:15672/api/"),
+        ("BROKER_URL", "amqps://a.example;amqp://b.example"),
+        ("BROKER_CA_FILE", "/no/such/file"),
+        ("BROKER_CA_FILE", "/tmp"),
+        ("BROKER_CA_FILE", __file__),
+        ("BROKER_CERT_FILE", "/no/such/file"),
+        ("TASK_SIGNING_KEYS", "too-short"),
     ],
 )
 def test_a_bad_value_is_refused_by_its_name(load: Load, name: str, value: str) -> None:
@@ -147,7 +154,7 @@ def test_a_bad_value_is_refused_by_its_name(load: Load, name: str, value: str) -
     [
         ("PORT", "0"),
         ("BROKER_URL", "amqp://localhost"),
-        ("BROKER_URL", "amqps://user:secret@a.example:5671/mail;amqp://b.example//"),
+        ("BROKER_URL", "amqps://user:secret@a.example:5671/mail;amqps://b.example//"),
         ("SMTP_URL", "smtp://user:secret@relay.example:587?tls=required"),
         ("SMTP_URL", "smtps://relay.example"),
         ("TASK_SERIALIZER", "msgpack"),
@@ -156,6 +163,9 @@ def test_a_bad_value_is_refused_by_its_name(load: Load, name: str, value: str) -
         ("TASK_COMPRESSION", "lzma"),
         ("TASK_COMPRESSION", "zstd"),
         ("FLOWER_AUTH", "user:secret"),
+        ("FLOWER_BROKER_API", "https://user:secret@rabbit.example:15671/api/"),
+        ("FLOWER_BROKER_API", "http://user:secret@127.0.0.1:15672/api/"),
+        ("TASK_SIGNING_KEYS", "n" * 43 + "," + "o" * 43),
     ],
 )
 def test_a_good_value_is_taken(load: Load, name: str, value: str) -> None:
@@ -257,3 +267,49 @@ def test_a_public_flower_needs_a_login(load: Load, address: str) -> None:
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
 def test_a_flower_on_loopback_needs_none(load: Load, address: str) -> None:
     assert problems(load(FLOWER_ADDRESS=address)) == {}
+
+
+def test_a_file_of_tls_is_named_with_what_is_wrong_with_it() -> None:
+    done = run_config(BROKER_CA_FILE="/no/such/file", BROKER_CERT_FILE=__file__)
+
+    assert done.returncode == 1
+    assert "BROKER_CA_FILE: cannot be read: No such file or directory" in done.stderr
+    assert "BROKER_CERT_FILE: is not usable: " in done.stderr
+
+
+def test_a_key_with_a_password_is_refused_and_no_terminal_is_asked(tmp_path: Path) -> None:
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-passout", "pass:secret", "-subj",
+         "/CN=x", "-keyout", tmp_path / "key", "-out", tmp_path / "certificate"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    files = {"BROKER_CERT_FILE": tmp_path / "certificate", "BROKER_KEY_FILE": tmp_path / "key"}
+
+    done = run_config(**{name: str(file) for name, file in files.items()})
+
+    assert "BROKER_CERT_FILE: is not usable: " in done.stderr
+
+
+def test_a_broker_that_is_reached_in_clear_is_warned_of(load: Load) -> None:
+    clear = load(BROKER_URL="amqp://me:secret@127.0.0.1;amqp://me:secret@rabbit.example").warnings()
+
+    assert clear == [
+        "BROKER_URL: mails and the password go to rabbit.example in clear; use amqps://"
+    ]
+    assert load(BROKER_URL="amqps://rabbit.example").warnings() == []
+    assert load().warnings() == []
+
+
+def test_flower_asks_a_broker_with_tls_by_tls(load: Load) -> None:
+    assert load(BROKER_URL="amqps://me:a%40b@rabbit.example:5671//").management_url() == (
+        "https://me:a%40b@rabbit.example:15671/api/"
+    )
+    assert load(BROKER_URL="amqps://me@[::1]").management_url() == "https://me@[::1]:15671/api/"
+    assert load().management_url() is None
+
+
+def test_signing_keys_are_shown_to_nobody(load: Load) -> None:
+    done = run_config(TASK_SIGNING_KEYS="n" * 43)
+
+    assert done.returncode == 0
+    assert "nnn" not in done.stdout + done.stderr

@@ -20,13 +20,14 @@ PRODUCT = sorted(
 
 #: What each part may import of the others. ``celeryconfig`` belongs to ``config``: it says the
 #: settings in Celery's words, with the queues that the bridge lists. ``config_checks`` asks
-#: ``mailing`` what a usable relay and sender are; ``mailing`` knows no settings. ``delivery``
-#: brings the parts together for one mail: of the bridge it needs only to read an id's time.
+#: ``mailing`` what a usable relay and sender are, and the bridge which certificates; neither knows
+#: settings. ``delivery`` brings the parts together for one mail: of the bridge it needs only to
+#: read an id's time.
 #: ``processes``, ``deadlines``, ``listening`` and ``draining`` are ``server.py``'s helpers.
 MAY_IMPORT: dict[str, set[str]] = {
-    "config": {"config_table", "config_checks"},
+    "config": {"config_table", "config_checks", "bridge.tls"},
     "config_table": {"config_checks"},
-    "config_checks": {"mailing"},
+    "config_checks": {"bridge.tls", "mailing"},
     "celeryconfig": {"config", "bridge.topology"},
     "flowerconfig": {"config"},
     "bridge": set(),

@@ -1,0 +1,77 @@
+"""TLS to the broker: always verified, by name, and alike in both libraries that connect.
+
+kombu alone takes for ``amqps://`` any certificate of a known authority, whatever name it is for;
+and told the name, it keeps that of the first broker for all others of a list.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+from typing import Any
+
+from kombu.transport import TRANSPORT_ALIASES
+from kombu.transport.pyamqp import SSLTransport
+
+#: Members of Celery's setting ``broker_use_ssl`` (Flower reads the first for RabbitMQ's management
+#: API): files of authorities (without: the system's), of our own certificate and of its key.
+AUTHORITIES, CERTIFICATE, KEY = "ssl_ca_certs", "ssl_certfile", "ssl_keyfile"
+
+#: How OpenSSL calls an answer that is none of TLS.
+_NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNEXPECTED_EOF_WHILE_READING")
+
+Options = Mapping[str, Any]
+
+
+def client_context(options: Options) -> ssl.SSLContext:
+    """Return the context of a client that verifies its broker.
+
+    Raises:
+        OSError: a file cannot be read, or is none of its kind; also where the key has a password.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # it checks certificates and names
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if options.get(AUTHORITIES):
+        context.load_verify_locations(options[AUTHORITIES])
+    else:
+        context.load_default_certs()
+    if options.get(CERTIFICATE):
+        # Without a password OpenSSL would ask the terminal for one.
+        context.load_cert_chain(options[CERTIFICATE], options.get(KEY), password=lambda: b"")
+    return context
+
+
+def explained(exc: BaseException) -> str:
+    """Say what stopped a connection; of TLS in words that tell what to look at."""
+    if isinstance(exc, ssl.SSLCertVerificationError):
+        return f"the broker's certificate is refused: {exc.verify_message}"
+    if isinstance(exc, ssl.SSLError) and exc.reason in _NO_TLS:
+        return f"no TLS is spoken there, or it was cut off ({exc.reason})"
+    return f"{type(exc).__name__}: {exc}".rstrip(": ")
+
+
+class VerifiedTransport(SSLTransport):
+    """kombu's ``amqps://``, with the options of :func:`client_context`."""
+
+    def establish_connection(self) -> Any:
+        """Connect; raises ConnectionError where TLS fails, and what kombu raises."""
+        client = self.client
+        given, name = client.ssl, client.hostname
+        options = given if isinstance(given, Mapping) else {}
+        client.ssl = {
+            "ca_certs": options.get(AUTHORITIES),
+            "certfile": options.get(CERTIFICATE),
+            "keyfile": options.get(KEY),
+            "cert_reqs": ssl.CERT_REQUIRED,
+            "server_hostname": name,
+            "tls_minimum_version": ssl.TLSVersion.TLSv1_2,
+        }
+        try:
+            return super().establish_connection()
+        except ssl.SSLError as exc:
+            raise ConnectionError(explained(exc)) from exc
+        finally:
+            client.ssl, client.hostname = given, name  # kombu makes an address of `localhost`
+
+
+TRANSPORT_ALIASES["amqps"] = f"{__name__}:{VerifiedTransport.__name__}"
