@@ -11,7 +11,7 @@ comma := ,
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run migrate key dead test bench chaos chaos-smoke check format lock clean export-supervisor export-systemd
+.PHONY: help setup run migrate key dead broker-users test bench chaos chaos-smoke check format lock clean export-supervisor export-systemd
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ key: $(RUNTIME) ## API keys: make key ARGS="create --name=shop --scope=send", li
 
 dead: $(RUNTIME) ## what the dead queue holds: make dead ARGS="list", replay, discard
 	@$(BIN)/python dead.py $(ARGS)
+
+broker-users: $(RUNTIME) ## users of RabbitMQ with the least permissions: ARGS="--rabbitmqctl='docker compose exec -T rabbitmq rabbitmqctl'"
+	@$(BIN)/python broker_users.py $(ARGS)
 
 test: $(DEV) ## run all tests; installs RabbitMQ, PostgreSQL, Chromium and openssl where missing
 	@$(BIN)/python -m dev.packages rabbitmq postgresql chromium openssl

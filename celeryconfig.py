@@ -9,6 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import urlencode
 
+from celery.events import event as _event  # event_exchange is the name of a setting
+
 import config
 from bridge.topology import DEFAULT
 
@@ -31,7 +33,9 @@ broker_connection_max_retries = None  # an outage of any length ends by itself
 # No read_timeout: during an alarm a publish waits for its confirm. With one, Celery would publish
 # again and again, and the broker would take every copy at the alarm's end.
 broker_transport_options = {"confirm_publish": True}
-task_queues = DEFAULT.kombu_queues()
+broker_declare = _options.broker_declare == "on"  # ours: see bridge/topology.py
+_event.event_exchange.no_declare = not broker_declare  # Celery's and Flower's copies are made of it
+task_queues = DEFAULT.kombu_queues(no_declare=not broker_declare)
 task_routes = DEFAULT.routes
 task_default_queue = DEFAULT.default_queue
 task_default_exchange = DEFAULT.exchange

@@ -100,6 +100,12 @@ _TABLE: dict[str, tuple[tuple[str, Value, str, Check | None], ...]] = {
         ("broker_ca_file", "", "amqps://: authorities, PEM; empty: the system's", authorities),
         ("broker_cert_file", "", "amqps://: our own certificate, PEM, if asked for", None),
         ("broker_key_file", "", "its key, without a password, PEM", file_or_empty),
+        (
+            "broker_declare",
+            "on",
+            "declare queues; off: `make broker-users` has done it",
+            one_of("on", "off"),
+        ),
         ("publish_timeout_s", 4.0, "wait for the broker's confirm, s", _SECONDS),
         ("result_stream", "windmail.results", "the results' stream", not_empty),
         ("result_retention_s", 86400, "a new stream keeps results, seconds", _DAYS),

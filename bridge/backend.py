@@ -27,7 +27,7 @@ from kombu.serialization import dumps
 from bridge.records import Record, started_type
 from bridge.result_writer import ResultWriter
 from bridge.stream_consumer import StreamResultConsumer
-from bridge.topology import ResultStream
+from bridge.topology import ResultStream, may_declare
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +66,9 @@ class StreamBackend(RPCBackend):
     def __init__(self, app: Any, url: str | None = None, **options: Any) -> None:
         parts = urlsplit(url or "stream://")
         arguments = {name: int(value) for name, value in parse_qsl(parts.query)}
-        self.stream = ResultStream(name=parts.netloc or ResultStream().name, **arguments)
+        self.stream = ResultStream(
+            name=parts.netloc or ResultStream().name, no_declare=not may_declare(app), **arguments
+        )
         #: The task that this process (or thread) began last, and when.
         self._started: tuple[str, str | None] = ("", None)
         self._unconfirmed: Future[None] | None = None
@@ -113,7 +115,7 @@ class StreamBackend(RPCBackend):
         with self.app.amqp.producer_pool.acquire(block=True) as producer:
             producer.publish(
                 self._to_result(task_id, state, result, traceback, request),
-                exchange="",
+                exchange=self.stream.name,
                 routing_key=self.stream.name,
                 serializer=self.serializer,
                 declare=[self.stream.queue()],

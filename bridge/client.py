@@ -202,7 +202,7 @@ class Bridge:
         recorder = Recorder()
         recorder.publish(
             backend._to_result(task_id, state, backend.encode_result(result, state), None, None),
-            exchange="",
+            exchange=backend.stream.name,
             routing_key=backend.stream.name,
             correlation_id=task_id,
             serializer=backend.serializer,

@@ -16,7 +16,7 @@ from celery import Celery, bootsteps, states
 from celery.exceptions import WorkerLostError
 
 from bridge.dead_letter import DeadLetter, DeadReason
-from bridge.topology import DEFAULT, Topology
+from bridge.topology import DEFAULT, Topology, may_declare
 
 logger = logging.getLogger(__name__)
 
@@ -151,7 +151,8 @@ class DeadLetterRecorder:
         channel = connection.channel()
         channel.auto_decode = False  # bodies stay bytes
         queue = self._where.kombu_record_queue()(channel)
-        queue.declare()
+        if may_declare(self._app):
+            queue.declare()
         channel.basic_qos(0, PREFETCH, False)
         channel.basic_consume(queue.name, callback=self._on_message)
 

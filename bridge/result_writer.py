@@ -168,7 +168,7 @@ def _message(result: _Result, stream: str) -> Message:
         content_type=kind, content_encoding=encoding, **result.properties
     )
     return Message(
-        exchange="",
+        exchange=stream,
         routing_key=stream,
         body=body.encode() if isinstance(body, str) else body,
         header=b"".join(properties.encode()),

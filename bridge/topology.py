@@ -2,8 +2,10 @@
 
 Server and worker both declare all of it, each time that they connect: whoever comes first
 finds an empty broker, and a broker that lost its state gets it back. Declaring is
-idempotent. Topic exchanges only, since native delayed delivery does not work with direct
-ones; quorum queues only, since they are replicated and know a delivery limit.
+idempotent. Where they may not declare (Celery's setting ``broker_declare`` is false, since who
+may declare a queue may delete it, too), they look whether it is there. Topic exchanges only,
+since native delayed delivery does not work with direct ones; quorum queues only, since they are
+replicated and know a delivery limit.
 """
 
 from __future__ import annotations
@@ -44,20 +46,23 @@ class ResultStream:
     """The stream of all tasks' state changes (https://www.rabbitmq.com/docs/streams).
 
     ``retention_s``: how long results stay readable. Retention works per segment, and never
-    on the newest one, so small segments keep it near what was asked.
+    on the newest one, so small segments keep it near what was asked. Results go through an exchange
+    of the same name: who may publish to the default one may publish to every queue.
     """
 
     name: str = "windmail.results"
     retention_s: int = 86400
     segment_bytes: int = 20_000_000
+    no_declare: bool = False
 
     def queue(self, consumer_arguments: Mapping[str, Any] | None = None) -> kombu.Queue:
-        """Return the stream as kombu declares it, bound to the default exchange."""
+        """Return the stream as kombu declares it, bound to its exchange."""
         return kombu.Queue(
             self.name,
-            exchange=kombu.Exchange(""),
+            exchange=kombu.Exchange(self.name, type="fanout", durable=True),
             routing_key=self.name,
             durable=True,
+            no_declare=self.no_declare,
             queue_arguments={
                 "x-queue-type": "stream",
                 "x-max-age": f"{self.retention_s}s",
@@ -79,7 +84,7 @@ class Topology:
     record_queue: str
     routes: Mapping[str, Mapping[str, str]]
 
-    def kombu_queues(self) -> tuple[kombu.Queue, ...]:
+    def kombu_queues(self, *, no_declare: bool = False) -> tuple[kombu.Queue, ...]:
         """Return the task queues in Celery's terms (``task_queues``)."""
         exchange = kombu.Exchange(self.exchange, type="topic", durable=True)
         return tuple(
@@ -88,6 +93,7 @@ class Topology:
                 exchange,
                 routing_key=queue.name,
                 durable=True,
+                no_declare=no_declare,
                 queue_arguments={
                     "x-queue-type": "quorum",
                     "x-delivery-limit": queue.delivery_limit,
@@ -128,25 +134,40 @@ DEFAULT = Topology(
 )
 
 
+def may_declare(app: Celery) -> bool:
+    """Return whether the app's broker user declares what it uses."""
+    return bool(app.conf.get("broker_declare", True))
+
+
 def declare(app: Celery, connection: kombu.Connection, topology: Topology = DEFAULT) -> None:
     """Declare everything on ``connection``. Blocks: on an event loop, call it in a thread.
 
     Raises:
         amqp.exceptions.PreconditionFailed: something of that name exists with other
             arguments; it must be deleted (or renamed) by hand.
+        amqp.exceptions.NotFound: it is not there, and it may not be declared.
         OSError: the connection was lost.
     """
     declare_results(app, connection)
+    if may_declare(app):
+        _declare_durable(app, connection, topology)
+    else:
+        _find(connection, *(queue.name for queue in topology.kombu_queues()))
+    with connection.channel() as channel:
+        # It goes when the broker restarts, so its users must be able to declare it.
+        app.control.mailbox.exchange(channel).declare()
+
+
+def _declare_durable(app: Celery, connection: kombu.Connection, topology: Topology) -> None:
     with connection.channel() as channel:
         topology.kombu_dead_queue()(channel).declare()
         topology.kombu_record_queue()(channel).declare()
         queues = topology.kombu_queues()
         for queue in queues:
             queue(channel).declare()
-        # Publishing to an exchange that does not exist closes the channel, so these two
-        # must be there before any worker is.
+        # Publishing to an exchange that does not exist closes the channel, so this one, and that
+        # of Celery's commands, must be there before any worker is.
         get_exchange(connection, name=app.conf.event_exchange)(channel).declare()
-        app.control.mailbox.exchange(channel).declare()
     declare_native_delayed_delivery_exchanges_and_queues(connection, "quorum")
     for queue in queues:
         bind_queue_to_native_delayed_delivery_exchange(connection, queue)
@@ -156,3 +177,12 @@ def declare_results(app: Celery, connection: kombu.Connection) -> None:
     """Declare the results' stream alone; blocks and raises as :func:`declare`."""
     with connection.channel() as channel:
         app.backend.stream.queue()(channel).declare()
+    if not may_declare(app):
+        _find(connection, app.backend.stream.name)
+
+
+def _find(connection: kombu.Connection, *queues: str) -> None:
+    """Look whether queues are there, for which RabbitMQ asks for no permission."""
+    with connection.channel() as channel:
+        for name in queues:
+            channel.queue_declare(name, passive=True)

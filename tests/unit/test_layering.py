@@ -25,6 +25,7 @@ PRODUCT = sorted(
 #: read an id's time.
 #: ``processes``, ``deadlines``, ``listening`` and ``draining`` are ``server.py``'s helpers.
 MAY_IMPORT: dict[str, set[str]] = {
+    "broker_users": {"config", "bridge", "task"},
     "config": {"config_table", "config_checks", "bridge.tls"},
     "config_table": {"config_checks"},
     "config_checks": {"bridge.tls", "mailing"},

@@ -1,0 +1,206 @@
+"""The broker users' command: ``python broker_users.py``, with what each of them may do."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import secrets
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import kombu
+from kombu.exceptions import OperationalError
+from tornado.options import Error as OptionError
+
+import config
+from bridge import topology
+from bridge.topology import DEFAULT
+from task import app
+
+CTL_TIMEOUT_S = 60
+_UUID = "[0-9a-f-]{36}"
+#: Queues and exchanges of Celery's events and commands.
+_EVENTS, _COMMANDS, _REPLIES = "celeryev", "celery.pidbox", "reply.celery.pidbox"
+_OWN_EVENTS = rf"celeryev\.{_UUID}"
+_OWN_REPLIES = rf"{_UUID}\.reply\.celery\.pidbox"
+_OWN_COMMANDS = r"[^@]+@.+\.celery\.pidbox"
+#: Where Celery puts a delayed task first: the highest level of its native delayed delivery.
+_DELAYED = "celery_delayed_27"
+#: Nothing, in RabbitMQ's words.
+NONE = "^$"
+
+DESCRIPTION = """\
+Make the broker users windmail-server (also for beat, and for programs that call tasks),
+windmail-worker and windmail-flower, each with the permissions that its work needs, and declare
+the queues, which they may not. BROKER_URL is that of a user who may do all; rabbitmqctl has to run
+where the broker does. Run it again after an update: permissions are set anew, passwords stay.
+
+Each user's settings are written to a file that its owner alone may read, for a service's
+EnvironmentFile or for `set -a; . FILE`: what is shown stays in terminals and logs, and what is an
+argument stands in `ps`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rights:
+    """What a user may configure (declare, delete), write (publish) and read, as patterns."""
+
+    configure: str
+    write: str
+    read: str
+    tags: tuple[str, ...] = ()
+
+
+def rights(stream: str) -> dict[str, Rights]:
+    """Return each user's rights; the results are on that stream."""
+    tasks = [queue.name for queue in DEFAULT.queues]
+    sends = [DEFAULT.exchange, _DELAYED, stream, _EVENTS, _COMMANDS]
+    own = [_OWN_EVENTS, _OWN_REPLIES]
+    worker = [*own, _OWN_COMMANDS]
+    return {
+        "windmail-server": Rights(
+            configure=_any([_COMMANDS]), write=_any(sends), read=_any([stream])
+        ),
+        "windmail-worker": Rights(
+            configure=_any([_COMMANDS, _REPLIES], worker),
+            write=_any([*sends, _REPLIES], worker),
+            read=_any([*tasks, DEFAULT.record_queue, stream, _EVENTS, _COMMANDS, _REPLIES], worker),
+        ),
+        "windmail-flower": Rights(
+            configure=_any([_COMMANDS, _REPLIES], own),
+            write=_any([_COMMANDS], own),
+            read=_any([_EVENTS, _REPLIES], own),
+            tags=("monitoring",),
+        ),
+    }
+
+
+def _any(names: Iterable[str], patterns: Iterable[str] = ()) -> str:
+    """Return the pattern of these names and patterns, and of nothing else."""
+    return f"^({'|'.join([*map(re.escape, names), *patterns])})$"
+
+
+class CtlError(Exception):
+    """rabbitmqctl did not do it; the text is what it said."""
+
+
+class Ctl:
+    """rabbitmqctl, or what runs it elsewhere."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self._command = [*command, "--silent"]
+
+    def __call__(self, *arguments: str, secret: str | None = None) -> str:
+        """Run it; a secret goes to its standard input. Raises CtlError."""
+        try:
+            done = subprocess.run(
+                [*self._command, *arguments],
+                input=f"{secret}\n" if secret else "",
+                capture_output=True,
+                text=True,
+                timeout=CTL_TIMEOUT_S,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired) as exc:
+            raise CtlError(f"{self._command[0]}: {exc}; see --rabbitmqctl") from None
+        if done.returncode:
+            raise CtlError(f"{' '.join(arguments)}: {done.stderr or done.stdout}".strip())
+        return done.stdout
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of this command's own arguments; the rest are settings' flags."""
+    top = argparse.ArgumentParser(
+        prog="broker_users.py",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    top.add_argument(
+        "--rabbitmqctl",
+        type=shlex.split,
+        default=["rabbitmqctl"],
+        metavar="COMMAND",
+        help='how to run it: "docker compose exec -T rabbitmq rabbitmqctl"',
+    )
+    top.add_argument(
+        "--new-passwords", action="store_true", help="also for users that are there already"
+    )
+    return top
+
+
+def make(ctl: Ctl, folder: Path, *, new_passwords: bool) -> None:
+    """Make the users, or set their permissions anew. Raises CtlError, OSError."""
+    vhost = kombu.Connection(config.options.broker_url).virtual_host or "/"
+    known = {row["user"] for row in json.loads(ctl("list_users", "--formatter=json"))}
+    stream = app.backend.stream.name
+    for user, may in rights(stream).items():
+        if user not in known or new_passwords:
+            password = secrets.token_urlsafe(32)
+            ctl("change_password" if user in known else "add_user", user, secret=password)
+            print(f"{user}: settings in {write_settings(folder, user, password)}")
+        else:
+            print(f"{user}: permissions set; its password stays (--new-passwords)")
+        ctl("set_user_tags", user, *may.tags)
+        ctl("set_permissions", "-p", vhost, user, may.configure, may.write, may.read)
+    # Who sends tasks tells of that, and of no worker.
+    server = "windmail-server"
+    ctl("set_topic_permissions", "-p", vhost, server, _EVENTS, r"^task\.sent$", NONE)
+
+
+def write_settings(folder: Path, user: str, password: str) -> Path:
+    """Write a user's settings to a file for its owner alone; return the file."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    file = folder / f"{user}.env"
+    urls = [_of(url, user, password) for url in config.options.broker_url.split(";")]
+    new = file.with_suffix(".new")
+    new.unlink(missing_ok=True)
+    handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "w") as out:
+        out.write(f"BROKER_URL='{';'.join(urls)}'\nBROKER_DECLARE=off\n")
+    new.replace(file)
+    return file
+
+
+def _of(url: str, user: str, password: str) -> str:
+    """Return a broker's URL with another login."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{quote(user)}:{quote(password, safe='')}@{rest.rpartition('@')[2]}"
+
+
+def main(argv: list[str]) -> int:
+    """Read the arguments and do what they say; returns the exit code."""
+    top = parser()
+    arguments, flags = top.parse_known_args(argv[1:])
+    try:
+        rest = config.options.parse_command_line([argv[0], *flags])
+        config.options.broker_declare = "on"  # whatever the users' own settings say
+        config.check()
+    except (OptionError, config.ConfigError) as exc:
+        print(exc, file=sys.stderr)
+        return 2
+    if rest:
+        top.error(f"what is {rest[0]}?")
+    with app.connection_for_write() as connection:
+        try:
+            connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
+            topology.declare(app, connection)
+            folder = Path(config.options.var_dir) / "broker"
+            make(Ctl(arguments.rabbitmqctl), folder, new_passwords=arguments.new_passwords)
+        except (CtlError, OSError, OperationalError) as exc:
+            print(exc, file=sys.stderr)
+        except connection.channel_errors as exc:
+            print(f"{connection.as_uri()}: {exc}", file=sys.stderr)
+        else:
+            return 0
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))
