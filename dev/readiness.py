@@ -84,6 +84,12 @@ def web() -> bool:
     return _readyz()[0] == http.client.OK
 
 
+def wants_key() -> bool:
+    """GET of the list of mails without a key says 401: one was made."""
+    address, port = reachable(config.options.address), config.options.port
+    return get_json(address, port, "/emails?limit=1")[0] == http.client.UNAUTHORIZED
+
+
 def _readyz() -> tuple[int, Any]:
     return get_json(reachable(config.options.address), config.options.port, "/readyz")
 

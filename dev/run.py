@@ -144,7 +144,8 @@ class Run:
         took = f"ready in {time.monotonic() - self.began:.1f} s"
         where = str(mailbox.folder()) if self.with_mailbox else None
         rows = [*addresses(self.node, flower_auth), ("Mailbox", where or "none: SMTP_URL is set")]
-        self.manager.say(f"\n{took}" + banner.block(rows, web_url(), where))
+        block = banner.block(rows, web_url(), where, with_key=readiness.wants_key())
+        self.manager.say(f"\n{took}{block}")
 
     def _stop_all(self) -> None:
         for signum in STOP_SIGNALS:  # a second Ctrl-C would leave the broker behind

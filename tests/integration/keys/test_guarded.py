@@ -8,7 +8,9 @@ from uuid import uuid4
 
 import pytest
 
+import config
 from application import ROUTES
+from dev import readiness
 from handlers.health import ProbeHandler
 from tests import spy
 from tests.emails import later, mail
@@ -143,3 +145,13 @@ def test_the_access_log_names_the_keys_id_and_not_the_key(
     log = locked.text()
     assert f" by {id_of(keys['reader'])}" in log
     assert not [key for key in keys.values() if key in log]
+
+
+@pytest.mark.parametrize(("which", "wanted"), [("locked", True), ("server", False)])
+def test_make_run_finds_out_whether_a_key_is_needed(
+    which: str, wanted: bool, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server: Server = request.getfixturevalue(which)
+    monkeypatch.setattr(config.options.mockable(), "port", server.port)
+
+    assert readiness.wants_key() is wanted
