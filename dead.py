@@ -12,12 +12,11 @@ from typing import Any
 import kombu
 import msgspec
 from kombu.exceptions import OperationalError
-from tornado.options import Error as OptionError
 
-import config
 import delivery
 from bridge import BridgeError, DeadLetter, DeadReason, Undecodable, dead, topology
 from bridge.dead import Counts, Ids
+from command_line import CommandLine
 from ledger import LedgerError, NotPossible
 from lifecycle import SENDMAIL, dead_mail
 from task import app
@@ -40,16 +39,12 @@ is sent if it is named, and stays with --all. One that cannot be read stays, unl
 its content (of scheduled mails, and with LEDGER_KEEP=all)."""
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> CommandLine:
     """Return the parser of this command's own arguments; the rest are settings' flags."""
-    top = argparse.ArgumentParser(
-        prog="dead.py",
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+    top = CommandLine("dead.py", DESCRIPTION, ("list", "replay", "discard"))
+    listing = top.commands.add_parser(
+        "list", help="show the letters, oldest first", allow_abbrev=False
     )
-    commands = top.add_subparsers(dest="command", required=True, metavar="list|replay|discard")
-    listing = commands.add_parser("list", help="show the letters, oldest first", allow_abbrev=False)
     listing.add_argument(
         "--limit", type=_positive, default=100, metavar="N", help="show N at most (default: 100)"
     )
@@ -57,7 +52,7 @@ def parser() -> argparse.ArgumentParser:
         ("replay", "send letters again", REPLAY),
         ("discard", "remove letters for good", "Remove letters for good."),
     ):
-        command = commands.add_parser(name, help=text, description=more, allow_abbrev=False)
+        command = top.commands.add_parser(name, help=text, description=more, allow_abbrev=False)
         command.add_argument(
             "ids", nargs="*", metavar="ID", help=f"as listed; {NO_ID} is every letter without one"
         )
@@ -170,17 +165,9 @@ def summary(counts: Counts) -> str:
 def main(argv: list[str]) -> int:
     """Read the arguments and do what they say; returns the exit code."""
     top = parser()
-    arguments, flags = top.parse_known_args(argv[1:])
+    arguments = top.read(argv)
     if arguments.command != "list" and bool(arguments.ids) == arguments.all:
         top.error("name the letters by their ids, or say --all")
-    try:
-        rest = config.options.parse_command_line([argv[0], *flags])
-        config.check()
-    except (OptionError, config.ConfigError) as exc:
-        print(exc, file=sys.stderr)
-        return 2
-    if rest:
-        top.error(f"what is {rest[0]}?")
     app.loader.import_default_modules()  # TASK_PACKAGES, to know their tasks
     return _connected(arguments)
 

@@ -7,11 +7,9 @@ import sys
 import time
 from datetime import UTC, datetime
 
-from tornado.options import Error as OptionError
-
-import config
 import delivery
 from access import Rate, Scope, new_key
+from command_line import CommandLine
 from ledger import ApiKey, LedgerError, keys
 from mailing import InvalidMessage
 from mailing.address import parse_mailbox
@@ -26,16 +24,12 @@ The key is shown this once; only its hash is stored. It goes into each request's
   Authorization: Bearer <key>"""
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> CommandLine:
     """Return the parser of this command's own arguments; the rest are settings' flags."""
-    top = argparse.ArgumentParser(
-        prog="keys.py",
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+    top = CommandLine("keys.py", DESCRIPTION, ("create", "list", "revoke"))
+    create = top.commands.add_parser(
+        "create", help="make a key and show it once", allow_abbrev=False
     )
-    commands = top.add_subparsers(dest="command", required=True, metavar="create|list|revoke")
-    create = commands.add_parser("create", help="make a key and show it once", allow_abbrev=False)
     create.add_argument("--name", required=True, type=_name, help="for people: whose key it is")
     create.add_argument(
         "--scope",
@@ -54,8 +48,8 @@ def parser() -> argparse.ArgumentParser:
     create.add_argument(
         "--daily", type=_quota, metavar="N", help="recipients per day (UTC). Without: any"
     )
-    commands.add_parser("list", help="show the keys, never their secrets", allow_abbrev=False)
-    revoke = commands.add_parser("revoke", help="end a key for good", allow_abbrev=False)
+    top.commands.add_parser("list", help="show the keys, never their secrets", allow_abbrev=False)
+    revoke = top.commands.add_parser("revoke", help="end a key for good", allow_abbrev=False)
     revoke.add_argument("id", metavar="ID", help="as listed; it is the middle part of the key")
     return top
 
@@ -160,16 +154,7 @@ def revoke(key_id: str) -> int:
 
 def main(argv: list[str]) -> int:
     """Read the arguments and do what they say; returns the exit code."""
-    top = parser()
-    arguments, flags = top.parse_known_args(argv[1:])
-    try:
-        rest = config.options.parse_command_line([argv[0], *flags])
-        config.check()
-    except (OptionError, config.ConfigError) as exc:
-        print(exc, file=sys.stderr)
-        return 2
-    if rest:
-        top.error(f"what is {rest[0]}?")
+    arguments = parser().read(argv)
     try:
         delivery.prepare_ledger()
         match arguments.command:

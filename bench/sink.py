@@ -7,7 +7,6 @@ import re
 import subprocess
 import threading
 import time
-from types import TracebackType
 from typing import Self
 
 from bench.ports import reserve
@@ -39,12 +38,7 @@ class Sink:
             time.sleep(0.01)
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._process.terminate()
         self._process.wait()
 

@@ -38,8 +38,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "delivery": {"config", "bridge.ids", "mailing", "ledger"},
     "task": {"config", "bridge", "mailing", "delivery", "lifecycle"},
     "lifecycle": {"config", "bridge", "mailing", "delivery"},
-    "keys": {"config", "mailing", "ledger", "access", "delivery"},
-    "dead": {"config", "bridge", "ledger", "delivery", "lifecycle", "task"},
+    "command_line": {"config"},
+    "keys": {"command_line", "mailing", "ledger", "access", "delivery"},
+    "dead": {"command_line", "bridge", "ledger", "delivery", "lifecycle", "task"},
     "handlers": {
         "config",
         "bridge",

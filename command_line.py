@@ -1,0 +1,47 @@
+"""How a command of the operator's is called: its own arguments, and settings' flags beside them."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from tornado.options import Error as OptionError
+
+import config
+
+
+class CommandLine(argparse.ArgumentParser):
+    """The parser of a command that has commands of its own (``list``, ...), added to ``commands``.
+
+    What it does not know are the settings' flags.
+    """
+
+    def __init__(self, name: str, description: str, names: Sequence[str]) -> None:
+        super().__init__(
+            prog=name,
+            description=description,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        self.commands = self.add_subparsers(
+            dest="command",
+            required=True,
+            metavar="|".join(names),
+            parser_class=argparse.ArgumentParser,
+        )
+
+    def read(self, argv: Sequence[str]) -> argparse.Namespace:
+        """Return the command's own arguments; take over and check the settings.
+
+        Raises:
+            SystemExit: 2, and why on standard error.
+        """
+        arguments, flags = self.parse_known_args(argv[1:])
+        try:
+            rest = config.options.parse_command_line([argv[0], *flags])
+            config.check()
+        except (OptionError, config.ConfigError) as exc:
+            self.exit(2, f"{exc}\n")
+        if rest:
+            self.error(f"what is {rest[0]}?")
+        return arguments
