@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from bench import stream, subjects
 from bench.processes import tree
@@ -38,34 +39,38 @@ def settled(server: Program, count: int) -> list[float]:
             return used
 
 
+def measure(scale: Scale, count: int) -> tuple[float, list[float]]:
+    """Return how many results a second were written, and each process's CPU for one, in µs."""
+    with Stage() as stage:
+        server = subjects.ours(
+            f"{count} processes",
+            request=subjects.ADD,
+            queue="celery",
+            flags=[f"--processes={count}"],
+        )
+        program = server.start(stage)
+        before = settled(program, count)
+        rate = stream.fill(stage.node.url, scale.streamed)[1]
+        after = settled(program, count)
+    return rate, [(b - a) * 1e6 / scale.streamed for a, b in zip(before, after, strict=True)]
+
+
+def row(count: int, rate: float, used_us: Sequence[float]) -> list[str]:
+    """Return the table's row for one number of processes."""
+    mean_us = sum(used_us) / count
+    return [
+        str(count),
+        f"{rate:,.0f}",
+        f"{mean_us:.1f} ({max(used_us):.1f})",
+        f"{sum(used_us):.1f}",
+        f"{1e6 / mean_us:,.0f}",
+    ]
+
+
 def run(scale: Scale) -> list[Section]:
     """Measure each number of processes."""
-    rows, bars, samples = [], [], {}
-    for count in COUNTS:
-        with Stage() as stage:
-            server = subjects.ours(
-                f"{count} processes",
-                request=subjects.ADD,
-                queue="celery",
-                flags=[f"--processes={count}"],
-            )
-            program = server.start(stage)
-            before = settled(program, count)
-            rate = stream.fill(stage.node.url, scale.streamed)[1]
-            after = settled(program, count)
-        used_us = [(b - a) * 1e6 / scale.streamed for a, b in zip(before, after, strict=True)]
-        mean_us = sum(used_us) / count
-        rows.append(
-            [
-                str(count),
-                f"{rate:,.0f}",
-                f"{mean_us:.1f} ({max(used_us):.1f})",
-                f"{sum(used_us):.1f}",
-                f"{1e6 / mean_us:,.0f}",
-            ]
-        )
-        bars.append((f"{count} processes", sum(used_us), True))
-        samples[count] = {"written_per_s": rate, "cpu_us": used_us}
+    found = {count: measure(scale, count) for count in COUNTS}
+    bars = [(f"{count} processes", sum(used_us), True) for count, (_, used_us) in found.items()]
     chart = Chart(name="growth", title="CPU for one result, all processes", unit="µs", bars=bars)
     return [
         Section(
@@ -78,9 +83,12 @@ def run(scale: Scale) -> list[Section]:
                 "of all, µs",
                 "fills a core",
             ),
-            rows=rows,
+            rows=[row(count, *one) for count, one in found.items()],
             checked=CHECKED,
             charts=[chart],
-            samples=samples,
+            samples={
+                count: {"written_per_s": rate, "cpu_us": used_us}
+                for count, (rate, used_us) in found.items()
+            },
         )
     ]
