@@ -2,117 +2,25 @@
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import math
-import os
-import random
-import signal
-import time
-from collections import Counter, deque
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from functools import partial
+from collections import Counter
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mailing.rates import LONGEST_WAIT_S, Limit, RateLimits, parse_limits
-from tests.system import wait_until
-
-SLOW, FAST, OTHER = "slow.example", "fast.example", "other.example"
-LATENCY_S = 0.02
-TRIFLE = 1e-6  # what sums of floats may differ by
-
-
-class Slept(Exception):
-    """The limits would sleep."""
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def limits_of(text: str, clock: Clock) -> RateLimits:
-    def sleep(wait_s: float) -> None:
-        raise Slept(wait_s)
-
-    return RateLimits(parse_limits(text), clock=clock, sleep=sleep)
-
-
-def wait_s(limits: RateLimits, *domains: str, returns: int = 0) -> float:
-    with limits.admit(domains, returns=returns) as wait_s:
-        return wait_s
-
-
-class Simulation:
-    """A worker of some processes, with a queue that gives mails back after whole seconds."""
-
-    def __init__(self, text: str, *, processes: int = 8, work_s: float = 0.003) -> None:
-        self.clock = Clock()
-        self.limits = limits_of(text, self.clock)
-        self.sent: list[tuple[float, float]] = []  # when a mail came, and when it went
-        self.tries: Counter[int] = Counter()
-        self._work_s = work_s
-        self._idle = processes
-        self._queue: deque[tuple[int, float, int]] = deque()
-        self._numbers = itertools.count()
-        self._random = random.Random(1)
-        self._events: list[tuple[float, int, Callable[[], None]]] = []
-
-    def run(self, arrivals: Sequence[float], until_s: float) -> None:
-        """Have mails come at these times, in seconds, and see what becomes of them."""
-        for mail, at in enumerate(arrivals):
-            self._at(1000 + at, partial(self._queue.append, (mail, at, 0)))
-        while self._events and self._events[0][0] <= 1000 + until_s:
-            self.clock.now, _, event = heapq.heappop(self._events)
-            event()
-            while self._idle and self._queue:
-                self._idle -= 1
-                self._try(*self._queue.popleft(), rested=False)
-
-    def _at(self, moment: float, event: Callable[[], None]) -> None:
-        heapq.heappush(self._events, (moment, next(self._numbers), event))
-
-    def _try(self, mail: int, came: float, returns: int, *, rested: bool) -> None:
-        self.tries[mail] += not rested
-        turn = self.limits.admit((SLOW,), returns=returns)
-        now = self.clock.now
-        try:
-            wait_s = turn.__enter__()
-        except Slept as rest:
-            wait_s = rest.args[0]
-            if not rested:
-                self._at(now + wait_s, partial(self._try, mail, came, returns, rested=True))
-                return
-        if wait_s:
-            again = now + math.ceil(wait_s) + self._random.uniform(0, LATENCY_S)
-            self._at(again, partial(self._queue.append, (mail, came, returns + 1)))
-            self._at(now + 0.001, self._next)
-        else:
-            self.sent.append((came, now - 1000))
-            self._at(now + self._work_s, partial(self._end, turn))
-
-    def _end(self, turn: AbstractContextManager[float]) -> None:
-        turn.__exit__(None, None, None)
-        self._next()
-
-    def _next(self) -> None:
-        self._idle += 1
-
-
-def assert_within(times: Sequence[float], per_s: float) -> None:
-    """In no window are there more mails than the burst and what the rate gives."""
-    lowest = math.inf
-    for number, at in enumerate(times):
-        # For the mails i to j: j - i + 1 <= burst + rate * (t[j] - t[i]).
-        lowest = min(lowest, number - per_s * at)
-        assert number - per_s * at - lowest + 1 <= max(2, math.ceil(per_s)) + TRIFLE
+from mailing.rates import LONGEST_WAIT_S, RateLimits, parse_limits
+from tests.unit.mailing.rate_parts import (
+    FAST,
+    OTHER,
+    SLOW,
+    Clock,
+    Simulation,
+    Slept,
+    assert_within,
+    limits_of,
+    wait_s,
+)
 
 
 def test_a_second_s_worth_goes_at_once_and_the_others_form_a_line() -> None:
@@ -294,125 +202,3 @@ def test_a_mail_to_several_domains_takes_a_share_of_all_or_of_none() -> None:
     assert wait_s(limits, SLOW, FAST, returns=1) == 0
     assert wait_s(limits, FAST) == 0
     assert wait_s(limits, FAST) > 0
-
-
-def test_so_many_mails_at_a_time() -> None:
-    limits = limits_of(f"{SLOW}=1000/s:2", Clock())
-
-    with limits.admit([SLOW]) as first, limits.admit([SLOW]) as second:
-        assert (first, second) == (0, 0)
-        assert wait_s(limits, SLOW) >= 0.1
-    assert wait_s(limits, SLOW, returns=1) == 0
-
-
-def test_a_mail_that_fails_gives_its_place_back() -> None:
-    limits = limits_of(f"{SLOW}=1000/s:1", Clock())
-
-    with pytest.raises(KeyboardInterrupt), limits.admit([SLOW]):
-        raise KeyboardInterrupt
-
-    assert wait_s(limits, SLOW) == 0
-
-
-def test_a_process_that_is_killed_holds_no_place() -> None:
-    limits = limits_of(f"{SLOW}=1000/s:1", Clock())
-    holder = os.fork()
-    if holder == 0:
-        with limits.admit([SLOW]):
-            signal.pause()
-        os._exit(1)
-    wait_until(lambda: limits._numbers.values[3], "the child holds the place")
-    assert wait_s(limits, SLOW) > 0
-
-    os.kill(holder, signal.SIGKILL)
-    os.waitpid(holder, 0)
-
-    assert wait_s(limits, SLOW, returns=1) == 0
-
-
-def test_processes_share_a_rate_and_their_death_blocks_nobody() -> None:
-    reader, writer = os.pipe()
-    clock = Watch()
-    limits = RateLimits(parse_limits(f"{SLOW}=200/s:3"), clock=clock)
-    end = time.monotonic() + 1.5
-    children = [_hammer(limits, clock, writer, end) for _ in range(4)]
-    os.close(writer)
-    times = b""
-    with open(reader, "rb") as lines:  # noqa: PTH123 -- a descriptor, no path
-        for number, line in enumerate(lines):
-            times += line
-            if number == 100:
-                os.kill(children[0], signal.SIGKILL)
-
-    statuses = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children]
-    assert statuses == [-signal.SIGKILL, 0, 0, 0]
-    sent = sorted(map(float, times.split()))
-    assert_within(sent, 200)
-    assert len(sent) >= 0.9 * (200 + 200 * 1.5)
-
-
-class Watch:
-    """The clock, which remembers what it showed last."""
-
-    last = 0.0
-
-    def __call__(self) -> float:
-        self.last = time.monotonic()
-        return self.last
-
-
-def _hammer(limits: RateLimits, clock: Watch, writer: int, end: float) -> int:
-    pid = os.fork()
-    if pid:
-        return pid
-    status = 1
-    try:
-        while time.monotonic() < end:
-            with limits.admit([SLOW], returns=1) as wait:
-                if not wait:
-                    os.write(writer, f"{clock.last!r}\n".encode())
-        status = 0
-    finally:
-        os._exit(status)
-
-
-@pytest.mark.parametrize(
-    ("text", "limits"),
-    [
-        ("", []),
-        (" , ", []),
-        ("gmail.com=20/s", [Limit(domain="gmail.com", per_s=20)]),
-        (
-            "Gmail.COM = 100/m:4 , b\u00fccher.example=3600/h",
-            [
-                Limit(domain="gmail.com", per_s=100 / 60, at_once=4),
-                Limit(domain="xn--bcher-kva.example", per_s=1),
-            ],
-        ),
-    ],
-)
-def test_limits_are_read(text: str, limits: list[Limit]) -> None:
-    assert list(parse_limits(text)) == limits
-
-
-@pytest.mark.parametrize(
-    ("text", "problem"),
-    [
-        ("gmail.com", "'gmail.com' must look like example.com=20/s"),
-        ("gmail.com=20", "must look like"),
-        ("gmail.com=0/s", "must look like"),
-        ("gmail.com=-1/s", "must look like"),
-        ("gmail.com=1.5/s", "must look like"),
-        ("gmail.com=20/d", "must look like"),
-        ("gmail.com=20/s:0", "must look like"),
-        ("gmail.com=20/s:", "must look like"),
-        ("=20/s", "'' is not a domain"),
-        ("*=20/s", r"'\*' is not a domain"),
-        ("a@gmail.com=20/s", "'a@gmail.com' is not a domain"),
-        ("a b=20/s", "is not a domain"),
-        ("gmail.com=1/s,GMAIL.com=2/s", "gmail.com has more than one rate"),
-    ],
-)
-def test_a_limit_that_makes_no_sense_is_refused(text: str, problem: str) -> None:
-    with pytest.raises(ValueError, match=problem):
-        parse_limits(text)
