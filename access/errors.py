@@ -28,7 +28,7 @@ class NotPermitted(AccessError):
 
     def __init__(self, scope: str) -> None:
         self.scope = scope
-        super().__init__(f"The API key lacks the scope {scope!r}.")
+        super().__init__(f"The API key lacks the scope '{scope}'.")
 
 
 class SenderRefused(AccessError):
