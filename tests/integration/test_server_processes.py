@@ -232,6 +232,10 @@ def test_a_port_in_use_is_told(server: Server) -> None:
     )
 
 
+def test_a_server_that_root_started_says_so(server: Server) -> None:
+    assert ("running as root" in server.text()) == (os.geteuid() == 0)
+
+
 def test_help_lists_every_option() -> None:
     done = run("--help")
 
