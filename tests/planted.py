@@ -25,6 +25,7 @@ CELERY = [str(Path(sys.executable).with_name("celery")), "-A", "task"]
 PASSWORDS = {name: f"sealed/{name}@pass" for name in ("broker", "relay", "database")}
 FLOWER_PASSWORD = "sealed-flower"
 SMS_TOKEN = "sealed-gateway"
+SIGNING_KEY = "sealed-signing-key-with-so-many-characters"
 IDEMPOTENCY_KEY = "sealed-idempotency"
 WRONG_KEY = "wm_0123456789ab_sealed-wrong-key"
 SCOPES = {"shop": "send,read", "office": "read", "admin": "admin"}
@@ -88,7 +89,8 @@ class Planted:
         """All secrets but what mails tell."""
         pem = (self.var / "dkim.pem").read_text().splitlines()[1]
         keys = [key.split("_", 2)[2] for key in self.keys.values() if key]
-        return [*PASSWORDS.values(), FLOWER_PASSWORD, SMS_TOKEN, IDEMPOTENCY_KEY, pem, *keys]
+        others = (FLOWER_PASSWORD, SMS_TOKEN, SIGNING_KEY, IDEMPOTENCY_KEY)
+        return [*PASSWORDS.values(), *others, pem, *keys]
 
     def settle(self) -> None:
         """Make the settings, the ledger's tables, DKIM's key and the API keys."""
@@ -102,6 +104,7 @@ class Planted:
             "DATABASE_URL": self.database.url.replace("@", f":{database}@"),
             "FLOWER_AUTH": f"me:{FLOWER_PASSWORD}",
             "FLOWER_PORT": str(self.flower_port),
+            "TASK_SIGNING_KEYS": SIGNING_KEY,
             "DKIM": "example.com:spring",
             "DKIM_KEY_FILE": str(self.var / "dkim.pem"),
             "SMS_GATEWAY_URL": f"http://127.0.0.1:1/{SMS_TOKEN}",
