@@ -29,6 +29,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--accepted", type=int, default=0, help="end after so many mails")
     parser.add_argument("--rate", type=float, default=40, help="mails a second")
     parser.add_argument("--together", type=int, default=2, help="faults of a round, at most")
+    parser.add_argument("--alone", type=float, default=0.25, help="share of rounds with one")
     parser.add_argument("--kill-weight", type=int, default=4, help="kills for each other fault")
     parser.add_argument("--calm", type=float, default=20, help="seconds before the first fault")
     parser.add_argument("--longest", type=float, default=60, help="seconds of a fault, at most")
@@ -68,6 +69,7 @@ def planned(given: argparse.Namespace, *, small_disk: bool) -> Plan:
         calm_s=given.calm,
         longest_s=given.longest,
         together=given.together,
+        alone=given.alone,
         kills=given.kills,
         accepted=given.accepted,
         within_s=given.within,

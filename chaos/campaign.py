@@ -32,8 +32,6 @@ SETTLED_S = 180.0
 PAUSE_S = (0.2, 1.0)
 #: Between two faults of a round.
 APART_S = (0.0, 1.0)
-#: The share of rounds with one fault alone, by which the way back of each is measured.
-ALONE = 0.25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +39,9 @@ class Plan:
     """What is to be done.
 
     ``minutes`` of faults at most; it ends before when each kind of kill came ``kills`` times and
-    ``accepted`` mails were accepted (0: not by that). ``together``: faults of a round that has not
-    one alone. ``within_s``: the system has to be back at full speed so soon after each fault (0:
+    ``accepted`` mails were accepted (0: not by that). ``together``: faults of a round;
+    ``alone``: the share of rounds with one fault, by which the way back of each is measured.
+    ``within_s``: the system has to be back at full speed so soon after each fault (0:
     whenever it is).
     """
 
@@ -52,6 +51,7 @@ class Plan:
     calm_s: float
     longest_s: float
     together: int
+    alone: float
     kills: int
     accepted: int
     within_s: float
@@ -136,7 +136,7 @@ class Campaign:
     # -- a round
 
     def _round(self) -> None:
-        number = 1 if self._chance.random() < ALONE else self._plan.together
+        number = 1 if self._chance.random() < self._plan.alone else self._plan.together
         faults = self._bag.draw(number)
         struck = list[tuple[Struck, Cure, float]]()
         for fault in faults:

@@ -66,7 +66,7 @@ def kill_relay(system: System, _chance: random.Random) -> Cure:
 
 def kill_broker(system: System, _chance: random.Random) -> Cure:
     system.node.kill()
-    return system.node.start
+    return lambda: system.node.start(meanwhile=system.tend)
 
 
 def kill_postgres(system: System, _chance: random.Random) -> Cure:

@@ -7,7 +7,7 @@ and has an epmd of its own, so that it disturbs no other node and nothing stays 
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
@@ -77,14 +77,16 @@ class BrokerNode:
         """The pid of RabbitMQ's Erlang machine, None while it does not run."""
         return self._server.pid if self._server and self._server.poll() is None else None
 
-    def start(self, timeout_s: float = START_TIMEOUT_S) -> None:
-        """Start the node; returns when it lets us in.
+    def start(
+        self, timeout_s: float = START_TIMEOUT_S, meanwhile: Callable[[], None] = lambda: None
+    ) -> None:
+        """Start the node; returns when it lets us in. ``meanwhile`` is called now and then.
 
         Raises:
             BrokerError: RabbitMQ is not installed, or it did not start in time.
         """
         self.launch()
-        self.wait(timeout_s)
+        self.wait(timeout_s, meanwhile)
 
     def launch(self) -> None:
         """Begin to start the node; returns at once.
@@ -98,14 +100,21 @@ class BrokerNode:
             raise BrokerError(self._failure("epmd, a part of Erlang, did not start"))
         self._server = children.spawn([folder / "rabbitmq-server"], self.env(), self.startup_log)
 
-    def wait(self, timeout_s: float = START_TIMEOUT_S) -> None:
-        """Return when the node, which was launched, lets us in.
+    def wait(
+        self, timeout_s: float = START_TIMEOUT_S, meanwhile: Callable[[], None] = lambda: None
+    ) -> None:
+        """Return when the node, which was launched, lets us in. ``meanwhile`` is called now and then.
 
         Raises:
             BrokerError: it did not in time, or it ended.
         """
+
+        def gone() -> bool:
+            meanwhile()
+            return self.pid is None
+
         try:
-            ready = amqp.wait(self.url, timeout_s, gone=lambda: self.pid is None)
+            ready = amqp.wait(self.url, timeout_s, gone=gone)
         except amqp.Refused as exc:
             self.stop()
             raise BrokerError(self._other_login(exc)) from exc

@@ -36,11 +36,9 @@ def test_only_a_task_that_cannot_tell_by_itself_is_looked_up_when_it_comes_again
     again: str, once: bool, asks: bool
 ) -> None:
     app = Celery(set_as_current=False, broker="memory://")
-
-    @app.task(base=DurableTask, name="one", once=once, shared=False)  # type: ignore[untyped-decorator]
-    def one() -> None:
-        """Do nothing."""
-
+    one = DurableTask()
+    one.name, one.once = "one", once
+    app.register_task(one)
     headers: dict[str, Any] = {"task": "one", "id": "an-id"}
     if again == "published again":
         headers[PUBLISHED_AGAIN] = True
