@@ -178,5 +178,5 @@ def _linger_not(writer: asyncio.StreamWriter) -> None:
     """Have a connection end by RST."""
     sock = writer.get_extra_info("socket")
     if sock is not None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):  # it is closed just now
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
