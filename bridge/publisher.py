@@ -56,7 +56,8 @@ class Publisher:
         self._returned: set[tuple[str, str, str]] = set()
         self._taken: set[str] = set()  # routing keys of which the channel had a message confirmed
         self._renewed_at = -RENEW_S
-        self._expiry: asyncio.TimerHandle | None = None
+        self._expiry: asyncio.Handle | None = None
+        self._expires_at = 0.0  # uvloop gives no TimerHandle for a moment that has come
 
     async def setup(self, channel: Any) -> None:
         """Put a fresh channel into confirm mode, and open another one without."""
@@ -148,7 +149,7 @@ class Publisher:
         self._last_tag += 1
         confirmed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._unconfirmed[self._last_tag] = _Unconfirmed(message, confirmed, deadline)
-        if self._expiry is None or deadline < self._expiry.when():
+        if self._expiry is None or deadline < self._expires_at:
             self._expire_at(deadline)
         return confirmed
 
@@ -156,6 +157,7 @@ class Publisher:
         """Set the one timer that all publishes have, which costs less than one for each."""
         if self._expiry is not None:
             self._expiry.cancel()
+        self._expires_at = deadline
         self._expiry = asyncio.get_running_loop().call_at(deadline, self._expire)
 
     def _expire(self) -> None:

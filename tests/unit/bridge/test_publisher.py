@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+import uvloop
 
 from bridge import PublishRejected, PublishTimeout, Unroutable
 from tests.unit.bridge.fakes import SHORT_S, Rig, message
@@ -203,3 +204,18 @@ async def test_each_publish_has_its_own_deadline() -> None:
     assert not late.done()
     channel.ack(3, multiple=True)
     await late
+
+
+def test_a_publish_whose_time_is_up_at_once_disturbs_no_other_one_on_uvloop() -> None:
+    async def publish() -> None:
+        rig = Rig()
+        channel = await rig.connect()
+        late, good = rig.publish("a", timeout_s=0.0002), rig.publish("b")
+        await channel.has(2)
+        channel.ack(2)
+
+        await good
+        with pytest.raises(PublishTimeout):
+            await late
+
+    uvloop.run(publish())
