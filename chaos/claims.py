@@ -3,7 +3,9 @@ went twice by it.
 
 A mail is on its way from its claim, right before MAIL FROM, until its next event: the outcome, or
 the next claim. A copy is blamed on the first fault that came, or lasted, while the mail was on its
-way as it went the time before; a copy that no fault can be blamed for is a broken promise.
+way as it went the time before, and that can have done it: what strikes the server, before a mail
+is in the queue, cannot, nor can what strikes a worker's pool processes, which run no mails. A copy
+that no fault can be blamed for is a broken promise.
 """
 
 from __future__ import annotations
@@ -26,6 +28,8 @@ TIMEOUT_S = 60.0
 CLAIM = "sending"
 #: The journals' clock is the ledger's, but a time is taken before what it stands for is done.
 SLACK_S = 0.5
+#: Words in the names of faults that strike where no mail is on its way.
+HARMLESS = ("server", "front road", "worker process")
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,7 @@ def _first(struck: Sequence[Struck], spans: Sequence[tuple[float, float]]) -> St
     """Return the first fault that met a mail on its way, the newest way first."""
     for begin, end in reversed(spans):
         for one in struck:
-            if one.at <= end and begin <= one.at + one.lasted_s + SLACK_S:
+            harmless = any(word in one.kind for word in HARMLESS)
+            if not harmless and one.at <= end and begin <= one.at + one.lasted_s + SLACK_S:
                 return one
     return None

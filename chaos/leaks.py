@@ -9,13 +9,13 @@ import msgspec
 
 from chaos import watch
 from chaos.processes import children, open_files, resident_bytes
-from chaos.system import CONCURRENCY, WORKERS, System
+from chaos.system import WORKERS, System
 
 #: More than this over the beginning is a leak.
 FILES_OVER = 16
 BYTES_OVER = 64 * 2**20
-#: Each process of a worker that had to look a result up keeps the connection for it.
-CONNECTIONS_OVER = 2 + len(WORKERS) * CONCURRENCY
+#: A worker's mails are published again over a pool of connections, of Celery's broker_pool_limit.
+CONNECTIONS_OVER = 2 + len(WORKERS) * 10
 #: What is on its way needs some time to arrive.
 EMPTY_S = 60.0
 PAUSE_S = 2.0

@@ -54,6 +54,15 @@ def test_a_copy_is_blamed_on_one_fault_alone() -> None:
     assert (first.again, second.again) == (1, 0)
 
 
+def test_a_fault_that_strikes_where_no_mail_is_on_its_way_is_not_blamed() -> None:
+    server, worker = kill(10.5), kill(10.6)
+    server.kind = "kill server process"
+
+    assert blamed(server, worker, lines=[received(10.4), received(20.5)]) == []
+    assert (server.again, worker.again) == (0, 1)
+    assert blamed(server, lines=[received(10.4), received(20.5)]) != []
+
+
 def test_a_copy_that_no_fault_can_be_blamed_for_is_told() -> None:
     wrong = blamed(kill(5.0), kill(30.0), lines=[received(10.4), received(20.5)])
 
