@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from amqp.exceptions import NotFound
@@ -30,6 +31,10 @@ KILL_S = 5.0
 
 #: How long to wait for a broker that is just starting, in seconds.
 AGAIN_S = 0.5
+
+#: The longest pause between two tries to reach the broker, in seconds. With Celery's 30 a worker
+#: that was away from it for a minute came back long after the broker.
+RETRY_S = 4.0
 
 #: How long events wait for others, in seconds.
 EVENTS_S = 0.1
@@ -70,6 +75,12 @@ class DurableConsumer(Consumer):
         self._flush_is_due = False
         self._to_pool = on_task_request
         self.on_task_request = self._to_threads_or_pool
+
+    def ensure_connected(self, conn: Any) -> Any:
+        """Connect, for as long as it takes; Celery has no setting for how often it tries."""
+        often = {"interval_start": 1.0, "interval_step": 1.0, "interval_max": RETRY_S}
+        conn.ensure_connection = partial(conn.ensure_connection, **often)
+        return super().ensure_connected(conn)
 
     def _to_threads_or_pool(self, request: Any) -> Any:
         threads = getattr(self.controller, "threads", None)

@@ -9,6 +9,7 @@ from unittest.mock import MagicMock
 import pytest
 from amqp.exceptions import NotFound
 from celery import Celery
+from kombu.utils import functional
 
 from bridge import DeclareTopology, topology, worker
 from bridge.message import PUBLISHED_AGAIN
@@ -28,6 +29,29 @@ def test_a_broker_that_does_not_know_its_queues_yet_is_connected_to_again(
         DeclareTopology(consumer).start(consumer)
 
     assert str(caught.value) == text
+
+
+def test_a_broker_is_tried_again_every_few_seconds_however_long_it_is_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    app = Celery(set_as_current=False, broker="amqp://")
+    app.conf.update(broker_connection_max_retries=None, broker_connection_retry_on_startup=True)
+    connection = app.connection_for_read()
+    tries, pauses = iter(range(40)), list[float]()
+
+    def connect() -> None:
+        if next(tries) < 39:
+            raise ConnectionRefusedError
+
+    monkeypatch.setattr(connection, "_connection_factory", connect)
+    monkeypatch.setattr(functional, "sleep", pauses.append)
+    consumer = worker.DurableConsumer.__new__(worker.DurableConsumer)
+    consumer.app = app
+    consumer.first_connection_attempt, consumer.broker_connection_retry_attempt = True, 0
+
+    consumer.ensure_connected(connection)
+
+    assert 60 < sum(pauses) < 39 * worker.RETRY_S
 
 
 @pytest.mark.parametrize(("once", "asks"), [(False, True), (True, False)])
