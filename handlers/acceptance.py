@@ -180,12 +180,13 @@ class Acceptance:
             if not any(isinstance(error, PublishTimeout) for error in errors):
                 await self._note(
                     self._ledger.write(
-                        partial(idempotency.release, api_key=key.owner, key=key.text)
+                        partial(idempotency.release, api_key=key.owner, key=key.text),
+                        order=key.order,
                     )
                 )
             check(mails, errors, None)
         published = partial(idempotency.published, api_key=key.owner, key=key.text, now=time.time())
-        self._start(self._note(self._ledger.write(published)))
+        self._start(self._note(self._ledger.write(published, order=key.order)))
         replayed = mails[0].id != outgoing[0].id  # taken over from another request
         return Receipt(ids=tuple(reserved.email_ids), replayed=replayed)
 
@@ -208,7 +209,7 @@ class Acceptance:
             )
 
         while True:
-            reserved = await self._ledger.awaited(self._ledger.write(reserve))
+            reserved = await self._ledger.awaited(self._ledger.write(reserve, order=key.order))
             if not reserved.admitted:
                 raise quota.exceeded()
             if reserved.mine or reserved.published or not reserved.same_body:

@@ -98,6 +98,11 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
     text: str
     body_hash: bytes
 
+    @property
+    def order(self) -> str:
+        """Where it stands among all keys, as several processes may have the same ones in hand."""
+        return f"{self.owner}/{self.text}"
+
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """Accepted mails; ``replayed``: by an earlier request."""

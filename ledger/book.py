@@ -57,8 +57,11 @@ class Ledger:
         self._rests: Writer | None = None  # whose work waits for a fork to be over
         _ledgers.add(self)
 
-    def write(self, operation: Callable[[Connection], T]) -> Future[T]:
+    def write(self, operation: Callable[[Connection], T], *, order: str = "") -> Future[T]:
         """Run an operation in a transaction; the future ends with its value after COMMIT.
+
+        ``order``: what other processes may change at the same time. The operations of a
+        transaction run in its order: two that meet in other orders would wait for each other.
 
         It shares its transaction with other operations. It may be run again after a rollback, so
         it does nothing but use the connection.
@@ -68,7 +71,7 @@ class Ledger:
             EntryRefused: the database cannot hold a value; nothing was written.
             and what the operation raises; nothing was written.
         """
-        entry = Entry(operation)
+        entry = Entry(operation, order=order)
         self._here().writer.submit(entry)
         return entry.future
 

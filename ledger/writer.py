@@ -33,14 +33,16 @@ PAUSE_S = (0.01, 0.05)
 class Entry:
     """Something to be written: mails to be entered, or an operation."""
 
-    __slots__ = ("future", "news", "operation")
+    __slots__ = ("future", "news", "operation", "order")
 
     def __init__(
         self,
         operation: Callable[[Connection], Any] | None = None,
         news: Sequence[NewEmail] = (),
+        order: str = "",
     ) -> None:
         self.operation = operation
+        self.order = order
         self.news = news
         self.future: Future[Any] = Future()
 
@@ -152,4 +154,8 @@ def _carry_out(connection: Connection, group: Sequence[Entry]) -> list[Any]:
     news = [new for entry in group for new in entry.news]
     if news:
         enter(connection, news)
-    return [entry.operation(connection) if entry.operation else None for entry in group]
+    values: list[Any] = [None] * len(group)
+    for place, entry in sorted(enumerate(group), key=lambda each: each[1].order):
+        if entry.operation:
+            values[place] = entry.operation(connection)
+    return values

@@ -63,6 +63,25 @@ def test_what_waits_is_committed_together(ledger: Ledger, hold: threading.Event)
     assert all(one is transactions[0] for one in transactions)
 
 
+def test_a_transaction_s_operations_run_in_the_order_of_what_they_change(
+    ledger: Ledger, hold: threading.Event
+) -> None:
+    ran = list[str]()
+
+    def operation(name: str) -> Callable[[Connection], str]:
+        def run(_: Connection) -> str:
+            ran.append(name)
+            return name
+
+        return run
+
+    futures = [ledger.write(operation(name), order=name[0]) for name in ("b1", "a", "c", "b2")]
+    hold.set()
+
+    assert [future.result() for future in futures] == ["b1", "a", "c", "b2"]
+    assert ran == ["a", "b1", "b2", "c"]
+
+
 def test_a_group_is_bounded(ledger: Ledger, hold: threading.Event) -> None:
     futures = [ledger.write(transaction_of) for _ in range(501)]
     hold.set()
