@@ -103,7 +103,7 @@ class BrokerNode:
     def wait(
         self, timeout_s: float = START_TIMEOUT_S, meanwhile: Callable[[], None] = lambda: None
     ) -> None:
-        """Return when the node, which was launched, lets us in. ``meanwhile`` is called now and then.
+        """Return when the node lets us in. ``meanwhile`` is called now and then.
 
         Raises:
             BrokerError: it did not in time, or it ended.
