@@ -13,7 +13,7 @@ from bridge.errors import ResultsUnreadable
 from bridge.follower import Follower
 from bridge.ids import created_at
 from bridge.records import Record, RecordCache, TaskState
-from bridge.subscriptions import Subscriptions
+from bridge.subscriptions import Inbox, Subscriptions
 
 #: A clock of another machine may be behind by as much.
 CLOCK_SKEW_S = 10.0
@@ -74,12 +74,12 @@ class Results:
         Raises:
             ResultsUnreadable: the stream cannot be read now.
         """
-        with self._subscriptions.open(task_id) as queue:
+        with self._subscriptions.open(task_id) as inbox:
             newest = await self.state(task_id)
             try:
                 async with asyncio.timeout(timeout_s):
                     while not newest.ready:
-                        newest = self.decode(await queue.get())
+                        newest = self.decode(await inbox.get())
             except TimeoutError:
                 pass
             return newest
@@ -90,7 +90,7 @@ class Results:
         Raises:
             ResultsUnreadable: the stream cannot be read now.
         """
-        with self._subscriptions.open(task_id) as queue:
+        with self._subscriptions.open(task_id) as inbox:
             for record in await self._load(task_id, whole=True):
                 state = self.decode(record)
                 if record.offset > after:
@@ -99,7 +99,7 @@ class Results:
                 if state.ready:
                     return
             while True:
-                record = await queue.get()
+                record = await inbox.get()
                 if record.offset <= after:
                     continue
                 after = record.offset
@@ -109,10 +109,10 @@ class Results:
                     return
 
     @contextmanager
-    def news(self, task_id: str) -> Iterator[asyncio.Queue[Record]]:
+    def news(self, task_id: str) -> Iterator[Inbox]:
         """Give the task's records that arrive while the block runs, after a final one too."""
-        with self._subscriptions.open(task_id) as queue:
-            yield queue
+        with self._subscriptions.open(task_id) as inbox:
+            yield inbox
 
     def decode(self, record: Record) -> TaskState:
         """Return a record as a state; a failure's result is an exception."""

@@ -1,0 +1,82 @@
+"""Who waits for which task: what an inbox keeps, and what it costs."""
+
+from __future__ import annotations
+
+import asyncio
+import tracemalloc
+
+from bridge.records import HISTORY_LENGTH, Record
+from bridge.subscriptions import Inbox, Subscriptions
+
+COUNT = 200
+
+
+def numbered(count: int) -> list[Record]:
+    return [
+        Record(
+            task_id="one",
+            offset=number,
+            at=1e9,
+            body=b"{}",
+            content_type="application/json",
+            content_encoding="utf-8",
+        )
+        for number in range(count)
+    ]
+
+
+def test_records_come_out_as_they_went_in_before_and_after_somebody_waits() -> None:
+    async def read() -> list[Record]:
+        inbox = Inbox()
+        inbox.put(records[0])
+        reader = asyncio.ensure_future(_all(inbox, len(records)))
+        await asyncio.sleep(0)
+        for record in records[1:]:
+            inbox.put(record)
+        return await reader
+
+    records = numbered(5)
+
+    assert asyncio.run(read()) == records
+
+
+def test_a_reader_that_gave_up_loses_nothing() -> None:
+    async def read() -> Record:
+        inbox = Inbox()
+        impatient = asyncio.ensure_future(inbox.get())
+        await asyncio.sleep(0)
+        inbox.put(record)
+        impatient.cancel()
+        await asyncio.wait({impatient})
+        return await inbox.get()
+
+    (record,) = numbered(1)
+
+    assert asyncio.run(read()) == record
+
+
+def test_of_a_reader_who_does_not_read_the_newest_records_are_kept() -> None:
+    inbox, records = Inbox(), numbered(HISTORY_LENGTH + 10)
+    for record in records:
+        inbox.put(record)
+
+    assert asyncio.run(inbox.get()) == records[10]
+
+
+def test_a_subscriber_who_waits_costs_less_than_half_a_kibibyte() -> None:
+    async def grown() -> int:
+        subscriptions = Subscriptions()
+        tracemalloc.start()
+        opened = [subscriptions.open("one") for _ in range(COUNT)]
+        before, _ = tracemalloc.get_traced_memory()
+        inboxes = [one.__enter__() for one in opened]
+        after, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert len(inboxes) == COUNT
+        return after - before
+
+    assert asyncio.run(grown()) / COUNT < 512
+
+
+async def _all(inbox: Inbox, count: int) -> list[Record]:
+    return [await inbox.get() for _ in range(count)]
