@@ -11,7 +11,7 @@ from typing import cast
 from tornado.http1connection import HTTP1ServerConnection
 from tornado.iostream import IOStream
 
-from deadlines import PatientServer
+from connections import BoundedServer
 from handlers.services import Services
 from listening import HANDSHAKE_S, Listening
 
@@ -23,7 +23,7 @@ KEPT_S = 2.0
 _TICK_S = 0.02
 
 
-class DrainingServer(PatientServer):
+class DrainingServer(BoundedServer):
     """An HTTP server that stops without a loss."""
 
     async def drain(self, services: Services, listening: Listening, timeout_s: float) -> None:

@@ -26,6 +26,7 @@ import delivery
 from access import Buckets, Keyring
 from application import make_application
 from bridge import Bridge
+from connections import BoundedServer, bound_unread, possible, raise_file_limit
 from draining import DrainingServer
 from handlers.services import make_services
 from ledger import ApiKey, LedgerUnavailable, keys
@@ -71,11 +72,13 @@ async def serve(listening: Listening, buckets: Buckets) -> None:
     services = make_services(app, bridge, ledger, keyring)
     server = DrainingServer(
         make_application(services),
+        max_connections=possible(options.max_connections),
         header_s=options.idle_timeout_s,
         body_s=options.body_timeout_s,
         max_body_size=TORNADO_BODY_LIMIT,
         max_header_size=MAX_HEADER_BYTES,
     )
+    bound_unread(listening.sockets, options.unread_timeout_s)
     bridge.start()
     await keyring.start()
     server.add_sockets(listening.sockets)
@@ -120,6 +123,7 @@ def main(argv: list[str]) -> int:
         where = f"{config.options.address}:{config.options.port}"
         print(f"cannot listen on {where}: {exc.strerror}; see --port", file=sys.stderr)
         return 1
+    raise_file_limit()
     tornado.log.enable_pretty_logging(config.options)
     logging.getLogger("tornado.general").setLevel(logging.WARNING)  # it quotes bad headers
     logging.getLogger("pika").setLevel(logging.CRITICAL)  # the bridge says it in one line
@@ -134,8 +138,10 @@ def main(argv: list[str]) -> int:
     note = OPEN_NOTE if made == [] else ""
     if os.geteuid() == 0:
         logger.warning(AS_ROOT)
+    clients = possible(config.options.max_connections)
     for sock in listening.sockets:
         logger.info("listening on http://%s:%d%s", *sock.getsockname()[:2], note)
+    logger.info("each process holds up to %d connections", clients)
     gc.collect()
     gc.set_threshold(YOUNG_OBJECTS)
     gc.freeze()  # imported code is no garbage: looking it through would stop the loop for 30 ms

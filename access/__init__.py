@@ -4,6 +4,7 @@ from access.buckets import Buckets
 from access.caller import OPEN, Caller, Scope
 from access.errors import (
     AccessError,
+    ForeignSite,
     KeysUnknown,
     NoKey,
     NotPermitted,
@@ -15,12 +16,14 @@ from access.errors import (
 from access.keyring import Keyring
 from access.rate import Rate
 from access.secret import NewKey, new_key
+from access.site import check_site
 
 __all__ = [
     "OPEN",
     "AccessError",
     "Buckets",
     "Caller",
+    "ForeignSite",
     "Keyring",
     "KeysUnknown",
     "NewKey",
@@ -32,5 +35,6 @@ __all__ = [
     "SenderRefused",
     "TooFast",
     "UnknownKey",
+    "check_site",
     "new_key",
 ]

@@ -23,6 +23,10 @@ class KeysUnknown(AccessError):
     """The API keys cannot be read now."""
 
 
+class ForeignSite(AccessError):
+    """Another site's page asks for this, or another name than localhost: that needs an API key."""
+
+
 class NotPermitted(AccessError):
     """The API key lacks a scope; ``scope`` names it."""
 

@@ -13,9 +13,9 @@ import msgspec
 from tornado.web import Finish, RequestHandler, stream_request_body
 
 import config
-from access import OPEN, Caller, NotPermitted, Scope
+from access import OPEN, Caller, NotPermitted, Scope, check_site
 from bridge import TaskResult, TaskState
-from handlers.problems import Problem, from_exception, invalid
+from handlers.problems import RETRY_AFTER_S, Problem, from_exception, invalid
 from handlers.services import Interrupted, Services
 
 logger = logging.getLogger(__name__)
@@ -50,6 +50,7 @@ class BaseHandler(RequestHandler):
         self._client_is_gone = False
         self._body: list[bytes] = []
         self._body_size = 0
+        self._held_bytes = 0
 
     def set_default_headers(self) -> None:
         self.clear_header("Server")
@@ -67,6 +68,8 @@ class BaseHandler(RequestHandler):
     def admit(self) -> None:
         """Let the request in, or raise what is wrong with its key."""
         self.caller = self._services.keyring.admit(self.request.headers.get("Authorization"))
+        if self.caller is OPEN:
+            check_site(self.request.headers)
         try:
             self.caller.need(self.needed_scope())
         except NotPermitted:
@@ -83,9 +86,17 @@ class BaseHandler(RequestHandler):
             return  # refused already; what still comes is dropped
         try:
             self._check_size(self._body_size)
+            self._hold(len(chunk))
         except Problem as problem:  # Tornado hands errors to write_error from methods only
-            self.send_error(413, exc_info=(Problem, problem, None))
+            self.send_error(problem.status_code, exc_info=(Problem, problem, None))
+            return
         self._body.append(chunk)
+
+    def _hold(self, size_bytes: int) -> None:
+        if not self._services.bodies.take(size_bytes):
+            headers = {"Retry-After": str(RETRY_AFTER_S), "Connection": "close"}
+            raise Problem(503, "Too many bodies are being sent at once.", headers=headers)
+        self._held_bytes += size_bytes
 
     def _check_size(self, size_bytes: int) -> None:
         limit = self._services.max_body_bytes
@@ -184,12 +195,17 @@ class BaseHandler(RequestHandler):
         """Stop waiting for a client that hung up, be it in the middle of its body."""
         super().on_connection_close()
         self._client_is_gone = True
-        self._services.open_requests.end(self)
+        self._end()
         if self._waiting is not None:
             self._waiting.cancel()
 
     def on_finish(self) -> None:
+        self._end()
+
+    def _end(self) -> None:
         self._services.open_requests.end(self)
+        self._services.bodies.give_back(self._held_bytes)
+        self._held_bytes = 0
 
     def is_set(self, flag: str) -> bool:
         """Return whether a query flag such as ``?terminate=1`` is given and not 0 or false."""

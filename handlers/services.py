@@ -44,6 +44,25 @@ class OpenRequests:
         return {cast(HTTP1Connection, one.request.connection).stream for one in self._requests}
 
 
+class Bodies:
+    """The request bodies in a process's memory: so many bytes at most."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit_bytes = limit_bytes
+        self._held_bytes = 0
+
+    def take(self, size_bytes: int) -> bool:
+        """Count some more; False, and they are not counted, where that would be too many."""
+        if self._held_bytes + size_bytes > self._limit_bytes:
+            return False
+        self._held_bytes += size_bytes
+        return True
+
+    def give_back(self, size_bytes: int) -> None:
+        """Count some no more."""
+        self._held_bytes -= size_bytes
+
+
 @dataclass(frozen=True, kw_only=True)
 class Services:
     """What every handler is given.
@@ -59,6 +78,7 @@ class Services:
     keyring: Keyring
     pressure: Pressure
     max_body_bytes: int
+    bodies: Bodies
     open_requests: OpenRequests = field(default_factory=OpenRequests)
     waits: WeakSet[asyncio.Task[Any]] = field(default_factory=WeakSet)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
@@ -79,6 +99,7 @@ def make_services(app: Celery, bridge: Bridge, ledger: Ledger, keyring: Keyring)
         ledger=ledger,
         acceptance=acceptance,
         keyring=keyring,
+        bodies=Bodies(config.options.max_bodies_size),
         pressure=Pressure(gauge.wait_s, config.options.queue_wait_limit_s),
         max_body_bytes=config.options.max_body_size,
     )

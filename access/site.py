@@ -1,0 +1,41 @@
+"""Requests that a browser makes for somebody else's page, which may reach this machine through it.
+
+They bring no API key, so only a server that asks for none must look: any page could send mails
+(https://developer.mozilla.org/docs/Web/HTTP/Headers/Sec-Fetch-Site), and a name that its owner
+points at 127.0.0.1 would make his page one of ours (DNS rebinding).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from access.errors import ForeignSite
+
+_OURS = frozenset({"none", "same-origin"})
+
+
+def check_site(headers: Mapping[str, str]) -> None:
+    """Check that a request is no other site's.
+
+    Raises:
+        ForeignSite
+    """
+    host = headers.get("Host", "").lower()
+    origin = headers.get("Origin", f"http://{host}").lower()
+    is_ours = headers.get("Sec-Fetch-Site", "none") in _OURS
+    if not (is_ours and origin.partition("://")[2] == host and _is_local(host)):
+        raise ForeignSite
+
+
+def _is_local(host: str) -> bool:
+    """Return whether a host is this machine, or a name that no stranger can have."""
+    try:
+        name = (urlsplit(f"//{host}").hostname or "").removesuffix(".")
+    except ValueError:
+        return False
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        return "." not in name or name.endswith(".localhost")
