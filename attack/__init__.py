@@ -1,0 +1,1 @@
+"""Attacks on a whole system of ours, one after another: ``make attack``."""

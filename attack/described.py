@@ -1,0 +1,38 @@
+"""The part that asks for all that our OpenAPI document describes: schemathesis, all its checks."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from attack.hooks import CALLS
+from attack.tally import Tally
+from attack.target import Target
+
+CONFIG = Path(__file__).with_name("schemathesis.toml")
+WORDS = 60
+
+
+def described(target: Target, examples: int, seed: int) -> Tally:
+    """Let schemathesis ask, so many random requests for each operation beside its own cases."""
+    calls = target.stage.folder / "calls"
+    calls.touch()
+    command = [
+        sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIG),
+        "run", f"http://127.0.0.1:{target.port}/openapi.json",
+        "--max-examples", str(examples), "--seed", str(seed), "--no-color",
+        "--header", f"Authorization: Bearer {target.key}",
+    ]  # fmt: skip
+    env = {**os.environ, "SCHEMATHESIS_HOOKS": "attack.hooks", CALLS: str(calls)}
+    with target.part("OpenAPI document, schemathesis") as tally:
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+        for line in calls.read_text().splitlines():
+            status, seconds = line.split()
+            tally.answered("schemathesis", [int(status)], float(seconds))
+        if done.returncode != 0:
+            tally.findings.append(f"schemathesis:\n{done.stdout}{done.stderr}")
+        if not tally.tried:
+            tally.findings.append("schemathesis asked for nothing")
+    return tally
