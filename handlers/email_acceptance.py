@@ -75,7 +75,10 @@ class AcceptingHandler(EmailHandler):
         """
         before = await self._entered_before(key)
         if before is None:
-            raise refusal
+            try:
+                raise refusal
+            finally:
+                del refusal  # a circle with its traceback would keep the body for long
         if before.published:
             return self._replayed(before)
         moment = created_at(before.email_ids[0])
