@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import selectors
 import socket
 import struct
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 from attack.tally import Tally
 from attack.target import Target
@@ -66,56 +65,24 @@ def unread(target: Target, clients: int) -> Tally:
     }
     email_id = target.post("/emails", body)[1]["id"]
     asked = target.request("GET", f"/emails/{email_id}/raw")
-    with target.part("clients that do not read", connections=clients) as tally:
-        with _open(target.port, clients, asked, receive_bytes=4096) as socks:
-            tally.tried = len(socks)
-            deadline = time.monotonic() + HANG_S
-            while (left := _established(target.port)) and time.monotonic() < deadline:
-                _probe(target, tally, "with clients that do not read")
-                time.sleep(DRIP_S)
-            for _ in range(left):
-                tally.hung("a client that does not read was not cut off")
+    with (
+        target.part("clients that do not read", connections=clients) as tally,
+        _open(target.port, clients, asked, receive_bytes=4096) as socks,
+    ):
+        tally.tried = len(socks)
+        _wait_none(target, tally, "with clients that do not read")
     return tally
 
 
 def idle(target: Target, clients: int) -> Tally:
     """Open connections that send nothing, and be answered on others meanwhile."""
-    with target.part(f"{clients:,} idle connections", connections=clients) as tally:
-        with _open(target.port, clients, b"") as socks:
-            tally.tried = len(socks)
-            held = _established(target.port)
-            _probe(target, tally, "with idle connections")
-            tally.notes.append(f"{held:,} were open at once")
-            deadline = time.monotonic() + HANG_S
-            while (left := _established(target.port)) and time.monotonic() < deadline:
-                _probe(target, tally, "with idle connections")
-                time.sleep(PROBE_S)
-            for _ in range(left):
-                tally.hung("an idle connection was not closed")
-    return tally
-
-
-def streams(target: Target, clients: int) -> Tally:
-    """Open event streams that nobody reads, close others at once, and see all of them forgotten."""
-    with target.part(f"{clients:,} event streams", connections=clients) as tally:
-        call = json.dumps({"args": [10_000], "kwargs": {"interval": 0}}).encode()
-        reply = ask(target.port, target.request("POST", "/celery/count", call))
-        task_id = json.loads(reply.octets.partition(b"\r\n\r\n")[2])["id"]
-        unending = target.request("GET", "/celery/00000000-0000-4000-8000-000000000000/events")
-        busy = target.request("GET", f"/celery/{task_id}/events")
-        for asked, count in ((unending, clients // 2), (busy, clients - clients // 2)):
-            with _open(target.port, count, asked, receive_bytes=4096):
-                tally.tried += count
-                _probe(target, tally, "with event streams")
-            with _open(target.port, count // 10, asked) as socks:
-                tally.tried += len(socks)
-                for sock in socks:
-                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-        deadline = time.monotonic() + HANG_S
-        while (left := _established(target.port)) and time.monotonic() < deadline:
-            time.sleep(DRIP_S)
-        for _ in range(left):
-            tally.hung("the stream of a client that is gone")
+    with (
+        target.part(f"{clients:,} idle connections", connections=clients) as tally,
+        _open(target.port, clients, b"") as socks,
+    ):
+        tally.tried = len(socks)
+        tally.notes.append(f"{_established(target.port):,} were open at once")
+        _wait_none(target, tally, "with idle connections")
     return tally
 
 
@@ -141,6 +108,16 @@ def slowhttptest(target: Target, clients: int, seconds: int) -> Tally:
                 running.wait()
             tally.tried += clients
     return tally
+
+
+def _wait_none(target: Target, tally: Tally, what: str) -> None:
+    """Wait until the server holds no connection, and see that others are answered meanwhile."""
+    deadline = time.monotonic() + HANG_S
+    while (left := _established(target.port)) and time.monotonic() < deadline:
+        _probe(target, tally, what)
+        time.sleep(PROBE_S)
+    for _ in range(left):
+        tally.hung(f"{what}: not cut off")
 
 
 def _probe(target: Target, tally: Tally, what: str) -> None:
@@ -193,10 +170,8 @@ def _is_at_end(sock: socket.socket) -> bool:
 
 
 def _drip(sock: socket.socket, octets: bytes) -> None:
-    try:
+    with suppress(OSError):  # seen at the next reading
         sock.send(octets)
-    except OSError:
-        pass  # seen at the next reading
 
 
 def _established(port: int) -> int:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 
-from attack.hooks import CALLS
+from attack.hooks import CALLS, EMAIL_ID
 from attack.tally import Tally
 from attack.target import Target
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
-WORDS = 60
+DAY_S = 86400
 
 
 def described(target: Target, examples: int, seed: int) -> Tally:
@@ -25,7 +27,11 @@ def described(target: Target, examples: int, seed: int) -> Tally:
         "--max-examples", str(examples), "--seed", str(seed), "--no-color",
         "--header", f"Authorization: Bearer {target.key}",
     ]  # fmt: skip
-    env = {**os.environ, "SCHEMATHESIS_HOOKS": "attack.hooks", CALLS: str(calls)}
+    moment = datetime.fromtimestamp(time.time() + DAY_S, UTC).isoformat()
+    mail = {"to": "a@b.example", "subject": "s", "text": "t", "scheduled_at": moment}
+    email_id = target.post("/emails", mail)[1]["id"]
+    ours = {"SCHEMATHESIS_HOOKS": "attack.hooks", CALLS: str(calls), EMAIL_ID: email_id}
+    env = {**os.environ, **ours}
     with target.part("OpenAPI document, schemathesis") as tally:
         done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
         for line in calls.read_text().splitlines():

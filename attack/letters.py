@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from email import message_from_bytes, policy
 from email.message import EmailMessage
-from typing import Any
+from typing import Any, cast
 
 from attack.sink import Taken
 
@@ -48,7 +48,7 @@ def injected(asked: Asked, taken: Taken) -> Iterator[str]:
     if Counter(named) != Counter(asked.recipients):
         yield f"recipients {named}, not {sorted(asked.recipients)}"
     yield from _octets(taken.data)
-    header, _, body = taken.data.partition(b"\r\n\r\n")
+    header = taken.data.partition(b"\r\n\r\n")[0]
     fields = _FIELD.findall(header + b"\r\n")
     if b"".join(fields) != header + b"\r\n":
         yield "a header line that is no field"
@@ -73,9 +73,8 @@ def _octets(data: bytes) -> Iterator[str]:
 
 def _parts(asked: Asked, data: bytes) -> Iterator[str]:
     """Read the mail as a mail reader does."""
-    mail = message_from_bytes(re.sub(rb"(?m)^\.\.", b".", data), policy=policy.default)
-    if not isinstance(mail, EmailMessage):
-        return
+    unstuffed = re.sub(rb"(?m)^\.\.", b".", data)
+    mail = cast(EmailMessage, message_from_bytes(unstuffed, policy=policy.default))
     leaves = [part for part in mail.walk() if not part.is_multipart()]
     html = asked.body.get("html") or None  # an empty one is no part
     expected = 1 + (html is not None) + len(asked.body.get("attachments") or [])

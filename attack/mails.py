@@ -124,8 +124,8 @@ class _Sender:
             asked = Asked(body=body, recipients=frozenset(one["address"] for one in found))
             for what in injected(asked, mails[0]):
                 self._tally.found_injected(f"{what}, by {body!r}"[:300])
-        for address in taken.keys() - {None}:
-            self._tally.found_injected(f"a mail that nobody sent, to {address}")
+        for stranger in taken.keys() - {None}:
+            self._tally.found_injected(f"a mail that nobody sent, to {stranger}")
         for what in wrong_commands(self._target.sink.commands):
             self._tally.found_injected(what)
         self._tally.notes.append(f"{len(self._accepted):,} of them accepted and received")

@@ -9,7 +9,9 @@ from attack.tally import Tally
 from attack.target import Target
 from attack.wire import Reply, ask
 
-AT_A_TIME = 4
+#: Of the bodies, which are large; the others wait for the server's time limits, most of the time.
+BODIES_AT_A_TIME = 4
+AT_A_TIME = 32
 
 
 def http(target: Target, mutations: int, seed: int) -> Tally:
@@ -32,18 +34,23 @@ def bodies(target: Target) -> Tally:
             (f"body {number} for {path}: {octets[:60]!r}", target.request("POST", path, octets))
             for number, (path, octets) in enumerate(body_corpus.bodies())
         ]
-        _ask_all(target, tally, asked)
+        _ask_all(target, tally, asked, at_a_time=BODIES_AT_A_TIME)
         _ask_all(target, tally, [("the list", target.request("GET", "/emails?limit=100"))])
     return tally
 
 
 def _ask_all(
-    target: Target, tally: Tally, asked: list[tuple[str, bytes]], *, ends: bool = False
+    target: Target,
+    tally: Tally,
+    asked: list[tuple[str, bytes]],
+    *,
+    ends: bool = False,
+    at_a_time: int = AT_A_TIME,
 ) -> None:
     def one(request: tuple[str, bytes]) -> Reply:
         return ask(target.port, request[1], ends=ends)
 
-    with ThreadPoolExecutor(AT_A_TIME) as pool:
+    with ThreadPoolExecutor(at_a_time) as pool:
         for (what, _), reply in zip(asked, pool.map(one, asked), strict=True):
             tally.answered(what, reply.statuses, reply.seconds)
             if reply.hung:
