@@ -11,7 +11,7 @@ comma := ,
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run migrate key dead broker-users test bench chaos chaos-smoke check format lock clean export-supervisor export-systemd
+.PHONY: help setup run migrate key dead broker-users test bench chaos chaos-smoke attack check format lock clean export-supervisor export-systemd
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,10 @@ chaos: $(DEV) ## a fault campaign: make chaos ARGS="--seed 1 --minutes 60"; the 
 chaos-smoke: $(DEV) ## two minutes of it, as a part of the tests
 	@$(BIN)/python -m dev.packages rabbitmq
 	@$(BIN)/python -m pytest tests/integration/test_chaos_smoke.py
+
+attack: $(DEV) ## attacks on the whole system: ARGS="--smoke", ARGS="mails http", ARGS="--postgres"
+	@$(BIN)/python -m dev.packages rabbitmq slowhttptest
+	@$(BIN)/python -m attack $(ARGS)
 
 check: $(DEV) ## ruff, mypy (strict, as pyproject.toml says), the layering's test, bandit, pip-audit
 	@$(BIN)/ruff check .

@@ -50,7 +50,7 @@ class BoundedServer(PatientServer):
     cannot be accepted stays in the queue.
     """
 
-    def initialize(self, *args: Any, max_connections: int = 1, **kwargs: Any) -> None:  # type: ignore[override]  # Tornado hands on what it is made with
+    def initialize(self, *args: Any, max_connections: int = 1, **kwargs: Any) -> None:
         super().initialize(*args, **kwargs)
         self._most = max_connections
         self._open = 0

@@ -19,7 +19,7 @@ def parts(args: argparse.Namespace) -> dict[str, Part]:
     if args.smoke:
         sizes = {"examples": 3, "mutations": 100, "mails": 40, "clients": 120, "idle": 300}
     else:
-        sizes = {"examples": 200, "mutations": 5000, "mails": 2000, "clients": 1200, "idle": 10_000}
+        sizes = {"examples": 100, "mutations": 3000, "mails": 2000, "clients": 1200, "idle": 10_000}
     found: dict[str, Part] = {
         "described": lambda target: described(target, sizes["examples"], args.seed),
         "http": lambda target: octets.http(target, sizes["mutations"], args.seed),
@@ -47,12 +47,14 @@ def main(argv: list[str]) -> int:
     if unknown := set(args.part) - known.keys():
         parser.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
     tallies: list[Tally] = []
-    with Target(postgres=args.postgres) as target:
-        for name in args.part or known:
-            begin = time.monotonic()
-            tallies.append(known[name](target))
-            print(f"{name}: {time.monotonic() - begin:.0f} s", file=sys.stderr, flush=True)
-    print(table(tallies))
+    try:
+        with Target(postgres=args.postgres) as target:
+            for name in args.part or known:
+                begin = time.monotonic()
+                tallies.append(known[name](target))
+                print(f"{name}: {time.monotonic() - begin:.0f} s", file=sys.stderr, flush=True)
+    finally:
+        print(table(tallies))
     return 1 if any(tally.findings for tally in tallies) else 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import selectors
 import socket
 import struct
@@ -86,16 +87,37 @@ def idle(target: Target, clients: int) -> Tally:
     return tally
 
 
+def streams(target: Target, clients: int) -> Tally:
+    """Open event streams that nobody reads, reset others at once, and see all of them forgotten."""
+    with target.part(f"{clients:,} event streams", connections=clients) as tally:
+        call = json.dumps({"args": [10_000], "kwargs": {"interval": 0}}).encode()
+        reply = ask(target.port, target.request("POST", "/celery/count", call))
+        task_id = json.loads(reply.octets.partition(b"\r\n\r\n")[2])["id"]
+        unending = target.request("GET", "/celery/00000000-0000-4000-8000-000000000000/events")
+        busy = target.request("GET", f"/celery/{task_id}/events")
+        for asked, count in ((unending, clients // 2), (busy, clients - clients // 2)):
+            with _open(target.port, count, asked, receive_bytes=4096):
+                tally.tried += count
+                _probe(target, tally, "with event streams")
+            with _open(target.port, count // 10, asked) as socks:
+                tally.tried += len(socks)
+                for sock in socks:
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        _wait_none(target, tally, "with streams of clients that are gone")
+    return tally
+
+
 def slowhttptest(target: Target, clients: int, seconds: int) -> Tally:
     """Let Debian's slowhttptest try its four ways: slow headers, bodies, ranges and reads."""
     program = str(packages.which("slowhttptest") or "slowhttptest")
+    url = f"http://127.0.0.1:{target.port}/openapi.json"
     kinds = {"-H": "headers", "-B": "bodies", "-R": "ranges", "-X": "reads"}
     with target.part("slowhttptest", connections=clients) as tally:
         for flag, name in kinds.items():
             command = [
-                program, flag, "-c", str(clients), "-r", "500", "-i", "1", "-l", str(seconds), "-p", "3",
-                "-u", f"http://127.0.0.1:{target.port}/openapi.json",
-            ]  # fmt: skip
+                *(program, flag, "-c", str(clients), "-l", str(seconds)),
+                *("-r", "500", "-i", "1", "-p", "3", "-u", url),
+            ]
             running = subprocess.Popen(
                 command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
             )

@@ -31,9 +31,12 @@ def described(target: Target, examples: int, seed: int) -> Tally:
     mail = {"to": "a@b.example", "subject": "s", "text": "t", "scheduled_at": moment}
     email_id = target.post("/emails", mail)[1]["id"]
     ours = {"SCHEMATHESIS_HOOKS": "attack.hooks", CALLS: str(calls), EMAIL_ID: email_id}
+    ours["PYTHONPATH"] = str(CONFIG.parent.parent)  # it leaves files where it runs
     env = {**os.environ, **ours}
     with target.part("OpenAPI document, schemathesis") as tally:
-        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, cwd=target.stage.folder, env=env, capture_output=True, text=True, check=False
+        )
         for line in calls.read_text().splitlines():
             status, seconds = line.split()
             tally.answered("schemathesis", [int(status)], float(seconds))

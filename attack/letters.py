@@ -7,8 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from email import message_from_bytes, policy
-from email.message import EmailMessage
-from typing import Any, cast
+from typing import Any
 
 from attack.sink import Taken
 
@@ -74,7 +73,7 @@ def _octets(data: bytes) -> Iterator[str]:
 def _parts(asked: Asked, data: bytes) -> Iterator[str]:
     """Read the mail as a mail reader does."""
     unstuffed = re.sub(rb"(?m)^\.\.", b".", data)
-    mail = cast(EmailMessage, message_from_bytes(unstuffed, policy=policy.default))
+    mail = message_from_bytes(unstuffed, policy=policy.default)
     leaves = [part for part in mail.walk() if not part.is_multipart()]
     html = asked.body.get("html") or None  # an empty one is no part
     expected = 1 + (html is not None) + len(asked.body.get("attachments") or [])

@@ -89,6 +89,10 @@ def _postfix() -> Path | None:
     return which("smtp-sink")  # its test programs are what is needed, it need not run
 
 
+def _slowhttptest() -> Path | None:
+    return which("slowhttptest")
+
+
 #: what is asked for -> how to find it, Debian's package, advice for other systems
 FINDERS: dict[str, tuple[Callable[[], Path | None], str, str]] = {
     "rabbitmq": (
@@ -105,6 +109,11 @@ FINDERS: dict[str, tuple[Callable[[], Path | None], str, str]] = {
     ),
     "chromium": (_browser, "chromium", "or install Chromium or Chrome by hand"),
     "openssl": (_openssl, "openssl", "or install OpenSSL's command by hand"),
+    "slowhttptest": (
+        _slowhttptest,
+        "slowhttptest",
+        "or on macOS:                        brew install slowhttptest",
+    ),
     "wrk": (_wrk, "wrk", "or on macOS:                        brew install wrk"),
     "postfix": (_postfix, "postfix", "or let smtp-sink and smtp-source of Postfix be in PATH"),
 }

@@ -1,7 +1,7 @@
 """The parts import each other one way, and what one file is to do, no other file does.
 
 Read with ``ast``, so nothing runs. The product only: ``dev/``, ``examples/``, ``tests/``,
-``bench/`` and ``chaos/`` are users of it.
+``attack/``, ``bench/`` and ``chaos/`` are users of it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PRODUCT = sorted(
 #: ``mailing`` what a usable relay and sender are, and the bridge which certificates; neither knows
 #: settings. ``delivery`` brings the parts together for one mail: of the bridge it needs only to
 #: read an id's time.
-#: ``processes``, ``deadlines``, ``listening`` and ``draining`` are ``server.py``'s helpers.
+#: ``serving`` is ``server.py``'s helper.
 MAY_IMPORT: dict[str, set[str]] = {
     "broker_users": {"config", "bridge", "task"},
     "config": {"config_table", "config_checks", "bridge.tls"},
@@ -52,10 +52,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "task",
     },
     "application": {"handlers"},
-    "processes": set(),
-    "deadlines": set(),
-    "listening": set(),
-    "draining": {"deadlines", "handlers", "listening"},
+    "serving": {"handlers"},
     "server": {
         "config",
         "bridge",
@@ -66,9 +63,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "task",
         "handlers",
         "application",
-        "processes",
-        "listening",
-        "draining",
+        "serving",
     },
 }
 #: Libraries that belong to other parts.
