@@ -26,13 +26,13 @@ import delivery
 from access import Buckets, Keyring
 from application import make_application
 from bridge import Bridge
-from connections import BoundedServer, bound_unread, possible, raise_file_limit
-from draining import DrainingServer
 from handlers.services import make_services
 from ledger import ApiKey, LedgerUnavailable, keys
 from lifecycle import CIRCUIT_ID
-from listening import Listening, listen
-from processes import run_processes
+from serving.connections import bound_unread, possible, raise_file_limit
+from serving.draining import DrainingServer
+from serving.listening import Listening, listen
+from serving.processes import run_processes
 from task import HEARTBEAT_ID, app
 
 logger = logging.getLogger("windmail.server")

@@ -16,8 +16,8 @@ from attack.sink import Sink, Taken
 from attack.tally import Tally
 from attack.wire import ask, request
 from bench.stage import Program, Stage
-from connections import raise_file_limit
 from dev.ports import free_port
+from serving.connections import raise_file_limit
 from tests.databases import new_postgres
 
 #: Short, so that attacks by slowness are over soon. The queue's wait is no part of this.

@@ -15,15 +15,13 @@ from tornado.web import Finish, RequestHandler, stream_request_body
 import config
 from access import OPEN, Caller, NotPermitted, Scope, check_site
 from bridge import TaskResult, TaskState
-from handlers.problems import RETRY_AFTER_S, Problem, from_exception, invalid
+from handlers.problems import Problem, from_exception, invalid
+from handlers.request_body import RequestBody
 from handlers.services import Interrupted, Services
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-#: Of a Content-Length: Python refuses to read numbers of thousands of digits.
-LENGTH_DIGITS = 18
 
 #: What each method needs of a key, where its handler says nothing else; others need ``admin``.
 SCOPES = {"GET": Scope.READ, "HEAD": Scope.READ, "POST": Scope.SEND, "PATCH": Scope.SEND}
@@ -48,9 +46,7 @@ class BaseHandler(RequestHandler):
         self.caller: Caller = OPEN  # until ``prepare`` knows better
         self._waiting: asyncio.Task[Any] | None = None
         self._client_is_gone = False
-        self._body: list[bytes] = []
-        self._body_size = 0
-        self._held_bytes = 0
+        self.body = RequestBody(services.bodies)
 
     def set_default_headers(self) -> None:
         self.clear_header("Server")
@@ -60,10 +56,7 @@ class BaseHandler(RequestHandler):
     def prepare(self) -> None:
         self._services.open_requests.begin(self)
         self.admit()
-        length = self.request.headers.get("Content-Length", "0")
-        if len(length) > LENGTH_DIGITS:
-            raise Problem(400, "The Content-Length is not a number of bytes.")
-        self._check_size(int(length) if length.isdecimal() else 0)
+        self.body.expect(self.request.headers.get("Content-Length", "0"))
 
     def admit(self) -> None:
         """Let the request in, or raise what is wrong with its key."""
@@ -81,48 +74,15 @@ class BaseHandler(RequestHandler):
         return SCOPES.get(self.request.method or "", Scope.ADMIN)
 
     def data_received(self, chunk: bytes) -> None:
-        self._body_size += len(chunk)
         if self._finished:
             return  # refused already; what still comes is dropped
         try:
-            self._check_size(self._body_size)
-            self._hold(len(chunk))
+            self.body.add(chunk)
         except Problem as problem:  # Tornado hands errors to write_error from methods only
             self.send_error(problem.status_code, exc_info=(Problem, problem, None))
-            return
-        self._body.append(chunk)
-
-    def _hold(self, size_bytes: int) -> None:
-        if not self._services.bodies.take(size_bytes):
-            headers = {"Retry-After": str(RETRY_AFTER_S), "Connection": "close"}
-            raise Problem(503, "Too many bodies are being sent at once.", headers=headers)
-        self._held_bytes += size_bytes
-
-    def _check_size(self, size_bytes: int) -> None:
-        limit = self._services.max_body_bytes
-        if size_bytes > limit:
-            raise Problem(413, f"The body is over {limit} bytes.", limit_bytes=limit)
 
     def compute_etag(self) -> None:
         """Send no ETag: a state is small, and hashing it costs more than sending it."""
-
-    def raw_body(self) -> bytes:
-        """Return the body as it came."""
-        return b"".join(self._body)
-
-    def json_body(self) -> dict[str, Any]:
-        """Return the body, a JSON object; an empty body is an empty object.
-
-        Raises:
-            Problem: 400, the body is not a JSON object.
-        """
-        body = self.raw_body()
-        if not body.strip():
-            return {}
-        try:
-            return msgspec.json.decode(body, type=dict[str, Any])
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
-            raise Problem(400, f"The body is not a JSON object: {exc}.") from None
 
     def write_json(self, value: Any, status: int = 200) -> None:
         """Answer with a JSON document."""
@@ -204,8 +164,7 @@ class BaseHandler(RequestHandler):
 
     def _end(self) -> None:
         self._services.open_requests.end(self)
-        self._services.bodies.give_back(self._held_bytes)
-        self._held_bytes = 0
+        self.body.drop()
 
     def is_set(self, flag: str) -> bool:
         """Return whether a query flag such as ``?terminate=1`` is given and not 0 or false."""

@@ -163,9 +163,9 @@ class TaskHandler(CallingHandler):
             Problem: 400, 422
         """
         try:
-            call = _CALLS.decode(self.raw_body() or b"{}")
+            call = _CALLS.decode(self.body.octets() or b"{}")
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            call = _explained(self.json_body())
+            call = _explained(self.body.json())
         # Python's keywords cannot be parameters; JSON may say "from" for from_.
         kwargs = {f"{k}_" if iskeyword(k) else k: value for k, value in call.kwargs.items()}
         return msgspec.structs.replace(call, kwargs=kwargs)

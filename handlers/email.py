@@ -35,7 +35,7 @@ class OneEmailHandler(EmailHandler):
     head = get
 
     async def patch(self, email_id: str) -> None:
-        body = read(self.raw_body(), Rescheduling)
+        body = read(self.body.octets(), Rescheduling)
         if body.id not in (None, email_id):
             raise invalid("id", "is another mail's")
         now = time.time()

@@ -97,7 +97,7 @@ class AcceptingHandler(EmailHandler):
         if not (0 < len(text) <= KEY_LENGTH and text.isascii() and text.isprintable()):
             detail = f"Idempotency-Key: must be 1 to {KEY_LENGTH} printable ASCII characters"
             raise Problem(400, detail, name="invalid_idempotency_key")
-        raw = self.raw_body()
+        raw = self.body.octets()
         hashed = (
             _hash(scope, raw) if len(raw) < LARGE_BYTES else asyncio.to_thread(_hash, scope, raw)
         )

@@ -51,7 +51,7 @@ class EmailBatchHandler(AcceptingHandler):
         self.write_json(document, 202)
 
     async def _prepared(self, now: float) -> tuple[Sequence[Outgoing], Errors]:
-        return await asyncio.to_thread(_prepared, self.raw_body(), now, self.caller)
+        return await asyncio.to_thread(_prepared, self.body.octets(), now, self.caller)
 
     async def _outgoing(self, now: float) -> Sequence[Outgoing]:
         mails, _ = await self._prepared(now)

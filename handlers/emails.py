@@ -44,7 +44,7 @@ class EmailsHandler(AcceptingHandler):
             self.write_json(accepted(email_id, scheduled_at, begin), 202)
 
     async def _prepared(self, now: float) -> list[Outgoing]:
-        raw = self.raw_body()
+        raw = self.body.octets()
         if len(raw) < LARGE_BYTES and b'"template"' not in raw:
             return [prepare(raw, now, self.caller)]
         return [await asyncio.to_thread(prepare, raw, now, self.caller)]

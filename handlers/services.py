@@ -18,6 +18,7 @@ from bridge import Bridge
 from handlers.acceptance import Acceptance
 from handlers.outgoing import publisher
 from handlers.pressure import Pressure
+from handlers.request_body import Bodies
 from ledger import Ledger
 
 MAIL_TASK, MAIL_QUEUE = "task.sendmail", "mail"
@@ -44,25 +45,6 @@ class OpenRequests:
         return {cast(HTTP1Connection, one.request.connection).stream for one in self._requests}
 
 
-class Bodies:
-    """The request bodies in a process's memory: so many bytes at most."""
-
-    def __init__(self, limit_bytes: int) -> None:
-        self._limit_bytes = limit_bytes
-        self._held_bytes = 0
-
-    def take(self, size_bytes: int) -> bool:
-        """Count some more; False, and they are not counted, where that would be too many."""
-        if self._held_bytes + size_bytes > self._limit_bytes:
-            return False
-        self._held_bytes += size_bytes
-        return True
-
-    def give_back(self, size_bytes: int) -> None:
-        """Count some no more."""
-        self._held_bytes -= size_bytes
-
-
 @dataclass(frozen=True, kw_only=True)
 class Services:
     """What every handler is given.
@@ -77,7 +59,6 @@ class Services:
     acceptance: Acceptance
     keyring: Keyring
     pressure: Pressure
-    max_body_bytes: int
     bodies: Bodies
     open_requests: OpenRequests = field(default_factory=OpenRequests)
     waits: WeakSet[asyncio.Task[Any]] = field(default_factory=WeakSet)
@@ -99,7 +80,6 @@ def make_services(app: Celery, bridge: Bridge, ledger: Ledger, keyring: Keyring)
         ledger=ledger,
         acceptance=acceptance,
         keyring=keyring,
-        bodies=Bodies(config.options.max_bodies_size),
+        bodies=Bodies(config.options.max_bodies_size, config.options.max_body_size),
         pressure=Pressure(gauge.wait_s, config.options.queue_wait_limit_s),
-        max_body_bytes=config.options.max_body_size,
     )

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = ("bridge", "mailing", "ledger", "access", "delivery", "handlers")
+FOLDERS = ("bridge", "mailing", "ledger", "access", "delivery", "handlers", "serving")
 PRODUCT = sorted(
     [*ROOT.glob("*.py"), *(file for folder in FOLDERS for file in ROOT.glob(f"{folder}/**/*.py"))]
 )
@@ -180,13 +180,13 @@ def test_only_config_reads_the_environment() -> None:
     readers = [file for file in PRODUCT if environment_reads(tree_of(file))]
 
     # What systemd tells a process of its sockets is no setting.
-    assert shown(readers) == ["config.py", "listening.py"]
+    assert shown(readers) == ["config.py", "serving/listening.py"]
 
 
 def test_only_the_server_and_its_helper_handle_signals_and_run_the_loop() -> None:
     callers = [file for file in PRODUCT if loop_and_signal_calls(tree_of(file))]
 
-    assert shown(callers) == ["processes.py", "server.py"]
+    assert shown(callers) == ["server.py", "serving/processes.py"]
 
 
 def test_exactly_one_file_imports_a_pika_adapter() -> None:

@@ -40,10 +40,10 @@ def test_a_publishers_time_begins_when_the_ledger_has_come_to_its_entry(
 ) -> None:
     write, moments = ledger.write, []
 
-    def late(operation: Callable[[Connection], object]) -> Future[object]:
+    def late(operation: Callable[[Connection], object], **order: Any) -> Future[object]:
         real = time.time
         monkeypatch.setattr(time, "time", lambda: real() + 1000)  # so long was the queue
-        return write(operation)
+        return write(operation, **order)
 
     def reserve(*args: Any, now: float, **given: Any) -> Reserved:
         moments.append(now)
@@ -70,9 +70,9 @@ def test_concurrent_copies_in_one_process_wait_for_the_first(
     writes: list[Callable[[Connection], object]] = []
     write = ledger.write
 
-    def counted(operation: Callable[[Connection], object]) -> Future[object]:
+    def counted(operation: Callable[[Connection], object], **order: Any) -> Future[object]:
         writes.append(operation)
-        return write(operation)
+        return write(operation, **order)
 
     monkeypatch.setattr(ledger, "write", counted)
 

@@ -12,6 +12,7 @@ from tornado.testing import bind_unused_port
 from tornado.web import Application
 
 from handlers.base import BaseHandler
+from handlers.request_body import Bodies
 from handlers.services import OpenRequests
 
 DEADLINE_S = 5.0
@@ -32,7 +33,10 @@ class Handler(BaseHandler):
 @pytest.mark.gen_test
 async def test_a_client_that_hangs_up_in_its_body_leaves_no_task_behind() -> None:
     services: Any = SimpleNamespace(
-        app=None, bridge=None, open_requests=OpenRequests(), max_body_bytes=1000
+        app=None,
+        bridge=None,
+        open_requests=OpenRequests(),
+        bodies=Bodies(1000, 1000),
     )
     Handler.begun = asyncio.Event()
     server = HTTPServer(Application([("/", Handler, {"services": services})]))
@@ -49,5 +53,5 @@ async def test_a_client_that_hangs_up_in_its_body_leaves_no_task_behind() -> Non
 
     assert of_the_request
     assert not left
-    assert not len(services.open_requests)
+    assert not services.open_requests.streams()
     server.stop()

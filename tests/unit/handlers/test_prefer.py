@@ -22,7 +22,7 @@ class NoConnection:
 class NoServices:
     """Parsing needs neither app nor bridge."""
 
-    app = bridge = None
+    app = bridge = bodies = None
 
 
 def handler(*prefer: str, query: str = "") -> BaseHandler:

@@ -145,7 +145,7 @@ def composed_or_none(**values: Any) -> Mail | None:
         return None
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     subject=words,
     text=bodies,

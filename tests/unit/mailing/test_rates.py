@@ -6,7 +6,7 @@ import math
 from collections import Counter
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mailing.rates import LONGEST_WAIT_S, RateLimits, parse_limits
@@ -38,7 +38,6 @@ def test_a_rate_below_one_a_second_has_a_burst_of_two() -> None:
     assert [wait_s(limits, SLOW) for _ in range(4)] == [0, 0, 6, 12]
 
 
-@settings(deadline=None)
 @given(
     rate=st.sampled_from(["1/s", "7/s", "100/m", "20/m", "3/h", "20/s"]),
     steps=st.lists(

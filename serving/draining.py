@@ -11,9 +11,9 @@ from typing import cast
 from tornado.http1connection import HTTP1ServerConnection
 from tornado.iostream import IOStream
 
-from connections import BoundedServer
 from handlers.services import Services
-from listening import HANDSHAKE_S, Listening
+from serving.connections import BoundedServer
+from serving.listening import HANDSHAKE_S, Listening
 
 logger = logging.getLogger("windmail.server")
 

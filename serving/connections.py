@@ -10,7 +10,7 @@ from typing import Any
 
 from tornado.iostream import IOStream
 
-from deadlines import PatientServer
+from serving.deadlines import PatientServer
 
 logger = logging.getLogger("windmail.connections")
 

@@ -9,8 +9,8 @@ from contextlib import closing
 
 import pytest
 
-import listening
-from listening import Listening, listen
+from serving import listening
+from serving.listening import Listening, listen
 
 CONNECT_S = 0.3
 

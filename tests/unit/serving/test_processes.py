@@ -11,7 +11,7 @@ from tests.system import ROOT
 PROGRAM = """
 import os, signal, time
 from contextlib import suppress
-import processes
+from serving import processes
 
 parent = os.getpid()
 

@@ -1,0 +1,94 @@
+"""A request's body as it comes: not too large, and not too much with all others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from handlers.problems import RETRY_AFTER_S, Problem
+
+#: Of a Content-Length: Python refuses to read numbers of thousands of digits.
+LENGTH_DIGITS = 18
+
+
+class Bodies:
+    """The request bodies in a process's memory: so many bytes at most, in each and in all."""
+
+    def __init__(self, most_bytes: int, largest_bytes: int) -> None:
+        self.largest_bytes = largest_bytes
+        self._most_bytes = most_bytes
+        self._held_bytes = 0
+
+    def take(self, size_bytes: int) -> bool:
+        """Count some more; False, and they are not counted, where that would be too many."""
+        if self._held_bytes + size_bytes > self._most_bytes:
+            return False
+        self._held_bytes += size_bytes
+        return True
+
+    def give_back(self, size_bytes: int) -> None:
+        """Count some no more."""
+        self._held_bytes -= size_bytes
+
+
+class RequestBody:
+    """One body, of which part after part comes."""
+
+    def __init__(self, bodies: Bodies) -> None:
+        self._bodies = bodies
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._held_bytes = 0
+
+    def expect(self, length: str) -> None:
+        """Look at a Content-Length before the body is read.
+
+        Raises:
+            Problem: 400, it is no number of bytes; 413, it is too large.
+        """
+        if len(length) > LENGTH_DIGITS:
+            raise Problem(400, "The Content-Length is not a number of bytes.")
+        self._check(int(length) if length.isdecimal() else 0)
+
+    def add(self, part: bytes) -> None:
+        """Keep what has come.
+
+        Raises:
+            Problem: 413, it is too large; 503, the process holds as much as it may.
+        """
+        self._size += len(part)
+        self._check(self._size)
+        if not self._bodies.take(len(part)):
+            headers = {"Retry-After": str(RETRY_AFTER_S), "Connection": "close"}
+            raise Problem(503, "Too many bodies are being sent at once.", headers=headers)
+        self._held_bytes += len(part)
+        self._parts.append(part)
+
+    def octets(self) -> bytes:
+        """Return the body as it came."""
+        return b"".join(self._parts)
+
+    def json(self) -> dict[str, Any]:
+        """Return the body, a JSON object; an empty body is an empty object.
+
+        Raises:
+            Problem: 400, the body is not a JSON object.
+        """
+        octets = self.octets()
+        if not octets.strip():
+            return {}
+        try:
+            return msgspec.json.decode(octets, type=dict[str, Any])
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+            raise Problem(400, f"The body is not a JSON object: {exc}.") from None
+
+    def drop(self) -> None:
+        """Count its bytes no more: its request has ended."""
+        self._bodies.give_back(self._held_bytes)
+        self._held_bytes = 0
+
+    def _check(self, size_bytes: int) -> None:
+        limit = self._bodies.largest_bytes
+        if size_bytes > limit:
+            raise Problem(413, f"The body is over {limit} bytes.", limit_bytes=limit)

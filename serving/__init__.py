@@ -1,0 +1,5 @@
+"""Serving HTTP beside what Tornado does: sockets, processes, limits of connections, stopping.
+
+`listening` has the sockets and `processes` forks; one server class adds to the other: `deadlines`
+cuts off slow requests, `connections` bounds how many there are, `draining` stops without a loss.
+"""
