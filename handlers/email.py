@@ -9,6 +9,7 @@ from functools import partial
 
 from celery.exceptions import TaskRevokedError
 from sqlalchemy import Connection
+from tornado.iostream import StreamClosedError
 
 import config
 import delivery
@@ -16,7 +17,7 @@ from bridge import BridgeError
 from handlers.email_arguments import moment_to_send
 from handlers.email_body import Rescheduling, read
 from handlers.email_handler import SETTLED, EmailHandler
-from handlers.problems import Problem, invalid
+from handlers.problems import RETRY_AFTER_S, Problem, invalid
 from handlers.quota import charged
 from ledger import Email, Sendable, commands
 
@@ -96,12 +97,22 @@ class RawHandler(EmailHandler):
     """``/emails/<id>/raw``: the mail's octets, as they go to the relay."""
 
     async def get(self, email_id: str) -> None:
-        email = await self.email(email_id)
-        arguments = await self.arguments(email_id)
-        if arguments is None:
-            raise Problem(404, "The mail's content is not kept; LEDGER_KEEP=all keeps all mails'.")
-        self.set_header("Content-Type", "message/rfc822")
-        self.write(await asyncio.to_thread(_octets, email, arguments))
+        contents = self._services.contents
+        if contents.locked():
+            headers = {"Retry-After": str(RETRY_AFTER_S)}
+            raise Problem(503, "Too many mails' contents are asked for at once.", headers=headers)
+        async with contents:
+            email = await self.email(email_id)
+            arguments = await self.arguments(email_id)
+            if arguments is None:
+                why = "The mail's content is not kept; LEDGER_KEEP=all keeps all mails'."
+                raise Problem(404, why)
+            octets = await asyncio.to_thread(_octets, email, arguments)
+            self.set_header("Content-Type", "message/rfc822")
+            self.set_header("Content-Length", len(octets))
+            self.write(octets)
+            with suppress(StreamClosedError):
+                await self.flush()  # until the client has taken it, it is in memory
 
     head = get
 

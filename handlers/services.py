@@ -23,6 +23,10 @@ from ledger import Ledger
 
 MAIL_TASK, MAIL_QUEUE = "task.sendmail", "mail"
 
+#: Mails whose content a process builds and sends at a time: each may be of many megabytes, and
+#: takes one of the few threads that all requests share.
+CONTENTS_AT_ONCE = 4
+
 
 class Interrupted(Exception):
     """The server stops before what is waited for has come."""
@@ -50,7 +54,7 @@ class Services:
     """What every handler is given.
 
     ``waits``: what open requests wait for; a server that stops (``stopping``) cancels these,
-    and the requests are answered with what is known.
+    and the requests are answered with what is known. ``contents``: the right to build a mail.
     """
 
     app: Celery
@@ -60,6 +64,7 @@ class Services:
     keyring: Keyring
     pressure: Pressure
     bodies: Bodies
+    contents: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(CONTENTS_AT_ONCE))
     open_requests: OpenRequests = field(default_factory=OpenRequests)
     waits: WeakSet[asyncio.Task[Any]] = field(default_factory=WeakSet)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)

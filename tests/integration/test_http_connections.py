@@ -9,21 +9,22 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
 from dev.broker import BrokerNode
 from dev.ports import free_port
+from handlers.services import CONTENTS_AT_ONCE
 from tests.emails import accepted, later, mail
 from tests.event_stream import raw
 from tests.system import DEADLINE_S, ROOT, Server, wait_until
 
 MOST = 10
-SETTINGS = {"MAX_CONNECTIONS": str(MOST), "MAX_BODIES_SIZE": "10000", "UNREAD_TIMEOUT_S": "1"}
+SETTINGS = {"MAX_CONNECTIONS": str(MOST), "MAX_BODIES_SIZE": "10000", "UNREAD_TIMEOUT_S": "2"}
 LARGE = "x" * 6_000_000
-#: The limit of a second, and a busy machine.
+#: The limit of two seconds, and a busy machine.
 SLACK_S = 10.0
 
 
@@ -60,7 +61,8 @@ def bounded_answers(server: Server) -> bool:
 
 def test_a_server_opens_as_many_files_as_the_system_permits(tmp_path: Path) -> None:
     program = """
-import resource, connections
+import resource
+from serving import connections
 resource.setrlimit(resource.RLIMIT_NOFILE, (300, 900))
 connections.raise_file_limit()
 print(resource.getrlimit(resource.RLIMIT_NOFILE)[0], connections.possible(10_000))
@@ -93,16 +95,37 @@ def refusal(answer: bytes) -> bytes | None:
 
 def test_who_does_not_take_his_answer_is_cut_off(server: Server, bounded: Server) -> None:
     email_id = accepted(server.post("/emails", mail(text=LARGE, scheduled_at=later(days=1))))
-    with socket.socket() as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        sock.settimeout(DEADLINE_S)
-        sock.connect(("127.0.0.1", bounded.port))
-        sock.sendall(b"GET /emails/%s/raw HTTP/1.1\r\nHost: x\r\n\r\n" % email_id.encode())
-        assert sock.recv(12) == b"HTTP/1.1 200"
+    with unread(bounded, email_id):
         begin = time.monotonic()
         wait_until(lambda: not clients(bounded), "the server to have closed the connection")
 
     assert time.monotonic() - begin < SLACK_S
+
+
+def test_few_mails_contents_are_in_memory_at_a_time(server: Server, bounded: Server) -> None:
+    email_id = accepted(server.post("/emails", mail(text=LARGE, scheduled_at=later(days=1))))
+    with ExitStack() as stack:
+        for _ in range(CONTENTS_AT_ONCE):
+            stack.enter_context(unread(bounded, email_id))
+        one_more = bounded.get(f"/emails/{email_id}/raw")
+        another = bounded.get(f"/emails/{email_id}")
+        assert wait_until(lambda: not clients(bounded), "the server to have closed them")
+
+    assert (one_more.status, another.status) == (503, 200)
+    assert one_more.headers["Retry-After"] == "5"
+    assert bounded.get(f"/emails/{email_id}/raw").status == 200
+
+
+@contextmanager
+def unread(server: Server, email_id: str) -> Iterator[None]:
+    """A client that asks for a mail's content, and takes the beginning of it only."""
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.settimeout(DEADLINE_S)
+        sock.connect(("127.0.0.1", server.port))
+        sock.sendall(b"GET /emails/%s/raw HTTP/1.1\r\nHost: x\r\n\r\n" % email_id.encode())
+        assert sock.recv(12) == b"HTTP/1.1 200"
+        yield
 
 
 def clients(server: Server) -> list[str]:
