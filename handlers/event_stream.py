@@ -60,7 +60,7 @@ class EventStreamHandler(BaseHandler):
 
     def pause(self) -> None:
         """End the stream of a server that stops: its clients come back, not all at once."""
-        self.write(f"retry: {randint(*COME_BACK_MS)}\n\n")
+        self.write(f"retry: {randint(*COME_BACK_MS)}\n\n")  # nosec B311 # no secret
 
     async def _flush(self) -> None:
         """Send what is written; a client that does not read holds up no server that stops."""
