@@ -136,8 +136,6 @@ class Acceptance:
         if self._running:
             logger.warning("stopping with %d acceptances unfinished", len(self._running))
 
-    # -- inside
-
     def _start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.create_task(work)
         self._running.add(task)
@@ -178,17 +176,13 @@ class Acceptance:
         errors = await self._publish_all(mails)
         if any(errors):
             if not any(isinstance(error, PublishTimeout) for error in errors):
-                await self._note(
-                    self._ledger.write(
-                        partial(idempotency.release, api_key=key.owner, key=key.text),
-                        order=key.order,
-                    )
-                )
+                release = partial(idempotency.release, api_key=key.owner, key=key.text)
+                await self._note(self._ledger.write(release, order=key.order))
             check(mails, errors, None)
         published = partial(idempotency.published, api_key=key.owner, key=key.text, now=time.time())
         self._start(self._note(self._ledger.write(published, order=key.order)))
-        replayed = mails[0].id != outgoing[0].id  # taken over from another request
-        return Receipt(ids=tuple(reserved.email_ids), replayed=replayed)
+        taken_over = mails[0].id != outgoing[0].id
+        return Receipt(ids=tuple(reserved.email_ids), replayed=taken_over)
 
     async def _reserve(self, key: Key, outgoing: Sequence[Outgoing], quota: Quota) -> Reserved:
         """Return the key once it is ours to publish, or another one has published it."""
@@ -209,7 +203,12 @@ class Acceptance:
             )
 
         while True:
-            reserved = await self._ledger.awaited(self._ledger.write(reserve, order=key.order))
+            entry = self._ledger.write(reserve, order=key.order)
+            try:
+                reserved = await self._ledger.awaited(entry)
+            except LedgerError:
+                entry.cancel()  # a ledger that is behind is not to write for nobody
+                raise
             if not reserved.admitted:
                 raise quota.exceeded()
             if reserved.mine or reserved.published or not reserved.same_body:

@@ -17,6 +17,7 @@ from ledger import (
     Ledger,
     LedgerUnavailable,
     Reserved,
+    book,
     idempotency,
 )
 from tests.acceptance import Queue, acceptance, key, mail, run
@@ -33,6 +34,28 @@ def test_a_key_is_published_once(ledger: Ledger, queue: Queue) -> None:
 
     assert queue.ids == list(first.ids) == list(second.ids)
     assert (first.replayed, second.replayed) == (False, True)
+
+
+def test_a_ledger_that_is_behind_writes_no_entry_that_nobody_waits_for_any_more(
+    ledger: Ledger, queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = list[Future[object]]()
+
+    def never(*_: object, **__: object) -> Future[object]:
+        entries.append(Future())  # it waits its turn
+        return entries[-1]
+
+    monkeypatch.setattr(ledger, "write", never)
+    monkeypatch.setattr(book, "PATIENCE", 0.001)
+
+    async def once() -> None:
+        with pytest.raises(LedgerUnavailable):
+            await acceptance(ledger, queue).accept_once(key(), [mail()])
+
+    run(once())
+
+    assert entries[0].cancelled()
+    assert queue.ids == []
 
 
 def test_a_publishers_time_begins_when_the_ledger_has_come_to_its_entry(
