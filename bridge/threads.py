@@ -94,7 +94,6 @@ class Threads:
         self._results = ResultWriter(worker.app)
         self._taken: SimpleQueue[Any] = SimpleQueue()
         self._ended: deque[tuple[Any, Any]] = deque()
-        self._is_called = False
         self._stopping = False
         self._threads = [
             threading.Thread(target=self._run, name=f"task-{number}", daemon=True)
@@ -161,9 +160,9 @@ class Threads:
 
         def settle(_: object) -> None:
             self._ended.append((request, ended))
-            if not self._is_called:  # once for all that ends meanwhile
-                self._is_called = True
-                self._worker.hub.call_soon(self._settle)
+            # Each time, though one call settles all that is there: with a lost connection the hub
+            # forgets its calls, and nobody knows which.
+            self._worker.hub.call_soon(self._settle)
 
         if written is None:
             settle(None)
@@ -172,7 +171,8 @@ class Threads:
 
     def _settle(self) -> None:
         """Settle all that has ended; its acknowledgements are sent together."""
-        self._is_called = False
+        if not self._ended:
+            return  # a call before has settled it
         try:
             with joined(self._worker.consumer.connection):
                 while self._ended:
