@@ -200,6 +200,12 @@ class Session:
         with contextlib.suppress(OSError):
             self._smtp.close()
 
+    def let_go(self) -> None:
+        """Give back a forked child's copy of the socket, whatever the parent does with its own."""
+        self.alive = False
+        if self._smtp.sock is not None:
+            os.close(self._smtp.sock.detach())  # no lock of the file's: who holds it is not here
+
     def __del__(self) -> None:
         # The thread ended without close_sessions(): be polite, but wait for nobody.
         if getattr(self, "alive", False):

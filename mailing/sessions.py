@@ -8,6 +8,7 @@ import logging
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 
 from mailing import transaction
@@ -26,6 +27,7 @@ class _Kept(threading.local):
 
 
 _kept = _Kept()
+_opened = weakref.WeakSet[Session]()  # by all threads
 
 
 def deliver(
@@ -99,6 +101,7 @@ def _usable(relay: Relay) -> Session | None:
 def _open(relay: Relay) -> Session:
     _abandon(relay)
     session = _kept.sessions[relay] = open_session(relay)
+    _opened.add(session)
     logger.debug("session with %s:%d opened, tls=%s", relay.host, relay.port, session.tls)
     return session
 
@@ -140,11 +143,14 @@ def _abandon(relay: Relay) -> None:
         session.abandon()
 
 
-def _abandon_all() -> None:
-    while _kept.sessions:
-        _kept.sessions.popitem()[1].abandon()
+def _let_go() -> None:
+    for session in list(_opened):
+        session.let_go()
+    _opened.clear()
+    _kept.sessions.clear()
 
 
 atexit.register(close_sessions)
-# A forked child has copies of its parent's sockets: it lets go of them without a word.
-os.register_at_fork(after_in_child=_abandon_all)
+# A forked child has copies of its parent's sockets, those of threads in the middle of a mail
+# among them: as long as it holds them, no relay sees its parent hang up.
+os.register_at_fork(after_in_child=_let_go)

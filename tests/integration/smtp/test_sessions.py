@@ -7,16 +7,20 @@ import socket
 import subprocess
 import sys
 import threading
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
 
 import pytest
 
 from mailing import (
     TransientFailure,
     close_sessions,
+    deliver,
     session,
     sessions,
 )
-from tests.mails import relay_of, send
+from tests.mails import ANN, CONTENT, SENDER, relay_of, send
 from tests.smtp_server import SMTPServer
 from tests.system import ROOT
 
@@ -179,3 +183,41 @@ def test_a_forked_child_leaves_its_parents_session_alone(server: SMTPServer) -> 
     assert [mail.session for mail in server.wait_for(3)] == [1, 2, 1]
     assert "QUIT" not in server.commands(1)
     assert "QUIT" in server.commands(2)
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_a_forked_child_holds_no_socket_of_a_thread_in_the_middle_of_a_mail(
+    server: SMTPServer,
+) -> None:
+    claimed, forked = threading.Event(), threading.Event()
+
+    def claim() -> list[str]:
+        claimed.set()
+        forked.wait(5)
+        return [ANN]
+
+    sending = partial(deliver, sender=SENDER, recipients=[ANN], content=CONTENT, claim=claim)
+    thread = threading.Thread(target=sending, args=(relay_of(server),))
+    thread.start()
+    claimed.wait(5)
+    pid = os.fork()
+    if pid == 0:
+        status = 100
+        try:
+            status = connections_to(server)
+        finally:
+            os._exit(status)
+    forked.set()
+    thread.join()
+
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert len(server.wait_for(1)) == 1
+
+
+def connections_to(server: SMTPServer) -> int:
+    """Return how many sockets of this process are connected to a server."""
+    count = 0
+    for file in Path("/proc/self/fd").iterdir():
+        with suppress(OSError), socket.socket(fileno=os.dup(int(file.name))) as sock:
+            count += sock.family == socket.AF_INET and sock.getpeername()[1] == server.port
+    return count
