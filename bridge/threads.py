@@ -32,6 +32,8 @@ logger = get_logger(__name__)
 #: Messages held for each thread: the next one is there while the last one's acknowledgement is
 #: on its way.
 PREFETCH = 2
+#: An acknowledgement by the main thread is waited for so long, in seconds.
+ACKNOWLEDGED_S = 5.0
 #: A stopping worker looks after its heartbeats so often, in seconds.
 TICK_S = 0.25
 
@@ -76,7 +78,11 @@ def _prefetching(worker: Any, special: Mapping[str, int]) -> type:
 
 
 class _Apart:
-    """How a request ended that was set apart."""
+    """How a request ended that was set apart. Its thread begins nothing before its message is
+    acknowledged: what is next may kill the worker, and the message would come back as a copy."""
+
+    def __init__(self) -> None:
+        self.acknowledged = threading.Event()
 
 
 class Threads:
@@ -147,12 +153,14 @@ class Threads:
             except BaseException:  # noqa: BLE001 - as a pool process does; the request says more
                 ended = ExceptionInfo()
             self._settle_after(backend.take_unconfirmed(), request, ended)
+            if isinstance(ended, _Apart):
+                ended.acknowledged.wait(ACKNOWLEDGED_S)
         with suppress(Exception):
             self._on_thread_end()
 
     def _end_of(self, request: Any) -> Any:
         if is_suspect(request, self._apart) and set_apart(self._worker.app, request, self._apart):
-            return _Apart
+            return _Apart()
         return request.run()
 
     def _settle_after(self, written: Future[None] | None, request: Any, ended: Any) -> None:
@@ -173,17 +181,23 @@ class Threads:
         """Settle all that has ended; its acknowledgements are sent together."""
         if not self._ended:
             return  # a call before has settled it
+        apart: list[_Apart] = []
         try:
             with joined(self._worker.consumer.connection):
                 while self._ended:
-                    _settle(*self._ended.popleft())
+                    request, ended = self._ended.popleft()
+                    _settle(request, ended)
+                    if isinstance(ended, _Apart):
+                        apart.append(ended)
         except OSError as exc:  # the main loop finds that out, too, and connects again
             logger.warning("acknowledgements are lost (%s)", type(exc).__name__)
+        for one in apart:
+            one.acknowledged.set()
 
 
 def _settle(request: Any, ended: Any) -> None:
     try:
-        if ended is _Apart:
+        if isinstance(ended, _Apart):
             request.acknowledge()
             state.task_ready(request)
         elif isinstance(ended, ExceptionInfo):

@@ -88,6 +88,11 @@ class DurableConsumer(Consumer):
             return threads.take(request)
         return self._to_pool(request)
 
+    def call_soon_ack(self, p: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        """Acknowledge, or reject, at once. Celery's own leaves it for the next turn of the loop,
+        which may wait for an event first, for up to a second; all of it is on this thread."""
+        p(*args, **kwargs)
+
     def on_send_event_buffered(self) -> None:
         """Send events a little later, and together: Celery sends them once per turn of the loop."""
         if not self._flush_is_due:
