@@ -171,7 +171,9 @@ def test_no_part_talks_to_a_broker_that_is_not_verified(
     command = [sys.executable, "server.py", f"--port={free_port()}"]
     with (
         started,
-        Process(command, tmp_path / "server.log", env, ready="no connection, next try") as server,
+        Process(
+            command, tmp_path / "server.log", env, ready="no connection to localhost:"
+        ) as server,
     ):
         listed = run(env, "dead.py", "list")
         logs = started.text(), server.text()
