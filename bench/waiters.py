@@ -24,6 +24,8 @@ CONNECTIONS = 64
 #: File descriptors that a server needs besides its waiters' ones.
 OTHER_FDS = 500
 LONGEST_WAIT_S = 3600
+#: More than wait: others call beside them.
+MOST_CONNECTIONS = 20_000
 KINDS: Mapping[str, tuple[str, list[str]]] = {
     "event streams": ("/events", []),
     "waiting requests": ("", [f"Prefer: wait={LONGEST_WAIT_S}"]),
@@ -72,7 +74,7 @@ def publish(stage: Stage, task_id: str) -> float:
 
 def server(name: str) -> Subject:
     """Return one of ours that lets clients wait for as long as the measurement takes."""
-    flags = [f"--max_wait_s={LONGEST_WAIT_S}"]
+    flags = [f"--max_wait_s={LONGEST_WAIT_S}", f"--max_connections={MOST_CONNECTIONS}"]
     return subjects.ours(name, request=subjects.ADD, queue="celery", flags=flags)
 
 
