@@ -17,6 +17,7 @@ import kombu
 
 from bridge import DeadLetter, dead
 from bridge.ids import new_task_id
+from bridge.suspects import LOST_WORKERS
 from bridge.topology import DEFAULT
 from dev.broker import BrokerNode
 from ledger import Email, queries
@@ -25,9 +26,10 @@ from tests.outside import Tap, virtual_host
 from tests.smtp_server import ReceivedMail
 from tests.system import ROOT, Server, wait_until, worker
 
-#: How often a mail's message may lose its worker here. The queue's own limit is the product's; the
-#: broker takes the smaller one of a queue's and a policy's.
-LIMIT = 2
+#: How often a mail's message may lose its worker here: less often than makes it a suspect, so that
+#: it dies in its own queue. The queue's own limit is the product's; the broker takes the smaller
+#: one of a queue's and a policy's.
+LIMIT = LOST_WORKERS - 1
 DEADLINE_S = 60.0
 
 MAIL: dict[str, Any] = {

@@ -127,7 +127,7 @@ def test_a_mail_to_be_held_whose_message_dies_after_its_claim_waits_for_somebody
     mails: MortalMails,
 ) -> None:
     before = len(mails.relay.mails)
-    mails.killed("EHLO", "EHLO", "MAIL")
+    mails.killed("EHLO", "MAIL")
 
     email_id = mails.send(**MAIL, on_uncertain="hold")
     held = mails.status(email_id, "uncertain")
