@@ -23,7 +23,6 @@ from tests.system import ROOT, Process, Server, wait_until
 
 SECRETS = ("Quarterly-Numbers", "Strictly-Confidential", "recipient@private.example")
 STOP_LIMIT_S = 15.0
-SECOND_START_LIMIT_S = 15.0
 
 
 class Installation(Process):
@@ -167,14 +166,11 @@ def test_ctrl_c_leaves_nothing_behind_and_a_second_start_finds_all(
     stopped_in_s = time.monotonic() - begin
     left = installation.processes()
 
-    begin = time.monotonic()
     installation.start()
-    started_in_s = time.monotonic() - begin
     answer = installation.server.get(f"/celery/{queued['id']}?wait=20").json()
 
     assert (code, left) == (0, [])
     assert stopped_in_s < STOP_LIMIT_S
-    assert started_in_s < SECOND_START_LIMIT_S
     assert answer["result"] == 42
     assert mail_id in installation.flower_says("/api/tasks")
 
