@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import re
@@ -17,11 +16,11 @@ from urllib.parse import quote
 
 import kombu
 from kombu.exceptions import OperationalError
-from tornado.options import Error as OptionError
 
 import config
 from bridge import topology
 from bridge.topology import DEFAULT
+from command_line import CommandLine
 from task import app
 
 CTL_TIMEOUT_S = 60
@@ -114,14 +113,9 @@ class Ctl:
         return done.stdout
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> CommandLine:
     """Return the parser of this command's own arguments; the rest are settings' flags."""
-    top = argparse.ArgumentParser(
-        prog="broker_users.py",
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    top = CommandLine("broker_users.py", DESCRIPTION)
     top.add_argument(
         "--rabbitmqctl",
         type=shlex.split,
@@ -176,17 +170,8 @@ def _of(url: str, user: str, password: str) -> str:
 
 def main(argv: list[str]) -> int:
     """Read the arguments and do what they say; returns the exit code."""
-    top = parser()
-    arguments, flags = top.parse_known_args(argv[1:])
-    try:
-        rest = config.options.parse_command_line([argv[0], *flags])
-        config.options.broker_declare = "on"  # whatever the users' own settings say
-        config.check()
-    except (OptionError, config.ConfigError) as exc:
-        print(exc, file=sys.stderr)
-        return 2
-    if rest:
-        top.error(f"what is {rest[0]}?")
+    arguments = parser().read(argv)
+    config.options.broker_declare = "on"  # whatever the users' own settings say
     with app.connection_for_write() as connection:
         try:
             connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0)

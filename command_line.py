@@ -11,23 +11,14 @@ import config
 
 
 class CommandLine(argparse.ArgumentParser):
-    """The parser of a command that has commands of its own (``list``, ...), added to ``commands``.
+    """The parser of a command's own arguments. What it does not know are the settings' flags."""
 
-    What it does not know are the settings' flags.
-    """
-
-    def __init__(self, name: str, description: str, names: Sequence[str]) -> None:
+    def __init__(self, name: str, description: str) -> None:
         super().__init__(
             prog=name,
             description=description,
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
-        )
-        self.commands = self.add_subparsers(
-            dest="command",
-            required=True,
-            metavar="|".join(names),
-            parser_class=argparse.ArgumentParser,
         )
 
     def read(self, argv: Sequence[str]) -> argparse.Namespace:
@@ -45,3 +36,16 @@ class CommandLine(argparse.ArgumentParser):
         if rest:
             self.error(f"what is {rest[0]}?")
         return arguments
+
+
+class Commands(CommandLine):
+    """The same for a command with commands of its own (``list``, ...), added to ``commands``."""
+
+    def __init__(self, name: str, description: str, names: Sequence[str]) -> None:
+        super().__init__(name, description)
+        self.commands = self.add_subparsers(
+            dest="command",
+            required=True,
+            metavar="|".join(names),
+            parser_class=argparse.ArgumentParser,
+        )

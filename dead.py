@@ -16,7 +16,7 @@ from kombu.exceptions import OperationalError
 import delivery
 from bridge import BridgeError, DeadLetter, DeadReason, Undecodable, dead, topology
 from bridge.dead import Counts, Ids
-from command_line import CommandLine
+from command_line import Commands
 from ledger import LedgerError, NotPossible
 from lifecycle import SENDMAIL, dead_mail
 from task import app
@@ -39,9 +39,9 @@ is sent if it is named, and stays with --all. One that cannot be read stays, unl
 its content (of scheduled mails, and with LEDGER_KEEP=all)."""
 
 
-def parser() -> CommandLine:
+def parser() -> Commands:
     """Return the parser of this command's own arguments; the rest are settings' flags."""
-    top = CommandLine("dead.py", DESCRIPTION, ("list", "replay", "discard"))
+    top = Commands("dead.py", DESCRIPTION, ("list", "replay", "discard"))
     listing = top.commands.add_parser(
         "list", help="show the letters, oldest first", allow_abbrev=False
     )

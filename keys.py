@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import delivery
 from access import Rate, Scope, new_key
-from command_line import CommandLine
+from command_line import Commands
 from ledger import ApiKey, LedgerError, keys
 from mailing import InvalidMessage
 from mailing.address import parse_mailbox
@@ -24,9 +24,9 @@ The key is shown this once; only its hash is stored. It goes into each request's
   Authorization: Bearer <key>"""
 
 
-def parser() -> CommandLine:
+def parser() -> Commands:
     """Return the parser of this command's own arguments; the rest are settings' flags."""
-    top = CommandLine("keys.py", DESCRIPTION, ("create", "list", "revoke"))
+    top = Commands("keys.py", DESCRIPTION, ("create", "list", "revoke"))
     create = top.commands.add_parser(
         "create", help="make a key and show it once", allow_abbrev=False
     )

@@ -14,7 +14,7 @@ import amqp
 import kombu
 
 from bridge import DeadLetter, DeadReason, dead
-from tests.system import ROOT, Process, wait_until
+from tests.system import ROOT, wait_until, worker
 
 
 def headers(task_id: str, **others: Any) -> dict[str, Any]:
@@ -29,9 +29,7 @@ class DeadSystem:
         self.url = url
         self.folder = folder
         self.env = {"BROKER_URL": url, "DEAD_FOLDER": str(folder), "VAR_DIR": str(folder)}
-        celery = str(Path(sys.executable).with_name("celery"))
-        command = [celery, "-A", "tests.dead_app", "worker", "--loglevel=info"]
-        self.worker = Process(command, folder / "worker.log", self.env, ready="ready.")
+        self.worker = worker(folder / "worker.log", self.env, app="tests.dead_app")
         self.connection = kombu.Connection(url)
 
     def call(self, name: str, *args: Any, **options: Any) -> str:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import base64
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from dev.ports import free_port
-from tests.system import Answer, Process, Server, wait_until
-
-COMMAND = [str(Path(sys.executable).with_name("celery")), "-A", "task", "flower"]
+from tests.system import Answer, Process, Server, celery, wait_until
 
 
 class Flower(Process):
@@ -19,7 +16,8 @@ class Flower(Process):
     def __init__(self, var: Path, auth: str, env: Mapping[str, str] | None = None) -> None:
         self.port = free_port()
         ours = {"FLOWER_PORT": str(self.port), "FLOWER_AUTH": auth, "VAR_DIR": str(var)}
-        super().__init__(COMMAND, var / "flower.log", {**(env or {}), **ours}, ready="Visit me at")
+        env = {**(env or {}), **ours}
+        super().__init__(celery("flower"), var / "flower.log", env, ready="Visit me at")
 
     def start(self) -> None:
         super().start()

@@ -4,16 +4,15 @@ try again: what the restart of a server may not show them is seen."""
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from uuid import uuid4
 
 from tests.system import DEADLINE_S
+from tests.threads import Threads
 
 #: Between two tries to connect, in seconds.
 PAUSE_S = 0.05
@@ -29,7 +28,7 @@ class Seen:
     answers: int = 0
 
 
-class KeenClients:
+class KeenClients(Threads):
     """Threads that send mails, and wait for each one's end, as long as the block lasts.
 
     Half of them keep their connection, half make one for each request; a third of the mails has an
@@ -37,26 +36,9 @@ class KeenClients:
     """
 
     def __init__(self, port: int, *, count: int = 8) -> None:
+        super().__init__(self._run, count)
         self.seen = Seen()
         self._port = port
-        self._stop = threading.Event()
-        self._threads = [
-            threading.Thread(target=self._run, args=(number,), daemon=True)
-            for number in range(count)
-        ]
-
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
-    ) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(2 * DEADLINE_S)
-            assert not thread.is_alive(), "a client hangs"
 
     def has_answers(self, count: int) -> bool:
         """Return whether so many answers have come in all."""
@@ -66,7 +48,7 @@ class KeenClients:
         headers = {} if number % 2 else {"Connection": "close"}
         connection = HTTPConnection("127.0.0.1", self._port, timeout=DEADLINE_S)
         turn = number
-        while not self._stop.is_set():
+        while not self.stop.is_set():
             turn += 1
             try:
                 self._send(connection, headers, turn % 3)
@@ -113,6 +95,6 @@ class KeenClients:
                 self.seen.refused += 1
                 if time.monotonic() > deadline:
                     raise
-                self._stop.wait(PAUSE_S)
+                self.stop.wait(PAUSE_S)
             else:
                 return

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import itertools
 import re
-import threading
 import time
 from collections import Counter
-from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 from tests.system import Process, Server
-
-DEADLINE_S = 60.0
+from tests.threads import Threads
 
 
 class Call(NamedTuple):
@@ -26,34 +23,21 @@ class Call(NamedTuple):
     ended_at: float
 
 
-class Load:
+class Load(Threads):
     """Threads that call ``add(number, 0)`` for as long as the block lasts."""
 
     def __init__(self, server: Server, *, first: int, threads: int = 4) -> None:
+        super().__init__(self._run, threads)
         self.server = server
         self.calls: list[Call] = []
         self._numbers = itertools.count(first)
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(threads)]
-
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
-    ) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(DEADLINE_S)
 
     def answered(self, status: int, since: float = 0.0) -> list[Call]:
         """Return the calls that got this status after that moment."""
         return [c for c in self.calls if c.status == status and c.ended_at >= since]
 
-    def _run(self) -> None:
-        while not self._stop.is_set():
+    def _run(self, _: int) -> None:
+        while not self.stop.is_set():
             self.calls.append(call(self.server, next(self._numbers)))
 
 

@@ -15,6 +15,7 @@ from uuid import uuid4
 import kombu
 
 from dev.broker import BrokerNode
+from tests.conftest import SETTINGS
 from tests.system import DEADLINE_S, ROOT
 
 
@@ -44,6 +45,19 @@ def python(code: str, env: Mapping[str, str] | None = None) -> Any:
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def module(name: str, *options: str) -> subprocess.CompletedProcess[str]:
+    """Run ``python -m`` with the settings that a user has, not with the tests'; what it printed,
+    errors too, is its ``stdout``."""
+    return subprocess.run(
+        [sys.executable, "-m", name, *options],
+        cwd=ROOT,
+        env={name: value for name, value in os.environ.items() if name not in SETTINGS},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
 
 
 class Tap:

@@ -17,11 +17,11 @@ from dev.broker import running as running_broker
 from dev.ports import free_port
 from dev.postgres import PostgresNode
 from tests.databases import new_postgres
+from tests.flower import Flower
 from tests.keys import command
 from tests.smtp_server import AUTHORITY, SMTPServer
-from tests.system import ROOT, Answer, Process, Server, wait_until, worker
+from tests.system import ROOT, Answer, Process, Server, beat, wait_until, worker
 
-CELERY = [str(Path(sys.executable).with_name("celery")), "-A", "task"]
 PASSWORDS = {name: f"sealed/{name}@pass" for name in ("broker", "relay", "database")}
 FLOWER_PASSWORD = "sealed-flower"
 SMS_TOKEN = "sealed-gateway"
@@ -70,7 +70,6 @@ class Planted:
         self.broker = broker
         self.database = database
         self.relay = SMTPServer(starttls=True, login=("me", PASSWORDS["relay"]))
-        self.flower_port = free_port()
         #: Where from, and octets: answers to a mail's own sender, and all the others.
         self.own: list[tuple[str, bytes]] = []
         self.others: list[tuple[str, bytes]] = []
@@ -82,6 +81,12 @@ class Planted:
     def server(self) -> Server:
         found = self.processes["server"]
         assert isinstance(found, Server)
+        return found
+
+    @property
+    def flower(self) -> Flower:
+        found = self.processes["flower"]
+        assert isinstance(found, Flower)
         return found
 
     @property
@@ -103,7 +108,6 @@ class Planted:
             "SMTP_URL": f"{relay_url}?tls=required&ca={AUTHORITY}",
             "DATABASE_URL": self.database.url.replace("@", f":{database}@"),
             "FLOWER_AUTH": f"me:{FLOWER_PASSWORD}",
-            "FLOWER_PORT": str(self.flower_port),
             "TASK_SIGNING_KEYS": SIGNING_KEY,
             "DKIM": "example.com:spring",
             "DKIM_KEY_FILE": str(self.var / "dkim.pem"),
@@ -122,15 +126,8 @@ class Planted:
         started = {
             "server": Server(self.var / "server.log", self.env, free_port()),
             "worker": worker(self.var / "worker.log", self.env, "-n", "planted@%h"),
-            "beat": Process(
-                [*CELERY, "beat", "--loglevel=info"],
-                self.var / "beat.log",
-                self.env,
-                ready="beat: Starting",
-            ),
-            "flower": Process(
-                [*CELERY, "flower"], self.var / "flower.log", self.env, ready="Visit me at"
-            ),
+            "beat": beat(self.var / "beat.log", self.env),
+            "flower": Flower(self.var, self.env["FLOWER_AUTH"], self.env),
         }
         for name, process in started.items():
             self.processes[name] = stack.enter_context(process)
@@ -158,9 +155,7 @@ class Planted:
 
     def ask_flower(self, path: str, login: str = "") -> Answer:
         """Ask Flower, with a login or without one."""
-        token = base64.b64encode(login.encode()).decode()
-        headers = {"Authorization": f"Basic {token}"} if login else {}
-        answer = Server(self.var / "none", {}, self.flower_port).request("GET", path, None, headers)
+        answer = self.flower.ask("GET", path, login)
         # A result is for who asks for it by its mail's id with Flower's login: README.md says so.
         asked = path.startswith("/api/task/result/") and answer.status == 200
         told = self.own if asked else self.others

@@ -105,17 +105,20 @@ class Process:
             raise
 
 
-def worker(log: Path, env: Mapping[str, str], *options: str) -> Process:
+def celery(command: str, *options: str, app: str = "task") -> list[str]:
+    """Return the command line ``celery -A task ...``."""
+    return [str(Path(sys.executable).with_name("celery")), "-A", app, command, *options]
+
+
+def worker(log: Path, env: Mapping[str, str], *options: str, app: str = "task") -> Process:
     """Return ``celery -A task worker``."""
-    command = [
-        str(Path(sys.executable).with_name("celery")),
-        "-A",
-        "task",
-        "worker",
-        "--loglevel=info",
-        *options,
-    ]
+    command = celery("worker", "--loglevel=info", *options, app=app)
     return Process(command, log, env, ready="ready.")
+
+
+def beat(log: Path, env: Mapping[str, str]) -> Process:
+    """Return ``celery -A task beat``."""
+    return Process(celery("beat", "--loglevel=info"), log, env, ready="beat: Starting")
 
 
 class Answer:

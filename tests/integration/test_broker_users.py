@@ -22,7 +22,7 @@ from dev.ports import free_port
 from tests.flower import Flower
 from tests.outside import python, virtual_host
 from tests.smtp_server import SMTPServer
-from tests.system import ROOT, Process, Server, wait_until, worker
+from tests.system import ROOT, Server, beat, wait_until, worker
 
 LOGIN = "me:secret"
 SERVER, WORKER, FLOWER = "windmail-server", "windmail-worker", "windmail-flower"
@@ -110,14 +110,12 @@ def test_a_broker_that_cannot_be_asked_is_said_in_a_line(users: Users) -> None:
 def test_all_parts_do_their_work_by_these_users(
     users: Users, relay: SMTPServer, tmp_path: Path
 ) -> None:
-    celery = str(Path(sys.executable).with_name("celery"))
-    beat_command = [celery, "-A", "task", "beat", "-l", "info"]
     env = users.env(SERVER)
     relay.behave(refuse_4xx=True)
     with (
         worker(tmp_path / "worker.log", users.env(WORKER), "-n", "least@%h") as ours,
         Server(tmp_path / "server.log", env, free_port()) as server,
-        Process(beat_command, tmp_path / "beat.log", env, ready="beat: Starting") as beat,
+        beat(tmp_path / "beat.log", env) as scheduler,
         Flower(tmp_path, LOGIN, users.env(FLOWER)) as flower,
     ):
         email_id = server.post("/emails", MAIL).json()["id"]
@@ -139,7 +137,7 @@ def test_all_parts_do_their_work_by_these_users(
         )
         seen = flower.ask("GET", "/api/tasks", LOGIN).body.decode()
         refused = flower.ask("POST", "/api/task/send-task/task.add", LOGIN)
-        logs = [part.text() for part in (ours, server, beat)]
+        logs = [part.text() for part in (ours, server, scheduler)]
 
     assert (delayed["result"], called, revoked.status) == (2, 3, 202)
     assert email_id in seen

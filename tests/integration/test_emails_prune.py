@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -20,7 +19,7 @@ from ledger.accept import enter
 from task import app
 from tests.delivery_parts import Parts, parts
 from tests.ledgers import count, ids, new_email
-from tests.system import Process, wait_until
+from tests.system import beat, wait_until
 
 DAY_S = 86400.0
 KEPT_DAYS = 3
@@ -140,16 +139,9 @@ def test_beat_has_the_ledger_pruned_when_the_hour_is_over(mails: Parts, logs: Pa
     entry = scheduler.schedule["prune"]
     entry.last_run_at = app.now().fromtimestamp(time.time() - 3601, tz=app.timezone)
     scheduler.close()
-    command = [
-        str(Path(sys.executable).with_name("celery")),
-        "-A",
-        "task",
-        "beat",
-        "--loglevel=info",
-    ]
     env = {"BROKER_URL": mails.url, "VAR_DIR": str(mails.folder)}
 
-    with Process(command, logs / "prune-beat.log", env, ready="beat: Starting"):
+    with beat(logs / "prune-beat.log", env):
         wait_until(lambda: old not in mails.ledger.read(ids), "what beat had pruned", 60)
 
     assert entry.task == "task.prune"

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from dev.broker import BrokerNode
-from tests.flower import COMMAND, Flower
-from tests.system import ROOT
+from tests.flower import Flower
+from tests.system import ROOT, celery
 
 #: Pages, API calls that read, that change workers, and that send tasks.
 PATHS = (
@@ -72,7 +72,7 @@ def test_without_a_login_flower_keeps_its_api_shut(broker: BrokerNode, tmp_path:
 
 def test_a_public_flower_without_a_login_does_not_start(tmp_path: Path) -> None:
     done = subprocess.run(
-        COMMAND,
+        celery("flower"),
         cwd=ROOT,
         env={**os.environ, "FLOWER_ADDRESS": "0.0.0.0", "VAR_DIR": str(tmp_path)},
         capture_output=True,

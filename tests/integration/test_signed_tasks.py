@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from copy import deepcopy
 from functools import cached_property
@@ -22,7 +21,7 @@ from dev.ports import free_port
 from tests.emails import later
 from tests.outside import Tap, python, virtual_host
 from tests.smtp_server import SMTPServer
-from tests.system import Process, Server, wait_until, worker
+from tests.system import Server, beat, wait_until, worker
 
 NEW, OLD, OTHER = "new-key-" + "n" * 35, "old-key-" + "o" * 35, "other-key-" + "x" * 35
 GREETED = "a-name-nobody-has"
@@ -36,15 +35,7 @@ class System:
         self.env = {"BROKER_URL": url, "VAR_DIR": str(folder), "TASK_SIGNING_KEYS": f"{NEW},{OLD}"}
         self.worker = worker(folder / "worker.log", self.env, "-n", "signed@%h")
         self.server = Server(folder / "server.log", self.env, free_port())
-        command = [
-            str(Path(sys.executable).with_name("celery")),
-            "-A",
-            "task",
-            "beat",
-            "-l",
-            "info",
-        ]
-        self.beat = Process(command, folder / "beat.log", self.env, ready="beat: Starting")
+        self.beat = beat(folder / "beat.log", self.env)
 
     def python(self, code: str, keys: str = NEW) -> Any:
         """Run code in a program that holds these keys."""

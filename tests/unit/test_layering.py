@@ -25,7 +25,7 @@ PRODUCT = sorted(
 #: read an id's time.
 #: ``serving`` is ``server.py``'s helper.
 MAY_IMPORT: dict[str, set[str]] = {
-    "broker_users": {"config", "bridge", "task"},
+    "broker_users": {"config", "command_line", "bridge", "task"},
     "config": {"config_table", "config_checks", "bridge.tls"},
     "config_table": {"config_checks"},
     "config_checks": {"bridge.tls", "mailing"},

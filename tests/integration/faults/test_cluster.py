@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import itertools
 import re
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from tests.cluster import NODES, Cluster
 from tests.emails import received_by
 from tests.smtp_server import SMTPServer
 from tests.system import Process, Server, wait_until, worker
+from tests.threads import Threads
 
 #: Accepted mails before a node is killed, and after that.
 ENOUGH = 30
@@ -37,34 +36,20 @@ class Accepted:
     at: float
 
 
-class Client:
+class Client(Threads):
     """Threads that send numbered mails, each with a key, and repeat it until it is accepted."""
 
     def __init__(self, server: Server) -> None:
+        super().__init__(self._run, THREADS)
         self._server = server
         self._numbers = itertools.count()
-        self._stop = threading.Event()
         self.accepted: list[Accepted] = []
         self.refused: Counter[int] = Counter()
 
-    @contextmanager
-    def sending(self) -> Iterator[None]:
-        """Send for as long as the block lasts."""
-        self._stop.clear()
-        threads = [threading.Thread(target=self._run, daemon=True) for _ in range(THREADS)]
-        for thread in threads:
-            thread.start()
-        try:
-            yield
-        finally:
-            self._stop.set()
-            for thread in threads:
-                thread.join()
-
-    def _run(self) -> None:
-        while not self._stop.is_set():
+    def _run(self, _: int) -> None:
+        while not self.stop.is_set():
             number = next(self._numbers)
-            while not self._post(number) and not self._stop.is_set():
+            while not self._post(number) and not self.stop.is_set():
                 time.sleep(PAUSE_S)
 
     def _post(self, number: int) -> bool:
@@ -129,7 +114,7 @@ def kill_and_start_again(system: System, client: Client, node: BrokerNode) -> st
     Returns:
         How long after that no mail was accepted, and when the first one of these was sent.
     """
-    with client.sending():
+    with client:
         client.until_enough()
         killed_at = time.monotonic()
         node.kill()
