@@ -8,6 +8,8 @@ DEV := .venv/dev.stamp
 BENCH := bench/.venv/stamp
 EXPORT_USER ?= windmail
 comma := ,
+# Each process has a broker, a worker and a server of its own; the slow files come first as it is.
+PARALLEL := --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -35,7 +37,7 @@ broker-users: $(RUNTIME) ## users of RabbitMQ with the least permissions: ARGS="
 
 test: $(DEV) ## run all tests; installs RabbitMQ, PostgreSQL, Chromium and openssl where missing
 	@$(BIN)/python -m dev.packages rabbitmq postgresql chromium openssl
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 bench: $(BENCH) ## measure beside the peers, into bench/results; ARGS="--quick", ARGS="accept mails"
 	@bench/.venv/bin/python -m dev.packages rabbitmq wrk postfix
