@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
 from tests import spy
 from tests.emails import later, mail
 from tests.system import Server
+
+ID = "1b4e28ba-2fa1-41d2-883f-0016d3cca427"  # of a mail that nobody sent
 
 
 @pytest.mark.parametrize(
@@ -25,13 +26,13 @@ def test_a_list_that_cannot_be_made_names_the_argument(server: Server, query: st
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("GET", f"/emails/{uuid4()}"),
-        ("GET", f"/emails/{uuid4()}/events"),
-        ("GET", f"/emails/{uuid4()}/raw"),
-        ("POST", f"/emails/{uuid4()}/cancel"),
-        ("POST", f"/emails/{uuid4()}/retry"),
+        ("GET", f"/emails/{ID}"),
+        ("GET", f"/emails/{ID}/events"),
+        ("GET", f"/emails/{ID}/raw"),
+        ("POST", f"/emails/{ID}/cancel"),
+        ("POST", f"/emails/{ID}/retry"),
         ("GET", "/emails/7"),
-        ("GET", f"/emails/{uuid4()}/nothing"),
+        ("GET", f"/emails/{ID}/nothing"),
     ],
 )
 def test_what_is_not_there_is_404_in_resends_words(server: Server, method: str, path: str) -> None:
@@ -45,7 +46,7 @@ def test_what_is_not_there_is_404_in_resends_words(server: Server, method: str, 
 
 
 def test_an_unknown_mail_is_not_moved(server: Server) -> None:
-    answer = server.request("PATCH", f"/emails/{uuid4()}", {"scheduled_at": later(days=1)})
+    answer = server.request("PATCH", f"/emails/{ID}", {"scheduled_at": later(days=1)})
 
     assert answer.status == 404
 
