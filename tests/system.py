@@ -11,9 +11,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from email.message import Message
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
+from weakref import WeakSet
 
 ROOT = Path(__file__).resolve().parent.parent
 DEADLINE_S = 30.0
@@ -33,6 +34,9 @@ def wait_until(condition: Callable[[], Any], what: str, timeout_s: float = DEADL
 
 class Process:
     """A program with its log in a file; ``ready`` is a text that the log shows in the end."""
+
+    #: Those that somebody still holds.
+    started: ClassVar[WeakSet[Process]] = WeakSet()
 
     def __init__(
         self, command: Sequence[str], log: Path, env: Mapping[str, str], ready: str
@@ -64,8 +68,13 @@ class Process:
         """Return all that the program has logged."""
         return self.log.read_text(errors="replace")
 
+    def tail(self, lines: int) -> str:
+        """Return the end of the log."""
+        return "\n".join(self.text().splitlines()[-lines:])
+
     def start(self) -> None:
         """Start, and return when the log shows that the program is ready."""
+        self.started.add(self)
         begin = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
             self.popen = subprocess.Popen(
@@ -80,6 +89,11 @@ class Process:
             lambda: self.ready in self.text()[begin:] or self._ended(), f"{self.command} ready"
         )
         assert not self._ended(), self.text()[begin:]
+
+    @property
+    def ended_well(self) -> bool:
+        """Whether it has ended as it was asked to."""
+        return self.popen is not None and self.popen.poll() == 0
 
     def _ended(self) -> bool:
         return self.popen is None or self.popen.poll() is not None

@@ -6,7 +6,7 @@ them; tests that do start their own (``own_...``).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,20 @@ from dev.ports import free_port
 from tests.conftest import BROKER_PORT, SMTP_PORT
 from tests.smtp_server import SMTPServer
 from tests.system import Process, Server, worker
+
+#: Of each process's log, what a failed test shows.
+TAIL = 30
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show with a failed test what the processes said last: why is often known there alone."""
+    report = yield
+    if report.failed:
+        for process in Process.started:
+            if process.log.exists() and not process.ended_well:
+                report.sections.append((f"the end of {process.log}", process.tail(TAIL)))
+    return report
 
 
 @pytest.fixture(scope="session")
