@@ -195,5 +195,5 @@ def test_a_broker_that_asks_for_a_certificate_gets_ours(secure: Broker, tmp_path
         answer = server.post("/celery/add", {"args": [1, 2]})
 
     assert refused.returncode == 1
-    assert "TLS" in refused.stderr.upper()
+    assert "SSL" in refused.stderr  # an alert, or, as may come first, the end of the connection
     assert (listed.returncode, answer.status) == (0, 202)
