@@ -110,41 +110,62 @@ def _keys() -> list[ApiKey] | None:
         delivery.ledger().close()  # each process opens its own
 
 
-def main(argv: list[str]) -> int:
-    """Read the flags, listen, fork and serve; returns the exit code."""
+def _listen(argv: list[str]) -> Listening:
+    """Read the flags, and listen.
+
+    Raises:
+        SystemExit: with the exit code; why is on standard error.
+    """
     try:
         config.options.parse_command_line(argv)
         config.check()
-        listening = listen(config.options.port, config.options.address or None)
+        return listen(config.options.port, config.options.address or None)
     except (OptionError, config.ConfigError) as exc:
         print(exc, file=sys.stderr)
-        return 2
+        raise SystemExit(2) from None
     except OSError as exc:
         where = f"{config.options.address}:{config.options.port}"
         print(f"cannot listen on {where}: {exc.strerror}; see --port", file=sys.stderr)
-        return 1
-    raise_file_limit()
+        raise SystemExit(1) from None
+
+
+def _set_up_logging() -> None:
     tornado.log.enable_pretty_logging(config.options)
     logging.getLogger("tornado.general").setLevel(logging.WARNING)  # it quotes bad headers
     logging.getLogger("pika").setLevel(logging.CRITICAL)  # the bridge says it in one line
+
+
+def _announce(listening: Listening, note: str) -> None:
+    """Log what an operator is to know before the first request."""
+    for warning in config.warnings():
+        logger.warning("%s", warning)
+    if os.geteuid() == 0:
+        logger.warning(AS_ROOT)
+    for sock in listening.sockets:
+        logger.info("listening on http://%s:%d%s", *sock.getsockname()[:2], note)
+    clients = possible(config.options.max_connections)
+    logger.info("each process holds up to %d connections", clients)
+
+
+def _spare_garbage_collection() -> None:
+    gc.collect()
+    gc.set_threshold(YOUNG_OBJECTS)
+    gc.freeze()  # imported code is no garbage: looking it through would stop the loop for 30 ms
+
+
+def main(argv: list[str]) -> int:
+    """Read the flags, listen, fork and serve; returns the exit code."""
+    listening = _listen(argv)
+    raise_file_limit()
+    _set_up_logging()
     app.loader.import_default_modules()  # TASK_PACKAGES
     made = _keys()
     has_key = made is None or any(key.revoked_at is None for key in made)
     if not has_key and not is_private(listening.sockets):
         print(NO_KEY.format(config.options.address or "all addresses"), file=sys.stderr)
         return 2
-    for warning in config.warnings():
-        logger.warning("%s", warning)
-    note = OPEN_NOTE if made == [] else ""
-    if os.geteuid() == 0:
-        logger.warning(AS_ROOT)
-    clients = possible(config.options.max_connections)
-    for sock in listening.sockets:
-        logger.info("listening on http://%s:%d%s", *sock.getsockname()[:2], note)
-    logger.info("each process holds up to %d connections", clients)
-    gc.collect()
-    gc.set_threshold(YOUNG_OBJECTS)
-    gc.freeze()  # imported code is no garbage: looking it through would stop the loop for 30 ms
+    _announce(listening, OPEN_NOTE if made == [] else "")
+    _spare_garbage_collection()
     buckets = Buckets()  # before the fork: all processes share them
     count = config.options.processes or os.cpu_count() or 1
     return run_processes(count, lambda: _run(listening, buckets), listening.close)
