@@ -90,7 +90,7 @@ export-systemd: $(RUNTIME) ## write systemd units to var/export/systemd
 	@cp deploy/systemd/*.socket var/export/systemd/
 
 clean: ## remove .venv and caches; var/ (mails, queues) stays
-	rm -rf .venv bench/.venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv bench/.venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .schemathesis
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
 
 $(RUNTIME): requirements.txt dev/venv.py
