@@ -30,8 +30,10 @@ SLACK_S = 10.0
 
 @pytest.fixture
 def bounded(broker: BrokerNode, logs: Path) -> Iterator[Server]:
-    """A server with small limits."""
-    with Server(logs / "bounded-server.log", SETTINGS, free_port()) as process:
+    """A server with small limits, also that which a shell gives it for open files."""
+    process = Server(logs / "bounded-server.log", SETTINGS, free_port())
+    process.command = ["sh", "-c", 'ulimit -Sn 256 && exec "$@"', "sh", *process.command]
+    with process:
         yield process
 
 
@@ -57,6 +59,19 @@ def bounded_answers(server: Server) -> bool:
         return server.get("/healthz").status == 200
     except OSError:
         return False
+
+
+def test_a_server_raises_its_own_limit_of_open_files(bounded: Server) -> None:
+    soft, hard = open_files_limits(bounded.pid)
+
+    assert soft == hard > 256
+
+
+def open_files_limits(pid: int) -> tuple[int, int]:
+    """Return a process's soft and hard limit, as Linux shows them."""
+    lines = Path(f"/proc/{pid}/limits").read_text().splitlines()
+    row = next(line.split() for line in lines if line.startswith("Max open files"))
+    return int(row[3]), int(row[4])
 
 
 def test_a_server_opens_as_many_files_as_the_system_permits(tmp_path: Path) -> None:
