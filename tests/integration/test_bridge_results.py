@@ -32,23 +32,23 @@ def old_ids(celery_worker: Process) -> list[str]:
     """
     ids = [*(new_task_id() for _ in range(20)), str(uuid4())]
     results = [task.add.apply_async((4, 4), task_id=task_id) for task_id in ids]
-    assert [result.get(timeout=10) for result in results] == [8] * 21
+    assert [result.get(timeout=30) for result in results] == [8] * 21
     ended = int(time.time())
     wait_until(lambda: int(time.time()) > ended, "the next second")
     return ids
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_every_bridge_sees_every_result() -> None:
     async with Bridge(task.app) as one, Bridge(task.app) as other:
         result = await one.apply_async(task.add, (4, 4))
 
-        assert await other.result(result.id).get(timeout=10) == 8
+        assert await other.result(result.id).get(timeout=30) == 8
         assert await other.result(result.id).get(timeout=0) == 8
-        assert await result.get(timeout=10) == 8
+        assert await result.get(timeout=30) == 8
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_result_outlives_its_bridge() -> None:
     async with Bridge(task.app) as bridge:
         result = await bridge.apply_async(task.add, (4, 4))
@@ -59,7 +59,7 @@ async def test_a_result_outlives_its_bridge() -> None:
 
 
 @pytest.mark.parametrize("which", [0, -1], ids=["uuid7", "uuid4"])
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_result_from_before_the_replay_is_looked_up(old_ids: list[str], which: int) -> None:
     task_id = old_ids[which]
 
@@ -68,7 +68,7 @@ async def test_a_result_from_before_the_replay_is_looked_up(old_ids: list[str], 
         assert await bridge.result(task_id).get(timeout=0) == 8
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_the_whole_history_of_an_old_task_is_looked_up(old_ids: list[str]) -> None:
     async with late_bridge() as bridge:
         events = [event.state async for event in bridge.result(old_ids[1]).events()]
@@ -76,7 +76,7 @@ async def test_the_whole_history_of_an_old_task_is_looked_up(old_ids: list[str])
     assert events == ["STARTED", "SUCCESS"]
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_an_evicted_result_is_looked_up_again() -> None:
     async with Bridge(task.app, cache_bytes=3000) as bridge:
         results = [await bridge.apply_async(task.add, (n, 1)) for n in range(10)]
@@ -88,7 +88,7 @@ async def test_an_evicted_result_is_looked_up_again() -> None:
         assert values == [n + 1 for n in range(10)]
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_lookups_that_push_each_other_out_of_the_cache_all_find_their_task(
     old_ids: list[str],
 ) -> None:
@@ -99,7 +99,7 @@ async def test_lookups_that_push_each_other_out_of_the_cache_all_find_their_task
         assert values == [8] * 21
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_bridge_is_ready_before_it_has_read_the_past(
     old_ids: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,7 +120,7 @@ async def test_a_bridge_is_ready_before_it_has_read_the_past(
     async with bridge:
         await asyncio.wait_for(past_is_read.wait(), 10)
         new = await bridge.apply_async(task.add, (20, 22))
-        assert await new.get(timeout=10) == 42
+        assert await new.get(timeout=30) == 42
         assert follower.cache.last(old_ids[0]) is None
 
         go_on.set()
@@ -131,7 +131,7 @@ async def test_a_bridge_is_ready_before_it_has_read_the_past(
         assert follower.complete_since < time.time() - 3000
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_connection_that_is_lost_while_the_past_is_read_begins_that_anew(
     old_ids: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -154,13 +154,13 @@ async def test_a_connection_that_is_lost_while_the_past_is_read_begins_that_anew
         assert bridge.result(old_ids[0]).known().result == 8
 
 
-@pytest.mark.gen_test(timeout=10)
+@pytest.mark.gen_test(timeout=18)
 async def test_a_queued_task_after_which_nothing_was_written_is_pending_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("bridge.results.CLOCK_SKEW_S", -1.0)  # so its read begins at the end
     async with Bridge(task.app) as bridge:
-        await (await bridge.apply_async(task.add, (4, 4))).get(timeout=10)
+        await (await bridge.apply_async(task.add, (4, 4))).get(timeout=30)
     queued, later = new_task_id(), time.time() + 100
     monkeypatch.setattr("bridge.follower.time.time", lambda: later)
 
@@ -168,7 +168,7 @@ async def test_a_queued_task_after_which_nothing_was_written_is_pending_at_once(
         assert (await bridge.result(queued).state()).state == "PENDING"
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_what_is_known_costs_no_lookup(
     old_ids: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -194,7 +194,7 @@ class Counted:
         return await self._function(*args)
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_lookups_that_come_together_share_reads(
     old_ids: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -208,7 +208,7 @@ async def test_lookups_that_come_together_share_reads(
         assert reads.count <= 2
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_an_unknown_task_is_looked_up_once_and_then_pending(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -223,7 +223,7 @@ async def test_an_unknown_task_is_looked_up_once_and_then_pending(
         assert reads.count == 1
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_new_task_costs_no_lookup(monkeypatch: pytest.MonkeyPatch) -> None:
     async with Bridge(task.app) as bridge:
         reads = Counted(bridge.results.follower.look_back)
@@ -231,11 +231,11 @@ async def test_a_new_task_costs_no_lookup(monkeypatch: pytest.MonkeyPatch) -> No
 
         result = await bridge.apply_async(task.add, (4, 4))
 
-        assert await result.get(timeout=10) == 8
+        assert await result.get(timeout=30) == 8
         assert reads.count == 0
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_waiter_for_an_old_task_that_still_runs_hears_of_its_end() -> None:
     task_id = str(uuid4())
     async with Bridge(task.app) as bridge:
@@ -243,4 +243,4 @@ async def test_a_waiter_for_an_old_task_that_still_runs_hears_of_its_end() -> No
         await anext(result.events())  # STARTED
 
     async with late_bridge() as bridge:
-        assert await bridge.result(task_id).get(timeout=10) == 1.5
+        assert await bridge.result(task_id).get(timeout=30) == 1.5

@@ -45,7 +45,7 @@ def test_server_worker_and_commands_find_the_address_that_answers(
 
 
 def assert_commands_find_it(env: dict[str, str], task_id: str) -> None:
-    code = f"out([task.app.AsyncResult({task_id!r}).result, task.add.delay(1, 2).get(timeout=20)])"
+    code = f"out([task.app.AsyncResult({task_id!r}).result, task.add.delay(1, 2).get(timeout=30)])"
     assert python(code, env) == [9, 3]
     for command in (["dead.py", "list"], ["config.py"]):
         done = subprocess.run(

@@ -124,7 +124,7 @@ def test_all_parts_do_their_work_by_these_users(
         relay.behave()
         wait_until(lambda: server.get(path).json()["status"] == "sent", "it is sent")
         delayed = server.post("/celery/add?wait=20", {"args": [1, 1], "countdown": 1}).json()
-        called = python("out(task.add.apply_async((1, 2), countdown=1).get(timeout=20))", env)
+        called = python("out(task.add.apply_async((1, 2), countdown=1).get(timeout=30))", env)
         slow = server.post("/celery/sleep", {"args": [60]}).json()["id"]
         wait_until(lambda: server.get(f"/celery/{slow}").json()["state"] == "STARTED", "it runs")
         revoked = server.request("DELETE", f"/celery/{slow}?terminate=1")

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("celery_worker")
 def test_a_call_gives_the_result() -> None:
     result = task.add.delay(4, 4)
 
-    assert result.get(timeout=5) == 8
+    assert result.get(timeout=30) == 8
     assert result.ready()
     assert result.successful()
     assert result.state == "SUCCESS"
@@ -43,7 +43,7 @@ def test_a_failure_is_raised_as_it_was() -> None:
     result = task.add.delay("a", 1)
 
     with pytest.raises(TypeError, match="concatenate"):
-        result.get(timeout=5)
+        result.get(timeout=30)
     assert result.state == "FAILURE"
     assert result.failed()
     assert "return x + y" in result.traceback
@@ -61,7 +61,7 @@ def test_another_process_gets_the_result_more_than_once() -> None:
     code = f"""
 for _ in range(2):
     result = task.app.AsyncResult({task_id!r})
-    values = [result.get(timeout=5), task.app.AsyncResult({task_id!r}).get(timeout=5)]
+    values = [result.get(timeout=30), task.app.AsyncResult({task_id!r}).get(timeout=30)]
     out([values, result.state])
 """
 
@@ -85,7 +85,7 @@ def test_another_process_gets_the_failure_with_its_traceback() -> None:
 def test_results_that_are_waited_for_out_of_order_arrive() -> None:
     results = [task.add.delay(n, n) for n in range(20)]
 
-    values = [result.get(timeout=5) for result in reversed(results)]
+    values = [result.get(timeout=30) for result in reversed(results)]
 
     assert values == [2 * n for n in reversed(range(20))]
 
@@ -93,14 +93,14 @@ def test_results_that_are_waited_for_out_of_order_arrive() -> None:
 def test_a_group_gives_all_results_in_order() -> None:
     result = group(task.add.s(n, n) for n in range(5)).apply_async()
 
-    assert result.get(timeout=10) == [0, 2, 4, 6, 8]
+    assert result.get(timeout=30) == [0, 2, 4, 6, 8]
 
 
 def test_a_chain_hands_each_result_to_the_next_task() -> None:
     result = chain(task.add.s(2, 2), task.add.s(4), task.add.s(0.5)).apply_async()
 
-    assert result.get(timeout=10) == 8.5
-    assert result.parent.get(timeout=10) == 8
+    assert result.get(timeout=30) == 8.5
+    assert result.parent.get(timeout=30) == 8
 
 
 def test_a_chord_is_refused_with_the_reason() -> None:
@@ -114,7 +114,7 @@ def test_a_greeting_leaves_no_result(celery_worker: Process) -> None:
     result = task.hello.delay(name)
 
     wait_until(lambda: f"Hello, {name}!" in celery_worker.text(), "the greeting")
-    assert result.get(timeout=5) is None
+    assert result.get(timeout=30) is None
     assert task.app.AsyncResult(result.id).state == "PENDING"
 
 
@@ -124,7 +124,7 @@ def test_counting_reports_its_progress() -> None:
     wait_until(lambda: result.state == "PROGRESS", "PROGRESS")
     assert result.info["total"] == 3
     assert result.info["done"] in (1, 2, 3)
-    assert result.get(timeout=5) == 3
+    assert result.get(timeout=30) == 3
 
 
 def test_a_revoked_task_is_not_run(celery_worker: Process) -> None:
@@ -151,13 +151,13 @@ def test_an_unroutable_call_is_an_error_and_the_next_one_works() -> None:
     with pytest.raises(ChannelError, match="NO_ROUTE"):
         task.add.apply_async((4, 4), routing_key="nowhere")
 
-    assert task.add.delay(4, 4).get(timeout=5) == 8
+    assert task.add.delay(4, 4).get(timeout=30) == 8
 
 
 def test_a_mail_in_any_script_arrives(relay: SMTPServer) -> None:
     result = task.sendmail.delay("你好", "非常好", "someone@example.com")
 
-    verdict = result.get(timeout=10)
+    verdict = result.get(timeout=30)
 
     (mail,) = (
         message

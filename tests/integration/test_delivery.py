@@ -55,7 +55,7 @@ def timeline(result: AsyncResult) -> list[str]:
 def test_a_sent_mail_has_its_verdict_and_its_timeline(relay: SMTPServer) -> None:
     before = len(relay.mails)
 
-    verdict = send(to=[f"Ann <{ANN}>", BOB]).get(timeout=20)
+    verdict = send(to=[f"Ann <{ANN}>", BOB]).get(timeout=30)
 
     assert [one["address"] for one in verdict["accepted"]] == [ANN, BOB]
     assert verdict["code"] == 250
@@ -64,7 +64,7 @@ def test_a_sent_mail_has_its_verdict_and_its_timeline(relay: SMTPServer) -> None
 
 def test_the_ledger_tells_of_a_mail_that_a_python_program_sent() -> None:
     result = send(tags={"campaign": "spring"}, metadata={"order": 7})
-    result.get(timeout=20)
+    result.get(timeout=30)
 
     mail = email(result)
 
@@ -80,7 +80,7 @@ def test_a_refusal_for_good_fails_at_once_and_keeps_the_content(relay: SMTPServe
     result = send()
 
     with pytest.raises(PermanentFailure):
-        result.get(timeout=20)
+        result.get(timeout=30)
 
     mail = email(result)
     assert mail is not None
@@ -95,7 +95,7 @@ def test_only_those_are_tried_again_who_were_told_to_wait(relay: SMTPServer) -> 
     when(result, "delivery_delayed")
     relay.behave()
 
-    verdict = result.get(timeout=20)
+    verdict = result.get(timeout=30)
 
     assert sorted(one["address"] for one in verdict["accepted"]) == [ANN, BOB]
     assert [mail.recipients for mail in relay.mails[before:]] == [(ANN,), (BOB,)]

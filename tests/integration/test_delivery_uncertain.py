@@ -52,7 +52,7 @@ def test_by_default_it_is_sent_again_as_the_same_mail(relay: SMTPServer) -> None
     when(result, "delivery_delayed")
     relay.behave()
 
-    result.get(timeout=20)
+    result.get(timeout=30)
 
     mail = when(result, "sent")
     first, second = relay.mails[before:]
@@ -69,7 +69,7 @@ def test_a_mail_to_be_held_is_parked_with_its_content(relay: SMTPServer) -> None
     result = send("hold")
 
     with pytest.raises(Uncertain):
-        result.get(timeout=20)
+        result.get(timeout=30)
 
     mail = when(result, "uncertain")
     assert (mail.attempts, mail.possible_duplicates) == (1, 0)

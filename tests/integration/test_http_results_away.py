@@ -62,7 +62,7 @@ async def fetch(url: str, body: str | None = None) -> tuple[HTTPResponse, Any]:
     return answer, msgspec.json.decode(answer.body)
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_an_accepted_call_stays_accepted_when_its_result_cannot_be_read(
     broker: BrokerNode,
 ) -> None:
@@ -74,7 +74,7 @@ async def test_an_accepted_call_stays_accepted_when_its_result_cannot_be_read(
     assert answer.headers["Location"] == f"/celery/{document['id']}"
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_the_old_way_says_that_the_mail_stays_queued(broker: BrokerNode) -> None:
     async with half_a_server() as url:
         mail = "title=subject&text=text&tomail=ann@example.com"
@@ -84,7 +84,7 @@ async def test_the_old_way_says_that_the_mail_stays_queued(broker: BrokerNode) -
     assert "stays queued" in document["detail"]
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_result_that_cannot_be_read_says_nothing_of_the_task(broker: BrokerNode) -> None:
     task_id = "019799a0-0000-7000-8000-000000000001"
     async with half_a_server() as url:

@@ -98,7 +98,7 @@ def test_the_result_is_the_relays_verdict(server: Server, relay: SMTPServer) -> 
 def test_the_python_way_gives_the_same_verdict(server: Server, relay: SMTPServer) -> None:
     result = app.tasks["task.sendmail"].delay("subject", "text", ANN)
 
-    verdict = result.get(timeout=20)
+    verdict = result.get(timeout=30)
 
     assert verdict["code"] == 250
     assert server.get(f"/celery/{result.id}").json()["result"] == verdict

@@ -44,7 +44,7 @@ def test_a_sleep_over_the_limit_goes_on_under_the_same_id(
     short = {**env, "TASK_SOFT_TIME_LIMIT_S": "2", "TASK_TIME_LIMIT_S": "3"}
     with worker(tmp_path / "log", short) as process:
         slept, task_id = python(
-            "result = task.sleep.delay(2.5)\nout([result.get(timeout=20), result.id])", short
+            "result = task.sleep.delay(2.5)\nout([result.get(timeout=30), result.id])", short
         )
 
         assert slept == 2.5
@@ -89,6 +89,6 @@ with task.app.connection_for_write() as connection:
         wait_until(lambda: ignored in process.text(), ignored)
 
         assert states(env, task_id) == ["SUCCESS"]
-        assert python(f"out(task.app.AsyncResult({task_id!r}).get(timeout=5))", env) == (
+        assert python(f"out(task.app.AsyncResult({task_id!r}).get(timeout=30))", env) == (
             "of the first run"
         )

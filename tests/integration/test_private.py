@@ -53,12 +53,12 @@ def test_a_mail_shows_in_its_messages_body_alone(
     assert "hunter2" not in celery_worker.text()
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_mail_sent_by_the_bridge_shows_in_its_messages_body_alone() -> None:
     with Tap(config.options.broker_url, "windmail", "celeryev") as tap:
         async with Bridge(task.app) as bridge:
             result = await bridge.apply_async(task.sendmail, MAIL)
-            await result.get(timeout=10)
+            await result.get(timeout=30)
 
         event_of(tap, result.id, "task-succeeded")
         event_of(tap, result.id, "task-sent")

@@ -16,7 +16,7 @@ from bridge.recorder import Recorder
 from tests.system import Process, wait_until
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_foreign_message_at_the_end_of_the_stream_stops_no_reader(
     celery_worker: Process,
 ) -> None:
@@ -27,14 +27,14 @@ async def test_a_foreign_message_at_the_end_of_the_stream_stops_no_reader(
     async with Bridge(task.app) as bridge:  # ready: it has read to the end
         result = await bridge.apply_async(task.add, (20, 22))
 
-        assert await result.get(timeout=10) == 42
-    assert await asyncio.to_thread(lambda: task.app.AsyncResult(result.id).get(timeout=10)) == 42
+        assert await result.get(timeout=30) == 42
+    assert await asyncio.to_thread(lambda: task.app.AsyncResult(result.id).get(timeout=30)) == 42
 
 
 def test_a_blocking_reader_follows_a_stream_that_was_made_again(celery_worker: Process) -> None:
     stream = task.app.backend.stream
     before = [task.add.delay(n, 1) for n in range(5)]
-    assert [result.get(timeout=10) for result in before] == [1, 2, 3, 4, 5]
+    assert [result.get(timeout=30) for result in before] == [1, 2, 3, 4, 5]
 
     with task.app.connection_for_write() as connection, connection.channel() as channel:
         channel.queue_delete(stream.name)
@@ -45,7 +45,7 @@ def test_a_blocking_reader_follows_a_stream_that_was_made_again(celery_worker: P
 
 
 def test_a_task_that_is_younger_than_every_record_is_pending(celery_worker: Process) -> None:
-    assert task.add.delay(20, 22).get(timeout=10) == 42
+    assert task.add.delay(20, 22).get(timeout=30) == 42
     in_an_hour = f"{int((time.time() + 3600) * 1000):012x}"
     younger = f"{in_an_hour[:8]}-{in_an_hour[8:]}-7000-8000-000000000000"
     states = list[str]()
@@ -63,7 +63,7 @@ def test_a_blocking_reader_knows_a_state_while_others_write_all_the_time(
 ) -> None:
     monkeypatch.setattr(stream_consumer, "SETTLE_S", 2.0)  # one writer leaves no such pause
     result = task.add.delay(20, 22)
-    assert result.get(timeout=10) == 42
+    assert result.get(timeout=30) == 42
     stop, states = threading.Event(), list[str]()
 
     def write() -> None:
@@ -92,7 +92,7 @@ async def test_a_follower_notices_that_the_stream_is_another_one_by_now(
     stream = task.app.backend.stream
     async with Bridge(task.app) as bridge:
         for _ in range(5):
-            await (await bridge.apply_async(task.add, (1, 1))).get(timeout=10)
+            await (await bridge.apply_async(task.add, (1, 1))).get(timeout=30)
         await bridge.reading.close()
         with task.app.connection_for_write() as connection, connection.channel() as channel:
             channel.queue_delete(stream.name)
@@ -104,11 +104,11 @@ async def test_a_follower_notices_that_the_stream_is_another_one_by_now(
         bridge.reading.start()
         await bridge.ready(20)
 
-        assert await missed.get(timeout=10) == 42
-        assert await (await bridge.apply_async(task.add, (2, 3))).get(timeout=10) == 5
+        assert await missed.get(timeout=30) == 42
+        assert await (await bridge.apply_async(task.add, (2, 3))).get(timeout=30) == 5
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_task_that_was_published_again_after_its_success_is_not_run_again(
     celery_worker: Process,
 ) -> None:
@@ -118,7 +118,7 @@ async def test_a_task_that_was_published_again_after_its_success_is_not_run_agai
         message = recorder.messages[0]
         result = bridge.result(message.properties.correlation_id)
         await bridge._publish(message, result.id)
-        assert await result.get(timeout=10) == 42
+        assert await result.get(timeout=30) == 42
 
         await bridge._publish(message.again(), result.id)
 

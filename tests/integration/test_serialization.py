@@ -28,7 +28,7 @@ async def main():
         by_bridge = await bridge.apply_async(task.add, (text, "!"))
         by_celery = task.add.delay(text, "?")
         values = [await by_bridge.get(10), await bridge.result(by_celery.id).get(10)]
-        values += [by_celery.get(timeout=10), task.app.AsyncResult(by_bridge.id).get(timeout=10)]
+        values += [by_celery.get(timeout=30), task.app.AsyncResult(by_bridge.id).get(timeout=30)]
         out([[value.removeprefix(text) for value in values], by_bridge.id, by_celery.id])
 
 asyncio.run(main())
@@ -103,6 +103,6 @@ def test_a_pickled_message_is_refused_unread(celery_worker: Process, tmp_path: P
 
     refusal = f"[{task_id}] goes to the dead queue: its content type is not accepted"
     wait_until(lambda: refusal in celery_worker.text(), refusal)
-    assert task.add.delay(4, 4).get(timeout=5) == 8
+    assert task.add.delay(4, 4).get(timeout=30) == 8
     assert f"[{task_id}] received" not in celery_worker.text()
     assert not file.exists()

@@ -99,13 +99,13 @@ def test_the_servers_first_and_prepared_calls_run(system: System) -> None:
 
 def test_a_delayed_call_and_one_of_a_python_program_run(system: System) -> None:
     delayed = system.server.post("/celery/add?wait=20", {"args": [1, 1], "countdown": 1})
-    called = system.python("out(task.add.apply_async((2, 2), countdown=1).get(timeout=20))")
+    called = system.python("out(task.add.apply_async((2, 2), countdown=1).get(timeout=30))")
 
     assert (delayed.json()["result"], called) == (2, 4)
 
 
 def test_a_chain_runs_whose_second_task_the_worker_sends(system: System) -> None:
-    code = "out((task.add.s(1, 1) | task.add.s(2)).delay().get(timeout=20))"
+    code = "out((task.add.s(1, 1) | task.add.s(2)).delay().get(timeout=30))"
 
     assert system.python(code) == 4
 
@@ -127,7 +127,7 @@ def test_beats_tasks_run(system: System) -> None:
 
 
 def test_a_call_by_an_old_key_runs(system: System) -> None:
-    assert system.python("out(task.add.delay(1, 1).get(timeout=20))", keys=OLD) == 2
+    assert system.python("out(task.add.delay(1, 1).get(timeout=30))", keys=OLD) == 2
 
 
 def test_no_key_is_told(system: System) -> None:

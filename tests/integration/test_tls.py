@@ -109,7 +109,7 @@ def test_every_part_works_over_tls(secure: Broker, relay: SMTPServer, tmp_path: 
     with parts[0], parts[1] as server, parts[2] as flower:
         mail = {"to": "ann@example.com", "subject": "A subject", "text": "A text."}
         sent = server.post("/emails?wait=20", mail).json()
-        called = python("out(task.add.delay(1, 2).get(timeout=20))", env)
+        called = python("out(task.add.delay(1, 2).get(timeout=30))", env)
         listed = run(env, "dead.py", "list")
         ways = secure.node.ctl("-q", "list_connections", "ssl").split()[1:]
         wait_until(lambda: b"tls@" in flower.ask("GET", "/api/workers?refresh=1", LOGIN).body, "it")

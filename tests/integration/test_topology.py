@@ -100,7 +100,7 @@ def test_a_task_that_ran_leaves_no_message_and_no_queue_behind(
     broker: BrokerNode, url: str, tmp_path: Path
 ) -> None:
     with worker(tmp_path / "log", {"BROKER_URL": url}):
-        python("out(task.add.delay(4, 4).get(timeout=10))", {"BROKER_URL": url})
+        python("out(task.add.delay(4, 4).get(timeout=30))", {"BROKER_URL": url})
 
     queues = listed(broker, url, "queues", "name", "type", "messages")
     assert [queues[name]["messages"] for name in ("celery", "mail", "dead")] == [0, 0, 0]

@@ -126,7 +126,7 @@ def test_celerys_own_task_message_is_the_one_on_the_page() -> None:
     assert list(differences(tables("A result"), record, task_id)) == []
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_the_bridges_task_message_is_the_one_on_the_page() -> None:
     tasks, results = task_taps()
     with tasks, results:
