@@ -154,7 +154,12 @@ _TABLE: dict[str, tuple[tuple[str, Value, str, Check | None], ...]] = {
         ("mail_retry_refused_s", 60.0, "relay said later (4xx): first retry, seconds", _SECONDS),
         ("mail_retry_longest_s", 14400.0, "delays grow up to, seconds", _DAYS),
         ("mail_retry_for_s", 172800.0, "a mail is given up after, seconds", _DAYS),
-        ("breaker_failures", 5, "failed connections that open the circuit", between(1, 1000)),
+        (
+            "breaker_failures",
+            5,
+            "unanswered attempts that open the circuit",
+            between(1, 1000),
+        ),
         (
             "breaker_open_s",
             10.0,

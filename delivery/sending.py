@@ -60,7 +60,6 @@ class _Attempt:
 
     def claim(self) -> Sequence[str]:
         """Claim the mail; return the recipients whose fate is open."""
-        circuit.announce(parts.breaker().succeeded())
         now = time.time()
         name, relay = attempt_name(), parts.relay()
         lease_s = relay.dialogue_s + relay.data_timeout_s + LEASE_MARGIN_S
@@ -124,7 +123,7 @@ def _send(attempt: _Attempt) -> Step:
         parts.breaker().before_attempt()
     except mailing.CircuitOpen as exc:
         open_s = schedule.circuit_open_s(exc.retry_after_s)
-        error = mailing.Unreachable(None, "the relay cannot be reached; not tried")
+        error = mailing.Unreachable(None, "the relay does not answer; not tried")
         return _put_off(attempt, error, lambda delays: open_s, counted=False)
     octets = entry.content(attempt.mail, attempt.new.id, attempt.moment)
     try:
@@ -136,22 +135,30 @@ def _send(attempt: _Attempt) -> Step:
             claim=attempt.claim,
         )
     except _NotGranted as exc:
+        _note(answered=True)  # a session was there
         return _standing(exc.found, attempt)
     except mailing.DeliveryError as exc:
-        if isinstance(exc, mailing.Unreachable):
-            circuit.announce(parts.breaker().failed())
-            if attempt.granted is None:
-                return _put_off(attempt, exc, schedule.unreachable_s, counted=True)
-        elif attempt.granted is None:
+        _note(answered=exc.code is not None and not isinstance(exc, mailing.Unreachable))
+        if attempt.granted is None:
             return _put_off(attempt, exc, schedule.unreachable_s, counted=True)
         delivery = exc
     except LedgerUnavailable:
+        _note(answered=True)
         raise
     except Exception as exc:  # a time limit, or a fault of ours, in the middle of the dialogue
         if attempt.granted is None:
             raise
         delivery = mailing.Uncertain(None, f"the attempt was stopped by {type(exc).__name__}")
+    else:
+        _note(answered=True)
     return _record(attempt, delivery)
+
+
+def _note(*, answered: bool) -> None:
+    """Tell the breaker whether the relay answered. One that takes mails and hangs up is left alone
+    as well: every further mail could go out twice."""
+    breaker = parts.breaker()
+    circuit.announce(breaker.succeeded() if answered else breaker.failed())
 
 
 def _refuse(email_id: str, arguments: Mapping[str, Any], error: mailing.InvalidMessage) -> Step:

@@ -1,4 +1,4 @@
-"""When a relay that cannot be reached is left alone: a circuit breaker for a whole worker."""
+"""When a relay that does not answer is left alone: a circuit breaker for a whole worker."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ _FAILURES, _OPEN_UNTIL, _OPEN_FOR, _PROBED_BY, _PROBED_UNTIL = range(5)
 
 
 class CircuitBreaker:
-    """Counts failures to open a session, over all processes forked after it was made.
+    """Counts attempts that got no answer, over all processes forked after it was made: no session
+    could be opened, or it ended, or was silent, before the relay replied.
 
     - Closed: everybody may try. After ``failures`` in a row it opens.
     - Open: nobody may, for ``first_s`` seconds, twice as long after each probe that failed, and
@@ -27,7 +28,7 @@ class CircuitBreaker:
     - Half-open: one thread at a time may try. Its failure opens the breaker again. When nothing
       is heard of it for ``probe_s`` seconds, as it was killed perhaps, another one may.
 
-    Any session that was opened closes it. Times are CLOCK_MONOTONIC's, one for all processes.
+    Any answer closes it, a refusal too. Times are CLOCK_MONOTONIC's, one for all processes.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class CircuitBreaker:
             values[_PROBED_UNTIL] = now + self._probe_s
 
     def succeeded(self) -> Change | None:
-        """Note that a session was opened, or that one is still there."""
+        """Note that the relay has answered."""
         values = self._numbers.values
         if not values[_OPEN_UNTIL] and not values[_FAILURES]:  # nothing to change; the usual case
             return None
@@ -77,7 +78,7 @@ class CircuitBreaker:
         return "closed" if was_open else None
 
     def failed(self) -> Change | None:
-        """Note that no session could be opened, by the thread that tried.
+        """Note that it has not, by the thread that tried.
 
         While the breaker is open this counts for the thread alone that was let through: the
         others began before it opened.

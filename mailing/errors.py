@@ -112,7 +112,7 @@ class Unreachable(TransientFailure):
 
 
 class CircuitOpen(MailError):
-    """The relay was not reached several times in a row and is left alone for a while.
+    """The relay did not answer several times in a row and is left alone for a while.
 
     Not an attempt: nobody asked the relay. ``retry_after_s`` is when to come back, in seconds.
     """

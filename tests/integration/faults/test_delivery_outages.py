@@ -152,6 +152,25 @@ def test_when_the_relay_is_back_everything_goes_out_once(
             assert mails.timeline(email_ids[-1])[:2] == ["queued", "delivery_delayed"]
 
 
+def test_a_relay_that_takes_mails_and_hangs_up_does_not_get_all_of_them_twice(
+    own_broker: BrokerNode, tmp_path: Path
+) -> None:
+    one_by_one = {**QUICK, "MAIL_CONCURRENCY": "1", "BREAKER_OPEN_S": "60"}
+    with parts(own_broker, tmp_path, free_port(), **one_by_one) as mails:
+        mails.relay.behave(drop_after_data=True)
+        email_ids = [mails.send(subject=f"Mail {number}") for number in range(MAILS)]
+        mails.until_log("has opened")
+        for email_id in email_ids:
+            mails.when(email_id, "delivery_delayed")
+        mails.relay.behave()
+
+        sent = [mails.when(email_id, "sent") for email_id in email_ids]
+
+        again = len(mails.relay.mails) - MAILS
+        assert 3 <= again < MAILS / 2
+        assert sum(one.possible_duplicates for one in sent) == again
+
+
 def test_a_mail_whose_time_is_over_fails_with_the_last_reply(mails: Parts) -> None:
     mails.relay.behave(refuse_4xx=True)
 

@@ -236,4 +236,4 @@ def test_the_error_says_nothing_private_and_survives_pickle_and_json() -> None:
 
     assert CircuitOpen(*json.loads(json.dumps(error.args))).retry_after_s == 1.5
     assert pickled.retry_after_s == 1.5
-    assert str(error).startswith("The relay was not reached")
+    assert str(error).startswith("The relay did not answer")
