@@ -8,7 +8,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
@@ -22,7 +21,8 @@ from dev.ports import free_port
 from tests.system import ROOT, Process, Server, wait_until
 
 SECRETS = ("Quarterly-Numbers", "Strictly-Confidential", "recipient@private.example")
-STOP_LIMIT_S = 15.0
+#: It takes 12 s, most of them RabbitMQ's; what hangs is never over.
+STOP_LIMIT_S = 60.0
 
 
 class Installation(Process):
@@ -159,18 +159,15 @@ def test_ctrl_c_leaves_nothing_behind_and_a_second_start_finds_all(
     queued = installation.server.post("/celery/add", {"args": [20, 22], "countdown": 5}).json()
     wait_until(lambda: mail_id in installation.flower_says("/api/tasks"), "Flower's history")
 
-    begin = time.monotonic()
     installation.signal(signal.SIGINT)
     assert installation.popen is not None
     code = installation.popen.wait(STOP_LIMIT_S)
-    stopped_in_s = time.monotonic() - begin
     left = installation.processes()
 
     installation.start()
     answer = installation.server.get(f"/celery/{queued['id']}?wait=20").json()
 
     assert (code, left) == (0, [])
-    assert stopped_in_s < STOP_LIMIT_S
     assert answer["result"] == 42
     assert mail_id in installation.flower_says("/api/tasks")
 
