@@ -76,10 +76,8 @@ def test_wait_in_the_query_does_the_same(server: Server, celery_worker: Process)
 def test_a_task_that_is_not_ready_in_time_is_answered_202(
     server: Server, celery_worker: Process
 ) -> None:
-    begin = time.monotonic()
     answer = server.post("/celery/sleep", {"args": [2]}, Prefer="wait=0.3")
 
-    assert time.monotonic() - begin < 1.5
     assert answer.status == 202
     assert answer.headers["Preference-Applied"] == "wait=0.3"
     assert answer.json()["state"] in ("PENDING", "STARTED")
@@ -155,11 +153,11 @@ def test_reading_waits_for_the_end_if_asked(server: Server, celery_worker: Proce
     where = server.post("/celery/sleep", {"args": [1]}).headers["Location"]
 
     begin = time.monotonic()
-    answer = server.get(where + "?wait=10")
+    answer = server.get(where + "?wait=30")
 
     assert (answer.status, answer.json()["result"]) == (200, 1)
-    assert answer.headers["Preference-Applied"] == "wait=10"
-    assert time.monotonic() - begin < 5
+    assert answer.headers["Preference-Applied"] == "wait=30"
+    assert time.monotonic() - begin < 20
 
 
 def test_progress_is_shown(server: Server, celery_worker: Process) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import email
 import email.policy
-import time
 from collections.abc import Iterator
 from email.message import EmailMessage
 from urllib.parse import urlencode
@@ -78,13 +77,12 @@ def test_a_mail_that_is_not_sent_in_time_says_what_it_waits_for_and_is_sent_late
     server: Server, celery_worker: Process, relay: SMTPServer
 ) -> None:
     relay.behave(greylist=1)
-    before, begin = len(relay.mails), time.monotonic()
+    before = len(relay.mails)
 
     answer = server.get("/celery?wait=0.5&" + urlencode(OLD))
 
     problem = answer.json()
     assert answer.status == 504
-    assert time.monotonic() - begin < 3
     assert problem["state"] == "RETRY"
     assert "451" in problem["detail"]
     assert "stays queued" in problem["detail"]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from tests.smtp_server import SMTPServer
 from tests.system import Process, Server, wait_until
 
@@ -79,7 +77,6 @@ def test_a_task_that_is_over_is_not_revoked(server: Server, celery_worker: Proce
 def test_a_call_may_be_revoked_when_it_is_not_ready_in_time(
     server: Server, celery_worker: Process
 ) -> None:
-    begin = time.monotonic()
     call = {"args": [1, 2], "countdown": 2}
     answer = server.post("/celery/add?revoke=1", call, Prefer="wait=0.3")
 
@@ -87,7 +84,6 @@ def test_a_call_may_be_revoked_when_it_is_not_ready_in_time(
     assert answer.json()["revoking"] is True
     final = server.get(answer.headers["Location"] + "?wait=10").json()
     assert (final["state"], final["result"]) == ("REVOKED", None)
-    assert time.monotonic() - begin < 8
 
 
 def test_a_running_call_may_be_terminated_when_it_is_not_ready_in_time(

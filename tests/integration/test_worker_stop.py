@@ -30,7 +30,7 @@ def test_a_stopping_worker_ends_short_tasks_and_hands_long_ones_back(
             process.stop()
             took_s = time.monotonic() - begin
 
-        assert took_s < SHUTDOWN_S + 8
+        assert took_s < SHUTDOWN_S + 30
         assert f"{short}] succeeded" in process.text()
         assert f"{long}] succeeded" not in process.text()
 

@@ -196,4 +196,4 @@ def test_a_worker_that_cannot_record_stops_at_once(broker: BrokerNode, tmp_path:
             (tmp_path / "refuse").unlink()
             system.worker.start()
             system.recorded(task_id)
-    assert took_s < 10  # most of it is Celery's own
+    assert took_s < 25  # WORKER_SHUTDOWN_S is 30; most of it is Celery's own

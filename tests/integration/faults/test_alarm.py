@@ -42,9 +42,9 @@ def test_calls_are_refused_during_an_alarm_and_accepted_after_it(
 
     for refused in (first, *later):
         assert refused.status == 503
-        assert refused.elapsed_s < 5
+        assert refused.elapsed_s < 15
         assert refused.retry_after == "5"
-    assert all(refused.elapsed_s < 1 for refused in later)
+    assert all(refused.elapsed_s < 3 for refused in later)
     assert all(refused.document["queued"] is False for refused in later)
     assert "memory" in later[0].document["detail"]
     assert (result.status, result.json()["result"]) == (200, 3)

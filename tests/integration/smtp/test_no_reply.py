@@ -58,9 +58,9 @@ def test_commands_that_are_each_in_time_may_not_take_too_long_together(
     begin = time.monotonic()
 
     with pytest.raises(TransientFailure, match="no reply to"):
-        send(relay, *(f"{number}@example.com" for number in range(20)))
+        send(relay, *(f"{number}@example.com" for number in range(200)))
 
-    assert time.monotonic() - begin < 4
+    assert time.monotonic() - begin < 30
     assert server.mails == ()
 
 
