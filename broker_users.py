@@ -30,8 +30,8 @@ _EVENTS, _COMMANDS, _REPLIES = "celeryev", "celery.pidbox", "reply.celery.pidbox
 _OWN_EVENTS = rf"celeryev\.{_UUID}"
 _OWN_REPLIES = rf"{_UUID}\.reply\.celery\.pidbox"
 _OWN_COMMANDS = r"[^@]+@.+\.celery\.pidbox"
-#: Where Celery puts a delayed task first: the highest level of its native delayed delivery.
-_DELAYED = "celery_delayed_27"
+#: Where a delayed task waits first: a level of Celery's native delayed delivery.
+_DELAYED = "celery_delayed_[0-9]+"
 #: Nothing, in RabbitMQ's words.
 NONE = "^$"
 
@@ -59,16 +59,16 @@ class Rights:
 def rights(stream: str) -> dict[str, Rights]:
     """Return each user's rights; the results are on that stream."""
     tasks = [queue.name for queue in DEFAULT.queues]
-    sends = [DEFAULT.exchange, _DELAYED, stream, _EVENTS, _COMMANDS]
+    sends = [DEFAULT.exchange, stream, _EVENTS, _COMMANDS]
     own = [_OWN_EVENTS, _OWN_REPLIES]
     worker = [*own, _OWN_COMMANDS]
     return {
         "windmail-server": Rights(
-            configure=_any([_COMMANDS]), write=_any(sends), read=_any([stream])
+            configure=_any([_COMMANDS]), write=_any(sends, [_DELAYED]), read=_any([stream])
         ),
         "windmail-worker": Rights(
             configure=_any([_COMMANDS, _REPLIES], worker),
-            write=_any([*sends, _REPLIES], worker),
+            write=_any([*sends, _REPLIES], [*worker, _DELAYED]),
             read=_any([*tasks, DEFAULT.record_queue, stream, _EVENTS, _COMMANDS, _REPLIES], worker),
         ),
         "windmail-flower": Rights(

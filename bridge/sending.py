@@ -10,14 +10,34 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
+import kombu
 from amqp.exceptions import ChannelError
 from celery import Task
 from celery.app.amqp import AMQP
+from kombu.transport.native_delayed_delivery import (
+    MAX_LEVEL,
+    MAX_NUMBER_OF_BITS_TO_USE,
+    level_name,
+)
 
 from bridge.ids import created_at, new_task_id
 from bridge.recorder import Recorder
 from bridge.shown import hidden
 from bridge.signing import Signer, SigningProducer
+
+#: Where Celery sends a delayed task: to the highest level of native delayed delivery.
+_HIGHEST = level_name(MAX_LEVEL)
+
+
+def first_exchange(routing_key: str) -> kombu.Exchange:
+    """Return the exchange of the level at which a delayed task waits first.
+
+    Its routing key begins with the delay's bits, and each level's exchange looks at one of them.
+    From the highest one a message passes 28, which costs RabbitMQ 7 ms; below the first bit that
+    is set, its way is the same.
+    """
+    bits = routing_key[: 2 * MAX_NUMBER_OF_BITS_TO_USE : 2]
+    return kombu.Exchange(level_name(MAX_LEVEL - bits.index("1")), type="topic")
 
 
 class TaskAMQP(AMQP):
@@ -59,6 +79,8 @@ class TaskAMQP(AMQP):
         def send_task_message(producer: Any, name: str, message: Any, **options: Any) -> Any:
             options.pop("expiration", None)
             options.setdefault("mandatory", True)
+            if getattr(options.get("exchange"), "name", None) == _HIGHEST:
+                options["exchange"] = first_exchange(options["routing_key"])
             if self.signer is not None and not isinstance(producer, Recorder):
                 producer = SigningProducer(producer, self.signer)
             try:

@@ -184,6 +184,7 @@ NO_MORE: list[tuple[str, tuple[str, ...], Operation]] = [
     ("forges a dead letter", ALL, publish("windmail.dead", "mail")),
     ("publishes a task", (FLOWER,), publish("windmail", "celery")),
     ("publishes a delayed task", (FLOWER,), publish("celery_delayed_27", "0.1.mail")),
+    ("publishes one of a short delay", (FLOWER,), publish("celery_delayed_0", "0.1.mail")),
     ("forges a result", (FLOWER,), publish("windmail.results", "")),
     ("forges a worker's event", (SERVER, FLOWER), publish("celeryev", "worker.heartbeat")),
     ("declares a queue", ALL, declare("other")),

@@ -13,7 +13,7 @@ from bridge import DurableTask, PrivateTask, TaskAMQP
 from bridge.ids import created_at, new_task_id
 from bridge.message import Message
 from bridge.recorder import Recorder
-from bridge.topology import DEFAULT
+from bridge.topology import DEFAULT, LONGEST_DELAY_S
 
 SECRET = "hunter2"
 
@@ -103,9 +103,18 @@ def test_the_worker_sees_the_expiry_and_the_broker_does_not(app: Celery) -> None
 def test_a_countdown_goes_by_native_delayed_delivery(app: Celery) -> None:
     message, _event = sent(app, "open", countdown=5)
 
-    assert message.exchange == "celery_delayed_27"
+    assert message.exchange == "celery_delayed_2"
     assert message.routing_key == ".".join(f"{5:028b}") + ".celery"
     assert message.mandatory
+
+
+@pytest.mark.parametrize(
+    ("countdown", "level"), [(1, 0), (2, 1), (3, 1), (86_400, 16), (LONGEST_DELAY_S, 27)]
+)
+def test_a_delay_begins_at_its_highest_level(app: Celery, countdown: int, level: int) -> None:
+    message, _event = sent(app, "open", countdown=countdown)
+
+    assert message.exchange == f"celery_delayed_{level}"
 
 
 CALLS: list[Callable[[Celery, Recorder], Any]] = [
