@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections import deque
 from pathlib import Path
 
 from chaos.journal import Answered, Reader, Received
 
-#: Full speed: so much of the offered rate is accepted, and sent, over so long.
+#: Full speed: so much of the offered rate is accepted, and sent, over so long, and no queue is in
+#: front of what is sent: half of it at least had waited no longer than this.
 SHARE = 0.9
 WINDOW_S = 1.0
+WAIT_S = 2.0
 
 
 class Speed:
@@ -19,7 +22,9 @@ class Speed:
     def __init__(self, client: Path, relay: Path, rate: float) -> None:
         self._client, self._relay = Reader(client), Reader(relay)
         self._enough = SHARE * rate * WINDOW_S
-        self._recently: dict[str, deque[float]] = {"accepted": deque(), "sent": deque()}
+        self._accepted_at: dict[int, float] = {}  # of mails that are not sent yet
+        self._accepted: deque[float] = deque()
+        self._sent: deque[tuple[float, float]] = deque()  # when, and after which wait
         self.accepted = 0
 
     def read(self) -> None:
@@ -27,18 +32,20 @@ class Speed:
         for line in self._client.new():
             if isinstance(line, Answered) and 200 <= line.status < 300:
                 self.accepted += 1
-                self._recently["accepted"].append(line.at)
+                self._accepted.append(line.at)
+                self._accepted_at[line.number] = line.at
         for line in self._relay.new():
             if isinstance(line, Received):
-                self._recently["sent"].append(line.at)
+                self._sent.append((line.at, line.at - self._accepted_at.pop(line.number, line.at)))
 
     def is_full(self, since: float) -> bool:
         """Whether the last second, all of it after ``since``, was one of full speed."""
         self.read()
         begin = time.time() - WINDOW_S
-        for times in self._recently.values():
-            while times and times[0] < begin:
-                times.popleft()
-        return begin >= since and all(
-            len(times) >= self._enough for times in self._recently.values()
-        )
+        while self._accepted and self._accepted[0] < begin:
+            self._accepted.popleft()
+        while self._sent and self._sent[0][0] < begin:
+            self._sent.popleft()
+        if begin < since or min(len(self._accepted), len(self._sent)) < self._enough:
+            return False
+        return statistics.median(wait_s for _, wait_s in self._sent) <= WAIT_S
