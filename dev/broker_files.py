@@ -19,9 +19,6 @@ LOG_TAIL_LINES = 15
 # and memory need not hold that.
 WAL_MAX_BYTES = 64 * 2**20
 
-#: What every broker of Windmail's needs, also one of an operator's own.
-ADVANCED_CONFIG = Path(__file__).parent.parent / "deploy" / "rabbitmq" / "advanced.config"
-
 _ON_LOOPBACK = "-kernel inet_dist_use_interface {127,0,0,1}"
 _ERLANG_ARGUMENTS = " ".join(
     [
@@ -33,6 +30,7 @@ _ERLANG_ARGUMENTS = " ".join(
 )
 _FILES = {
     "RABBITMQ_CONFIG_FILE": "rabbitmq.conf",
+    "RABBITMQ_ADVANCED_CONFIG_FILE": "advanced.config",
     "RABBITMQ_CONF_ENV_FILE": "rabbitmq-env.conf",
     "RABBITMQ_CONFIG_FILES": "conf.d",
     "RABBITMQ_ENABLED_PLUGINS_FILE": "enabled_plugins",
@@ -45,12 +43,11 @@ _FILES = {
 
 
 def environment(state: Path, *, name: str, dist_port: int, epmd_port: int) -> dict[str, str]:
-    """Return the environment of the node and of rabbitmqctl; what they write is in the folder."""
+    """Return the environment of the node and of rabbitmqctl; all paths lie in the folder."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("RABBITMQ_", "ERL_"))}
     return {
         **kept,
         **{name: str(state / file) for name, file in _FILES.items()},
-        "RABBITMQ_ADVANCED_CONFIG_FILE": str(ADVANCED_CONFIG),
         "PATH": os.pathsep.join([kept.get("PATH", os.defpath), *packages.EXTRA_PATH]),
         "HOME": str(state),  # Erlang's cookie lies there
         "RABBITMQ_NODENAME": name,
