@@ -1,9 +1,11 @@
-"""Who is told that the circuit before the relay has opened or closed."""
+"""The circuit before the relay: what is counted, and who is told that it has opened or closed."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+
+from delivery import parts
 
 logger = logging.getLogger(__name__)
 
@@ -16,7 +18,16 @@ def announce_circuit_by(listener: Announce) -> None:
     _listeners[:] = [listener]
 
 
-def announce(change: str | None) -> None:
+def note(*, answered: bool) -> None:
+    """Note whether the relay has answered an attempt.
+
+    One that takes mails and hangs up is left alone as well: each further mail could go out twice.
+    """
+    breaker = parts.breaker()
+    _announce(breaker.succeeded() if answered else breaker.failed())
+
+
+def _announce(change: str | None) -> None:
     """Tell a change; once over all processes of a worker, as the breaker gives it once.
 
     A listener that fails does the mail no harm.

@@ -135,30 +135,23 @@ def _send(attempt: _Attempt) -> Step:
             claim=attempt.claim,
         )
     except _NotGranted as exc:
-        _note(answered=True)  # a session was there
+        circuit.note(answered=True)  # a session was there
         return _standing(exc.found, attempt)
     except mailing.DeliveryError as exc:
-        _note(answered=exc.code is not None and not isinstance(exc, mailing.Unreachable))
+        circuit.note(answered=exc.code is not None and not isinstance(exc, mailing.Unreachable))
         if attempt.granted is None:
             return _put_off(attempt, exc, schedule.unreachable_s, counted=True)
         delivery = exc
     except LedgerUnavailable:
-        _note(answered=True)
+        circuit.note(answered=True)
         raise
     except Exception as exc:  # a time limit, or a fault of ours, in the middle of the dialogue
         if attempt.granted is None:
             raise
         delivery = mailing.Uncertain(None, f"the attempt was stopped by {type(exc).__name__}")
     else:
-        _note(answered=True)
+        circuit.note(answered=True)
     return _record(attempt, delivery)
-
-
-def _note(*, answered: bool) -> None:
-    """Tell the breaker whether the relay answered. One that takes mails and hangs up is left alone
-    as well: every further mail could go out twice."""
-    breaker = parts.breaker()
-    circuit.announce(breaker.succeeded() if answered else breaker.failed())
 
 
 def _refuse(email_id: str, arguments: Mapping[str, Any], error: mailing.InvalidMessage) -> Step:
