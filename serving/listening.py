@@ -18,6 +18,9 @@ from tornado.netutil import bind_sockets
 
 #: Where inherited sockets begin: sd_listen_fds(3), https://www.freedesktop.org/software/systemd/man
 FIRST_FD = 3
+#: Clients that have connected and are not accepted yet; Linux takes net.core.somaxconn if that is
+#: less. Who finds no room tries again after a second, by its kernel, so Tornado's 128 are few.
+BACKLOG = 4096
 #: How long a client may take for the last step of its handshake, in seconds.
 HANDSHAKE_S = 0.25
 
@@ -73,7 +76,7 @@ def listen(port: int, address: str | None) -> Listening:
     inherited = _inherited()
     if inherited:
         return Listening(inherited, are_inherited=True)
-    return Listening(bind_sockets(port, address), are_inherited=False)
+    return Listening(bind_sockets(port, address, backlog=BACKLOG), are_inherited=False)
 
 
 def _inherited() -> list[socket.socket]:

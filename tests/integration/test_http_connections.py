@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
+import signal
 import socket
 import subprocess
 import sys
@@ -23,6 +24,8 @@ from tests.system import DEADLINE_S, ROOT, Server, wait_until
 
 MOST = 10
 SETTINGS = {"MAX_CONNECTIONS": str(MOST), "MAX_BODIES_SIZE": "10000", "UNREAD_TIMEOUT_S": "2"}
+#: More clients than Tornado has room for by itself; who finds none is let in after a second.
+BURST, BURST_TIMEOUT_S = 300, 0.9
 LARGE = "x" * 6_000_000
 #: The limit of two seconds, and a busy machine.
 SLACK_S = 10.0
@@ -59,6 +62,17 @@ def bounded_answers(server: Server) -> bool:
         return server.get("/healthz").status == 200
     except OSError:
         return False
+
+
+def test_a_burst_of_clients_is_let_in_while_the_server_is_busy(bounded: Server) -> None:
+    bounded.signal(signal.SIGSTOP)
+    try:
+        with ExitStack() as stack:
+            for _ in range(BURST):
+                address = ("127.0.0.1", bounded.port)
+                stack.enter_context(socket.create_connection(address, timeout=BURST_TIMEOUT_S))
+    finally:
+        bounded.signal(signal.SIGCONT)
 
 
 def test_a_server_raises_its_own_limit_of_open_files(bounded: Server) -> None:
