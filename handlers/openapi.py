@@ -127,14 +127,17 @@ def _answer(status: int, kind: Answer, references: dict[Any, Any]) -> dict[str, 
     described = {"description": HTTPStatus(status).phrase}
     if kind is None:
         return described
-    if isinstance(kind, str):
-        content: dict[str, Any] = {} if kind == JSON else {"schema": {"type": "string"}}
-        return {**described, "content": {kind: content}}
-    if isinstance(kind, tuple):
-        schema = {"anyOf": [references[one] for one in kind]}
-    else:
-        schema = references[kind]
-    return {**described, "content": {JSON: {"schema": schema}}}
+    kinds = kind if isinstance(kind, tuple) else (kind,)
+    content: dict[str, Any] = {
+        one: {} if one == JSON else {"schema": {"type": "string"}}
+        for one in kinds
+        if isinstance(one, str)
+    }
+    documents = [references[one] for one in kinds if not isinstance(one, str)]
+    if documents:
+        schema = documents[0] if len(documents) == 1 else {"anyOf": documents}
+        content[JSON] = {"schema": schema}
+    return {**described, "content": content}
 
 
 def _problems(statuses: Iterable[int], schema: dict[str, Any]) -> dict[str, Any]:

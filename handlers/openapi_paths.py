@@ -15,12 +15,14 @@ from handlers.email_body import EmailBody, Rescheduling
 from handlers.emails import LARGEST_LIMIT, STATUSES
 
 JSON, PROBLEM, EVENTS = "application/json", "application/problem+json", "text/event-stream"
+TEXT = "text/plain"
 
 #: What everybody with a key may be answered.
 COMMON = (401, 403, 429, 503)
 
 Kind = type[msgspec.Struct]
-Answer = Kind | tuple[Kind, ...] | str | None  # a document, one of some, a media type, no body
+# A document, a media type, one of several of these, no body.
+Answer = Kind | str | tuple[Kind | str, ...] | None
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,7 +77,7 @@ SEND, ADMIN = Scope.SEND, Scope.ADMIN
 OPERATIONS: tuple[Operation, ...] = (
     Operation(
         method="post", path="/emails", summary="Send a mail", scope=SEND, body=EmailBody,
-        answers={202: answers.AcceptedEmail, 200: answers.Email},
+        answers={202: (answers.AcceptedEmail, answers.Email), 200: answers.Email},
         errors=(400, 409, 413, 422), parameters=(KEY, *WAIT),
     ),
     Operation(
@@ -115,7 +117,7 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         method="get", path="/celery", summary="The tasks; with a mail in the query, send it",
-        answers={200: answers.TaskList}, errors=(400, 422, 502, 504), parameters=OLD_WAY,
+        answers={200: (answers.TaskList, TEXT)}, errors=(400, 422, 502, 504), parameters=OLD_WAY,
     ),
     # OpenAPI takes /celery/{task} and /celery/{id} for the same path, so here they are one.
     Operation(

@@ -146,6 +146,17 @@ def test_mails_that_failed_and_are_retried_are_as_described(
     assert (failed.json()["status"], waited.status, at_once.status) == ("failed", 200, 202)
 
 
+def test_a_mail_that_is_not_sent_in_time_and_one_of_the_old_way_are_as_described(
+    server: Server, celery_worker: Process
+) -> None:
+    waiting = mail(scheduled_at=later(days=1))
+    conforms(server.post("/emails?wait=0.1", waiting), "post", "/emails")
+    old = server.get("/celery?title=a&text=b&tomail=ann@example.com")
+    conforms(old, "get", "/celery")
+
+    assert (old.status, old.body) == (200, b"ok")
+
+
 def test_event_streams_end_with_no_content(server: Server, celery_worker: Process) -> None:
     task_id = _ended_task(server)
     email_id = _id(server)
