@@ -18,7 +18,7 @@ ABOUT = """One server process and one worker each: Celery's with 8 processes by 
 FastStream's and aio-pika's a single process on an event loop. Ours and Celery's tasks are durable
 and acknowledged late; ours alone keeps its result, on a stream; aio-pika's RPC and the replies of
 all others are transient. *CPU*: of the server, without its worker, for one request."""
-CHECKED = "every answer was 200 and held the sum; of a peer's, 99 % at least."
+CHECKED = "every answer was 200 and held the sum; of delay().get()'s, 99 % at least."
 HEADER = ("", "results/s", "ours ÷ it", "CPU, µs", "p50, ms", "p99, ms")
 
 

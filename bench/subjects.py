@@ -16,6 +16,8 @@ MAIL = json.dumps({"subject": "Hello", "text": "How are you?", "to": "ann@exampl
 ADD = Request(path="/celery/add", body=CALL)
 SEND = Request(path="/emails", body=MAIL)
 WORKER = ["celery", "-A", "task", "worker", "--loglevel=info"]
+#: Celery's result consumer is not made for many threads: so many of its answers may be errors.
+THREADED_ERRORS = 0.01
 PLAIN_WORKER = ["celery", "-A", "bench.peers.celery_app", "worker", "--loglevel=info", "-c8", "-n"]
 
 
@@ -72,17 +74,20 @@ def ours(
 
 
 def peer(
-    name: str, module: str, path: str, *, queue: str | None = None, **given: object
+    name: str,
+    module: str,
+    path: str,
+    *,
+    queue: str | None = None,
+    wrong_share: float = 0.0,
+    **given: object,
 ) -> Subject:
     """Return a program of ``bench/peers``."""
-    request = Request(path=path, body=CALL)
-    if path == "/wait":
-        # Celery's result consumer is not made for many threads: some answers are errors.
-        request = Request(path=path, body=CALL, expects="8", wrong_share=0.01)
+    expects = "8" if path == "/wait" else None
     return Subject(
         name=name,
         command=["python", "-m", f"bench.peers.{module}", "{port}"],
-        request=request,
+        request=Request(path=path, body=CALL, expects=expects, wrong_share=wrong_share),
         queue=queue,
         **given,  # type: ignore[arg-type]
     )
@@ -155,9 +160,11 @@ def round_trips() -> list[Subject]:
             worker=WORKER,
         ),
         peer("delay().get(), FastAPI", "fastapi_celery", "/wait",
-             worker=[*PLAIN_WORKER, "fastapi@%h"], env={**results, "QUEUE": "fastapi"}),
+             worker=[*PLAIN_WORKER, "fastapi@%h"], env={**results, "QUEUE": "fastapi"},
+             wrong_share=THREADED_ERRORS),
         peer("delay().get() in threads, Tornado", "tornado_celery", "/wait",
-             worker=[*PLAIN_WORKER, "tornado@%h"], env={**results, "QUEUE": "tornado"}),
+             worker=[*PLAIN_WORKER, "tornado@%h"], env={**results, "QUEUE": "tornado"},
+             wrong_share=THREADED_ERRORS),
         peer("FastStream request()", "fastapi_faststream", "/wait",
              worker=[*python, "bench.peers.faststream_worker"]),
         peer("aio-pika RPC", "fastapi_aio_pika", "/wait",
