@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import msgspec
 
@@ -18,6 +18,8 @@ BYTES_OVER = 64 * 2**20
 CONNECTIONS_OVER = 2 + len(WORKERS) * 10
 #: What is on its way needs some time to arrive.
 EMPTY_S = 60.0
+#: A claim's lease (a mail's whole dialogue, its final dot, a margin), and a minute.
+LEASE_S = 420.0
 PAUSE_S = 2.0
 #: Queues of Celery's native delayed delivery.
 DELAYED = "celery_delayed_"
@@ -84,19 +86,16 @@ def grown(before: Sample, after: Sample) -> list[str]:
 def left_in_queues(system: System) -> list[str]:
     """Return which messages are left when all mails have ended.
 
-    One that waits for its time is none: where another attempt holds the claim of its mail, it
-    comes again when that claim's lease is over, and finds that the mail has ended.
+    One that finds its mail claimed by another attempt comes again when that claim's lease is over,
+    and then finds that the mail has ended: it has so long.
     """
-    deadline = time.monotonic() + EMPTY_S
-    while left := _without_delayed(watch.queued(system.node)):
-        if time.monotonic() > deadline:
+    begin = time.monotonic()
+    while left := watch.queued(system.node):
+        waits = all(name.startswith(DELAYED) for name in left)
+        if time.monotonic() > begin + (LEASE_S if waits else EMPTY_S):
             return [f"LEFT: {count} messages in {queue}" for queue, count in left.items()]
         system.sleep(PAUSE_S)
     return []
-
-
-def _without_delayed(queued: Mapping[str, int]) -> dict[str, int]:
-    return {name: count for name, count in queued.items() if not name.startswith(DELAYED)}
 
 
 def _mib(size: int) -> str:
