@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from dev.broker import BrokerNode
+from tests.emails import address, received_by
 from tests.event_stream import EventStream
 from tests.integration.faults.conftest import RELAY_PORT
 from tests.load import call, runs
@@ -42,9 +43,9 @@ def test_calls_are_refused_during_an_alarm_and_accepted_after_it(
 
     for refused in (first, *later):
         assert refused.status == 503
-        assert refused.elapsed_s < 15
+        assert refused.elapsed_s < 5
         assert refused.retry_after == "5"
-    assert all(refused.elapsed_s < 3 for refused in later)
+    assert all(refused.elapsed_s < 1 for refused in later)
     assert all(refused.document["queued"] is False for refused in later)
     assert "memory" in later[0].document["detail"]
     assert (result.status, result.json()["result"]) == (200, 3)
@@ -69,7 +70,8 @@ def test_a_mail_that_is_retried_during_an_alarm_is_sent_once(
     own_broker: BrokerNode, own_worker: Process, own_server: Server
 ) -> None:
     with SMTPServer(port=RELAY_PORT, greylist=1, slow=1.0) as relay:
-        mail = {"args": ["subject", "text", "ann@example.com"]}
+        to = address()
+        mail = {"args": ["subject", "text", to]}
         task_id = own_server.post("/celery/sendmail", mail).json()["id"]
         state = f"/celery/{task_id}"
         wait_until(lambda: own_server.get(state).json()["state"] == "STARTED", "the first try")
@@ -82,7 +84,7 @@ def test_a_mail_that_is_retried_during_an_alarm_is_sent_once(
         final = own_server.get(f"{state}?wait=40").json()
 
         assert (during, final["state"]) == ("STARTED", "SUCCESS")
-        assert len(relay.mails) == 1
+        assert [one.recipients for one in received_by(relay, to)] == [(to,)]
     with EventStream(own_server.port, task_id) as stream:
         states = [event.data["state"] for event in stream]
     assert states == ["STARTED", "RETRY", "STARTED", "SUCCESS"]
