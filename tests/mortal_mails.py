@@ -80,10 +80,10 @@ class MortalMails(Parts):
         with suppress(AssertionError):  # killed again before it was ready
             self.worker.start()
 
-    def dead_mail(self, email_id: str = "", **arguments: Any) -> str:
+    def dead_mail(self, email_id: str = "", *, queue: str = "mail", **arguments: Any) -> str:
         """Put a mail's message where the broker puts what was delivered too often."""
         email_id = email_id or new_task_id()
-        death = {"queue": "mail", "reason": "delivery_limit", "count": 1, "exchange": "windmail"}
+        death = {"queue": queue, "reason": "delivery_limit", "count": 1, "exchange": "windmail"}
         body = json.dumps([[], arguments, {}]).encode()
         self.publish(email_id, body, exchange=DEFAULT.dead_exchange, deaths=[death])
         self.recorded(email_id)

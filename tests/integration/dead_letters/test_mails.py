@@ -68,6 +68,20 @@ def test_a_mail_that_a_python_program_sent_gets_its_row_by_its_death(mails: Mort
     assert mails.nothing_more_than(before + 1)
 
 
+def test_a_mail_that_died_apart_is_listed_from_there_and_replayed(mails: MortalMails) -> None:
+    before = len(mails.relay.mails)
+
+    email_id = mails.dead_mail(queue="mail.apart", **MAIL)
+    mails.status(email_id, "failed")
+    listed = mails.listed(email_id)
+    done = mails.dead("replay", email_id)
+
+    mails.status(email_id, "sent")
+    assert listed == ["task.sendmail", "delivery_limit", "mail.apart"]
+    assert (done.stdout, done.returncode) == ("1 replayed\n", 0)
+    assert mails.nothing_more_than(before + 1)
+
+
 # -- unreadable
 
 
