@@ -6,9 +6,10 @@ import itertools
 import re
 import time
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from tests.system import Process, Server
+from tests.system import Process, Server, wait_until
 from tests.threads import Threads
 
 
@@ -53,7 +54,16 @@ def call(server: Server, number: int) -> Call:
     return Call(number, answer.status, answer.json(), end - begin, retry_after, end)
 
 
-def runs(worker: Process) -> Counter[int]:
-    """Return how often each number was added up, from the worker's log."""
+def runs(worker: Process, numbers: Iterable[int] = ()) -> Counter[int]:
+    """Return how often each number was added up, from the worker's log, when it has these.
+
+    A worker writes it after the result: who has that is earlier than the log.
+    """
+    wanted = set(numbers)
+    wait_until(lambda: wanted <= set(_added(worker)), "the last lines of the worker's log")
+    return _added(worker)
+
+
+def _added(worker: Process) -> Counter[int]:
     found = re.findall(r"Task task\.add\[[^]]*\] succeeded in [^:]*: (\d+)", worker.text())
     return Counter(map(int, found))

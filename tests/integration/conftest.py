@@ -17,17 +17,21 @@ from tests.conftest import BROKER_PORT, SMTP_PORT
 from tests.smtp_server import SMTPServer
 from tests.system import Process, Server, worker
 
-#: Of each process's log, what a failed test shows.
-TAIL = 30
+#: Of each process's log, the lines that a failed test shows: few, as others fail after it.
+TAIL = 12
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Show with a failed test what the processes said last: why is often known there alone."""
+def pytest_runtest_makereport(
+    call: pytest.CallInfo[None],
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show with a failed test what processes said last, meanwhile: why is often known there."""
     report = yield
     if report.failed:
         for process in Process.started:
-            if process.log.exists() and not process.ended_well:
+            if process.ended_well or not process.log.exists():
+                continue
+            if process.log.stat().st_mtime >= call.start:
                 report.sections.append((f"the end of {process.log}", process.tail(TAIL)))
     return report
 

@@ -48,8 +48,10 @@ def test_a_sleep_over_the_limit_goes_on_under_the_same_id(
         )
 
         assert slept == 2.5
+        # The worker writes it after the result.
+        ended = f"Task task.sleep[{task_id}] succeeded"
+        wait_until(lambda: ended in process.text(), "the log's line of the success")
         assert process.text().count(f"Task task.sleep[{task_id}] received") == 3
-        assert f"Task task.sleep[{task_id}] succeeded" in process.text()
 
 
 def test_a_task_killed_at_its_limit_fails_once_and_lies_in_the_dead_queue(

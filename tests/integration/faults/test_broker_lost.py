@@ -23,10 +23,9 @@ def assert_nothing_lost(load: Load, server: Server, worker: Process) -> None:
     for accepted in load.answered(202):
         final = server.get(f"/celery/{accepted.document['id']}?wait=30").json()
         assert (final["state"], final["result"]) == ("SUCCESS", accepted.number)
-    ran = runs(worker)
+    ran = runs(worker, (c.number for c in load.answered(202)))
     refused = [c for c in load.answered(503) if c.document["queued"] is False]
     assert not [c.number for c in refused if ran[c.number]]
-    assert {c.number for c in load.answered(202)} <= set(ran)
 
 
 def test_no_accepted_task_is_lost_when_the_broker_is_killed_under_load(
