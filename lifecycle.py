@@ -16,6 +16,7 @@ from bridge import (
     DeadLetter,
     DeclareTopology,
     bound_warm_shutdown,
+    protect_connections,
     reading,
     record_dead_letters,
     run_in_threads,
@@ -42,6 +43,7 @@ def install(app: Celery) -> None:
             logger.warning("%s", warning)
         delivery.prepare_ledger()
         delivery.share()  # before the pool's processes are forked
+        protect_connections()
         delivery.announce_circuit_by(announce)
 
     def bury(letter: DeadLetter) -> None:

@@ -15,6 +15,7 @@ from bridge.errors import (
     Unroutable,
 )
 from bridge.events import DurableEvents
+from bridge.forks import protect_connections
 from bridge.gauge import QueueGauge
 from bridge.records import TaskState
 from bridge.sending import DurableTask, PrivateTask, TaskAMQP
@@ -46,6 +47,7 @@ __all__ = [
     "Undecodable",
     "Unroutable",
     "bound_warm_shutdown",
+    "protect_connections",
     "record_dead_letters",
     "run_in_threads",
 ]

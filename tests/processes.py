@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -21,3 +22,13 @@ def children(pid: int) -> set[int]:
     except (FileNotFoundError, ProcessLookupError):
         return set()
     return {child for child in map(int, text.split()) if is_alive(child)}
+
+
+def connections(*pids: int) -> set[str]:
+    """Return the TCP connections that any of the processes has, by their sockets' numbers."""
+    tcp = {line.split()[9] for line in Path("/proc/net/tcp").read_text().splitlines()[1:]}
+    found = set[str]()
+    for descriptor in (link for pid in pids for link in Path(f"/proc/{pid}/fd").iterdir()):
+        with suppress(FileNotFoundError):  # closed meanwhile
+            found.add(str(descriptor.readlink()))
+    return {f"socket:[{number}]" for number in tcp} & found

@@ -9,7 +9,7 @@ from dev.broker import BrokerNode
 from tests.event_stream import EventStream
 from tests.integration.faults.conftest import RELAY_PORT
 from tests.load import Load
-from tests.processes import children, is_alive
+from tests.processes import children, connections, is_alive
 from tests.smtp_server import SMTPServer
 from tests.system import Process, Server, wait_until
 
@@ -51,6 +51,23 @@ def test_the_task_of_a_killed_pool_process_runs_again(
         assert own_server.get(f"/celery/{task_id}?wait=20").json()["result"] == 3
     histories = sorted(len(states(own_server, task_id)) for task_id in task_ids)
     assert histories == [2, 3]  # one went on, one began twice
+
+
+def test_a_new_pool_process_has_no_part_in_its_workers_connections(
+    own_worker: Process, own_server: Server
+) -> None:
+    add = {"args": [1, 2]}
+    own_server.post("/celery/add?wait=20", add)
+    before = children(own_worker.pid)
+    held = connections(own_worker.pid)
+
+    os.kill(min(before), signal.SIGKILL)
+
+    new = wait_until(lambda: children(own_worker.pid) - before, "another pool process")
+    wait_until(lambda: not held & connections(*new), "its own connections alone")
+    assert own_server.post("/celery/add?wait=20", add).json()["result"] == 3
+    assert connections(own_worker.pid) >= held
+    assert "Connection to broker lost" not in own_worker.text()
 
 
 def test_what_a_killed_server_had_accepted_is_done_and_readable_afterwards(
