@@ -9,6 +9,7 @@ supported, as with ``rpc://``.
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -18,13 +19,16 @@ from queue import Empty
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
+from amqp import Connection
 from amqp.exceptions import AMQPError, NotFound
 from celery import states
 from celery.backends.rpc import RPCBackend
 from kombu.exceptions import OperationalError
 from kombu.serialization import dumps
 
+from bridge.message import Message
 from bridge.records import Record, started_type
+from bridge.result_channel import Result, ResultChannel, message_of
 from bridge.result_writer import ResultWriter
 from bridge.stream_consumer import StreamResultConsumer
 from bridge.topology import ResultStream, may_declare
@@ -33,12 +37,19 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-#: What kombu's own retrying lets through: it gives up connecting after some seconds, and takes a
-#: stream that the broker knows, but has not started yet (404), for one that will never come.
-NOT_WHOLE = (OperationalError, NotFound)
+#: How a broker says that it is away, or not whole again: it knows a stream, but has not started
+#: it yet (404).
+NOT_WHOLE = (
+    OperationalError,
+    *Connection.recoverable_connection_errors,
+    *Connection.recoverable_channel_errors,
+    NotFound,
+)
 #: The same for a reader. ``RuntimeError``: Celery's, of a reader that could not reconnect.
 UNREADABLE = (OperationalError, AMQPError, OSError, RuntimeError)
 AGAIN_S = 0.5
+#: Nobody could send any while a task runs; the kernel asks whether the broker is there.
+NO_HEARTBEAT = 0
 E_NO_CHORD_SUPPORT = (
     "the stream result backend does not support chords (a group chained with a task is one)"
 )
@@ -53,12 +64,6 @@ class StreamBackend(RPCBackend):
 
     ResultConsumer = StreamResultConsumer
     persistent = True  # Celery asks this before it trusts a stored SUCCESS after a redelivery
-    retry_policy = {  # noqa: RUF012 - the base class's attribute, never changed
-        "max_retries": None,
-        "interval_start": 0,
-        "interval_step": 0.5,
-        "interval_max": 2,
-    }
 
     #: Writes for the threads of a process; set in each thread's own backend.
     writer: ResultWriter | None = None
@@ -72,6 +77,8 @@ class StreamBackend(RPCBackend):
         #: The task that this process (or thread) began last, and when.
         self._started: tuple[str, str | None] = ("", None)
         self._unconfirmed: Future[None] | None = None
+        self._channel: ResultChannel | None = None
+        self._channel_pid = 0
         super().__init__(app, url=url, **options)
 
     def as_uri(self, include_password: bool = False) -> str:
@@ -99,30 +106,34 @@ class StreamBackend(RPCBackend):
     ) -> Any:
         """Append a state change to the stream and wait for the broker's confirm.
 
-        With a ``writer`` it is not waited for here (see :meth:`take_unconfirmed`).
+        That of a start is waited for with the next one, which goes the same way. With a
+        ``writer`` none is waited for here (see :meth:`take_unconfirmed`).
         """
+        meta = self._to_result(task_id, state, result, traceback, request)
+        properties = _properties(task_id, state, request)
+        message = message_of(self.stream.name, dumps(meta, self.serializer), properties)
         if self.writer is not None:
-            meta = self._to_result(task_id, state, result, traceback, request)
-            properties = _properties(task_id, state, request)
-            self._unconfirmed = self.writer.write(dumps(meta, self.serializer), properties)
-            return result
-        self._awaiting_broker(
-            lambda: self._append(task_id, result, state, traceback, request), NOT_WHOLE
-        )
+            self._unconfirmed = self.writer.write(message)
+        else:
+            self._append(message, confirmed=state != states.STARTED)
         return result
 
-    def _append(self, task_id: str, result: Any, state: str, traceback: Any, request: Any) -> None:
-        with self.app.amqp.producer_pool.acquire(block=True) as producer:
-            producer.publish(
-                self._to_result(task_id, state, result, traceback, request),
-                exchange=self.stream.name,
-                routing_key=self.stream.name,
-                serializer=self.serializer,
-                declare=[self.stream.queue()],
-                retry=True,
-                retry_policy=self.retry_policy,
-                **_properties(task_id, state, request),
-            )
+    def _append(self, message: Message, *, confirmed: bool) -> None:
+        if self._channel is None or self._channel_pid != os.getpid():  # that of our parent
+            self._channel, self._channel_pid = ResultChannel(self.app, NO_HEARTBEAT), os.getpid()
+        channel = self._channel
+        channel.add(Result(message=message))
+
+        def send() -> None:
+            try:
+                channel.send()
+                if confirmed:
+                    channel.settle()
+            except BaseException:  # a time limit as well: a frame may be read by half
+                channel.drop()
+                raise
+
+        self._awaiting_broker(send, NOT_WHOLE)
 
     def take_unconfirmed(self) -> Future[None] | None:
         """Return what ends when the broker has confirmed all that this thread gave the writer."""

@@ -1,0 +1,148 @@
+"""A channel to the results' stream, on which many confirms are waited for at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from contextlib import suppress
+from typing import Any
+from weakref import finalize
+
+import kombu
+import msgspec
+import pika
+from amqp.exceptions import MessageNacked
+from celery import Celery
+
+from bridge.message import Message
+
+#: Octets of a frame around its payload (AMQP 0-9-1, section 4.2.3).
+FRAME_OVERHEAD = 8
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """A state change. ``written``, if somebody waits, ends when the broker has confirmed it."""
+
+    message: Message
+    written: Future[None] | None = None
+
+
+def message_of(
+    stream: str, encoded: tuple[str, str, str | bytes], properties: Mapping[str, Any]
+) -> Message:
+    """Return what appends a state change to the stream.
+
+    Args:
+        encoded: content type, content encoding and body, as kombu gives them.
+        properties: the message's others.
+    """
+    kind, encoding, body = encoded
+    header = pika.BasicProperties(content_type=kind, content_encoding=encoding, **properties)
+    return Message(
+        exchange=stream,
+        routing_key=stream,
+        body=body.encode() if isinstance(body, str) else body,
+        header=b"".join(header.encode()),
+        correlation_id=properties["correlation_id"],
+        mandatory=False,
+    )
+
+
+class ResultChannel:
+    """Appends results over a connection of its own, for one thread.
+
+    It is opened when it is needed. Whoever meets an error in :meth:`send`, :meth:`settle` or
+    :meth:`look_after` calls :meth:`drop`; what was not confirmed is then published again with the
+    next :meth:`send`, before all that is new. So a result may stand twice in the stream, but
+    never behind a later one of its task.
+    """
+
+    def __init__(self, app: Celery, heartbeat_s: int) -> None:
+        self._app = app
+        self._heartbeat_s = heartbeat_s
+        self._stream = app.backend.stream
+        self._unsent: list[Result] = []
+        self._unconfirmed: dict[int, Result] = {}  # by delivery tag
+        self._tag = 0
+        self._connection: kombu.Connection | None = None
+        self._channel: Any = None
+        self._release: Callable[[], object] = lambda: None
+
+    def add(self, result: Result) -> None:
+        """Have a result sent by the next :meth:`send`."""
+        self._unsent.append(result)
+
+    def send(self) -> None:
+        """Send what was added, by as few calls of the system as possible (py-amqp needs three for
+        each); connects first if need be.
+
+        Raises:
+            Exception: the broker cannot be reached.
+        """
+        if self._connection is None:
+            self._open()
+        largest_body = self._channel.connection.frame_max - FRAME_OVERHEAD
+        frames = []
+        for result in self._unsent:
+            self._tag += 1
+            self._unconfirmed[self._tag] = result
+            frames.append(result.message.frames(self._channel.channel_id, largest_body))
+        self._unsent.clear()
+        self._channel.connection.transport.write(b"".join(frames))
+
+    def settle(self, timeout_s: float | None = None) -> None:
+        """Wait until all that was sent is confirmed; with a time, heartbeats are looked after.
+
+        Raises:
+            Exception: the connection is lost, or the broker has refused a result.
+        """
+        while self._unconfirmed:
+            self.look_after(timeout_s)
+
+    def look_after(self, timeout_s: float | None) -> None:
+        """Read what comes within the time, and end a connection whose other end is gone.
+
+        Raises:
+            Exception: it is, or the broker has refused a result.
+        """
+        if self._connection is None:
+            return
+        with suppress(TimeoutError):
+            self._connection.drain_events(timeout=timeout_s)
+        if self._heartbeat_s:
+            self._connection.heartbeat_check()
+
+    def drop(self) -> None:
+        """Forget the connection; what it has not confirmed counts as not sent."""
+        self._unsent = [*self._unconfirmed.values(), *self._unsent]
+        self._unconfirmed.clear()
+        self._connection = self._channel = None
+        self._release()
+
+    def _open(self) -> None:
+        # kombu would wait for each confirm.
+        connection = self._app.connection_for_write(
+            heartbeat=self._heartbeat_s, transport_options={"confirm_publish": False}
+        )
+        # A thread's channel goes with the thread, and nobody closes it then.
+        self._release = finalize(self, connection.collect)
+        # Each of the broker's addresses once.
+        tries = max(1, len(connection.alt))
+        connection.ensure_connection(max_retries=tries, interval_start=0, interval_step=0)
+        self._channel = connection.channel()
+        self._stream.queue()(self._channel).declare()
+        self._channel.confirm_select()
+        self._tag = 0
+        self._channel.events["basic_ack"].add(self._on_ack)
+        self._channel.events["basic_nack"].add(self._on_nack)
+        self._connection = connection
+
+    def _on_ack(self, tag: int, multiple: bool) -> None:
+        known = self._unconfirmed
+        tags = [each for each in known if each <= tag] if multiple else [tag]
+        for each in tags:
+            if (result := known.pop(each, None)) is not None and result.written is not None:
+                result.written.set_result(None)
+
+    def _on_nack(self, tag: int, multiple: bool) -> None:
+        raise MessageNacked
