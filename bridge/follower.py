@@ -8,18 +8,16 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
+from bridge import stream_channel
 from bridge.connection import Link
 from bridge.futures import fail, resolve
 from bridge.records import Record, RecordCache
 
 logger = logging.getLogger(__name__)
 
-#: Messages under way without an acknowledgement. Streams need a limit, and acknowledgements
-#: are only credit for more (https://www.rabbitmq.com/docs/streams#consuming).
-PREFETCH = 1000
-ACKNOWLEDGE_EVERY = PREFETCH // 4
 #: How long the broker may take to send the first message of a stream that has some.
 FIRST_MESSAGE_S = 0.3
 #: The same for a stream that surely has some.
@@ -68,6 +66,7 @@ class Follower:
         self.attached_since = now - min(self._replay_s, FRESH_S)
         self._last: Record | None = None
         self._end: Record | None = None
+        self._is_at_end = False
         self.replayed.clear()
 
     @property
@@ -87,9 +86,10 @@ class Follower:
         if self._last is not None and await self._first(self._last.offset) != self._last:
             self._start_over()
         self._end = end
+        self._is_at_end = False
         offset = self._offset(self.attached_since) if self._last is None else self._last.offset + 1
-        await self._consume(channel, offset, self._read)
-        self._check_caught_up()
+        await self._consume(channel, offset, partial(self._read, channel))
+        self._check_caught_up(channel)
 
     def _start_over(self) -> None:
         """Forget all: the stream is another one by now, and counts from 0 again."""
@@ -180,7 +180,7 @@ class Follower:
                 channel.close()
             done.cancel()
 
-    def _read(self, record: Record) -> None:
+    def _read(self, channel: Any, record: Record) -> None:
         if self._last is not None and record.offset <= self._last.offset:
             return  # a timestamp attaches at the start of a chunk
         self._last = record
@@ -188,13 +188,21 @@ class Follower:
         is_new = self._end is None or record.offset > self._end.offset
         if (is_new or record.at >= self.attached_since) and self.cache.add(record):
             self._on_record(record)
-        self._check_caught_up()
+        self._check_caught_up(channel)
 
-    def _check_caught_up(self) -> None:
-        if self._newest is self._last and not self.caught_up.is_set():
-            self.caught_up.set()
-            if not self.replayed.is_set():
-                self._replay = asyncio.create_task(self._read_past(), name="replay of results")
+    def _check_caught_up(self, channel: Any) -> None:
+        """Once the end is reached that the broker told, read on to the end of the chunk that begins
+        there: all of it is sent before the channel answers anything."""
+        if self._newest is self._last and not self._is_at_end:
+            self._is_at_end = True
+            stream_channel.ask_count(
+                channel, self._stream_name, lambda _count: self._on_caught_up()
+            )
+
+    def _on_caught_up(self) -> None:
+        self.caught_up.set()
+        if not self.replayed.is_set():
+            self._replay = asyncio.create_task(self._read_past(), name="replay of results")
 
     async def _first(self, offset: Any) -> Record | None:
         """Return the first record that the stream gives from an offset on; None for no record.
@@ -205,44 +213,18 @@ class Follower:
         found: asyncio.Future[Record] = asyncio.get_running_loop().create_future()
         channel = await self.link.open_channel()
         try:
-            await self._consume(channel, offset, lambda record: resolve(found, record))
+            await self._consume(channel, offset, partial(resolve, found))
             await asyncio.wait({found}, timeout=FIRST_MESSAGE_S)
-            if not found.done() and offset == "last" and await self._count(channel):
+            if (
+                not found.done()
+                and offset == "last"
+                and await stream_channel.count(channel, self._stream_name)
+            ):
                 await asyncio.wait({found}, timeout=FIRST_CHUNK_S)
             return found.result() if found.done() else None
         finally:
             if channel.is_open:
                 channel.close()
 
-    async def _count(self, channel: Any) -> int:
-        """Return how many messages the broker counts in the stream, some seconds ago."""
-        declared: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        channel.queue_declare(
-            self._stream_name, passive=True, callback=lambda frame: resolve(declared, frame)
-        )
-        channel.add_on_close_callback(lambda _ch, why: fail(declared, ConnectionError(str(why))))
-        return int((await declared).method.message_count)
-
     async def _consume(self, channel: Any, offset: Any, read: Callable[[Record], None]) -> None:
-        unacknowledged = 0
-
-        def on_message(_channel: Any, method: Any, properties: Any, body: bytes) -> None:
-            nonlocal unacknowledged
-            unacknowledged += 1
-            if unacknowledged >= ACKNOWLEDGE_EVERY and channel.is_open:
-                channel.basic_ack(method.delivery_tag, multiple=True)
-                unacknowledged = 0
-            read(Record.from_delivery(properties, body))
-
-        ready: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        channel.basic_qos(prefetch_count=PREFETCH)
-        channel.basic_consume(
-            self._stream_name,
-            on_message,
-            arguments={"x-stream-offset": offset},
-            callback=lambda frame: resolve(ready, frame),
-        )
-        channel.add_on_close_callback(lambda _ch, why: fail(ready, ConnectionError(str(why))))
-
-        channel.add_on_cancel_callback(lambda _frame: channel.close())  # the stream is gone
-        await ready
+        await stream_channel.consume(channel, self._stream_name, offset, read)

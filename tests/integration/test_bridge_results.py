@@ -9,11 +9,13 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from kombu.serialization import dumps
 
 import task
 from bridge import Bridge
 from bridge.ids import new_task_id
 from bridge.records import RecordCache
+from bridge.result_channel import Result, ResultChannel, message_of
 from tests.system import Process, wait_until
 
 pytestmark = pytest.mark.usefixtures("celery_worker")
@@ -33,6 +35,7 @@ def old_ids(celery_worker: Process) -> list[str]:
     ids = [*(new_task_id() for _ in range(20)), str(uuid4())]
     results = [task.add.apply_async((4, 4), task_id=task_id) for task_id in ids]
     assert [result.get(timeout=30) for result in results] == [8] * 21
+    task.add.delay(1, 1).get(timeout=30)  # the newest records are always read: they are another's
     ended = int(time.time())
     wait_until(lambda: int(time.time()) > ended, "the next second")
     return ids
@@ -56,6 +59,25 @@ async def test_a_result_outlives_its_bridge() -> None:
 
     async with Bridge(task.app) as bridge:
         assert await bridge.result(result.id).get(timeout=0) == 8
+
+
+@pytest.mark.gen_test
+async def test_a_bridge_begins_with_all_that_was_written_before() -> None:
+    """Also with what the stream's last chunk holds behind its first record, which comes later."""
+    channel = ResultChannel(task.app, heartbeat_s=0)
+    ids = [new_task_id() for _ in range(20)]
+    for task_id in ids:
+        meta = {"status": "SUCCESS", "result": "x" * 100_000}
+        properties = {"correlation_id": task_id, "timestamp": int(time.time())}
+        message = message_of(task.app.backend.stream.name, dumps(meta, "json"), properties)
+        channel.add(Result(message=message))
+    channel.send()
+    channel.settle()
+
+    async with Bridge(task.app) as bridge:
+        states = [await bridge.result(task_id).wait(timeout=0) for task_id in reversed(ids)]
+
+    assert [state.state for state in states] == ["SUCCESS"] * len(ids)
 
 
 @pytest.mark.parametrize("which", [0, -1], ids=["uuid7", "uuid4"])

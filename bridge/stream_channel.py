@@ -1,0 +1,64 @@
+"""What is asked of a stream on one channel of an event loop's connection."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from bridge.futures import fail, resolve
+from bridge.records import Record
+
+#: Messages under way without an acknowledgement. Streams need a limit, and acknowledgements
+#: are only credit for more (https://www.rabbitmq.com/docs/streams#consuming).
+PREFETCH = 1000
+ACKNOWLEDGE_EVERY = PREFETCH // 4
+
+
+async def consume(channel: Any, stream: str, offset: Any, read: Callable[[Record], None]) -> None:
+    """Give ``read`` every record from an offset on, from now on.
+
+    Raises:
+        ConnectionError: the channel was closed.
+    """
+    unacknowledged = 0
+
+    def on_message(_channel: Any, method: Any, properties: Any, body: bytes) -> None:
+        nonlocal unacknowledged
+        unacknowledged += 1
+        if unacknowledged >= ACKNOWLEDGE_EVERY and channel.is_open:
+            channel.basic_ack(method.delivery_tag, multiple=True)
+            unacknowledged = 0
+        read(Record.from_delivery(properties, body))
+
+    ready: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    channel.basic_qos(prefetch_count=PREFETCH)
+    channel.basic_consume(
+        stream, on_message, arguments={"x-stream-offset": offset}, callback=partial(resolve, ready)
+    )
+    channel.add_on_close_callback(lambda _ch, why: fail(ready, ConnectionError(str(why))))
+
+    channel.add_on_cancel_callback(lambda _frame: channel.close())  # the stream is gone
+    await ready
+
+
+async def count(channel: Any, stream: str) -> int:
+    """Return how many messages the broker counts in the stream, some seconds ago.
+
+    Raises:
+        ConnectionError: the channel was closed.
+    """
+    counted: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    ask_count(channel, stream, partial(resolve, counted))
+    channel.add_on_close_callback(lambda _ch, why: fail(counted, ConnectionError(str(why))))
+    return await counted
+
+
+def ask_count(channel: Any, stream: str, on_answer: Callable[[int], object]) -> None:
+    """The same, for whoever cannot wait; without an answer if the channel is closed before."""
+    channel.queue_declare(
+        stream,
+        passive=True,
+        callback=lambda frame: on_answer(int(frame.method.message_count)),
+    )
