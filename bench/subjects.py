@@ -27,7 +27,7 @@ class Subject:
 
     ``command`` and ``worker`` start it, ``{port}`` is filled in; ``queue`` is where its messages
     lie; ``floor`` names the bare handler on the same event loop; ``worker_says`` is in the
-    worker's log when it is ready.
+    worker's log when it is ready; ``alone``: its queues are in a virtual host of its own.
     """
 
     name: str
@@ -39,13 +39,15 @@ class Subject:
     env: dict[str, str] = field(default_factory=dict)
     worker: list[str] = field(default_factory=list)
     worker_says: str = "ready"
+    alone: bool = False
     port: int = field(default_factory=reserve)
 
     def start(self, stage: Stage) -> Program:
         """Start it, with its worker if it has one; returns the server when both are ready."""
         command = [word.format(port=self.port) for word in self.command]
-        server = stage.start(self.name, command, self.env)
-        worker = stage.start(f"{self.name} worker", self.worker, self.env) if self.worker else None
+        env = self.env | ({"BROKER_URL": stage.vhost(f"of-{self.port}")} if self.alone else {})
+        server = stage.start(self.name, command, env)
+        worker = stage.start(f"{self.name} worker", self.worker, env) if self.worker else None
         server.wait_ready(self.port, self.ready)
         if worker:
             worker.wait_log(self.worker_says)
@@ -147,18 +149,26 @@ def peers() -> list[Subject]:
     ]
 
 
+def waiting(name: str, path: str) -> Subject:
+    """Return our server, which waits for a task's result, with a worker."""
+    wait = {"Prefer": "wait=30"}
+    return Subject(
+        name=name,
+        command=["python", "server.py", "--port={port}", "--logging=warning"],
+        request=Request(path=path, body=CALL, headers=wait, expects='"result":8'),
+        worker=WORKER,
+        env={"TASK_PACKAGES": "bench"},
+        alone=True,
+    )
+
+
 def round_trips() -> list[Subject]:
     """Return who waits for a result and answers with it, each with its worker."""
-    wait = {"Prefer": "wait=30"}
     results = {"RESULTS": "rpc://"}
     python = ["python", "-m"]
     return [
-        Subject(
-            name="Prefer: wait",
-            command=["python", "server.py", "--port={port}", "--logging=warning"],
-            request=Request(path="/celery/add", body=CALL, headers=wait, expects='"result":8'),
-            worker=WORKER,
-        ),
+        waiting("Prefer: wait", "/celery/add"),
+        waiting("Prefer: wait, threaded", "/celery/add_in_thread"),
         peer("delay().get(), FastAPI", "fastapi_celery", "/wait",
              worker=[*PLAIN_WORKER, "fastapi@%h"], env={**results, "QUEUE": "fastapi"},
              wrong_share=THREADED_ERRORS),

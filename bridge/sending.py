@@ -100,7 +100,7 @@ class DurableTask(Task):
     abstract = True
     Request = "bridge.worker:DurableRequest"
     #: Whether it runs in a thread of the worker's main process (see ``bridge/threads.py``): such a
-    #: task waits far more than it computes, has timeouts of its own, and is never killed.
+    #: task is short or waits far more than it computes, has timeouts of its own, is never killed.
     threaded = False
     #: Whether it notices by itself that its work is done: then nobody asks the results' stream when
     #: it is delivered again.

@@ -1,0 +1,1 @@
+"""A package of tasks that run in threads, as a user would have one: ``TASK_PACKAGES``."""

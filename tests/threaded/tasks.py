@@ -1,0 +1,32 @@
+"""Short tasks; see ``tests/integration/test_threaded_tasks.py``."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Any
+
+from celery import Task, shared_task
+
+ENOUGH = 3
+
+
+@shared_task(threaded=True)
+def where() -> tuple[int, str]:
+    """Return the process and the thread in which it runs."""
+    return os.getpid(), threading.current_thread().name
+
+
+@shared_task(threaded=True)
+def divide(x: float, y: float) -> float:
+    """Return a quotient."""
+    return x / y
+
+
+@shared_task(bind=True, threaded=True, max_retries=ENOUGH, default_retry_delay=1)
+def persist(self: Task, meta: dict[str, Any]) -> int:
+    """Tell something, and succeed at the last retry."""
+    self.update_state(state="PROGRESS", meta=meta)
+    if self.request.retries < ENOUGH:
+        raise self.retry()
+    return int(self.request.retries)
