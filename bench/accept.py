@@ -56,7 +56,7 @@ def shoot(
         seconds=seconds,
         folder=stage.folder,
     )
-    return Sample(**asdict(found), cpu_us=(server.cpu_s() - before) * 1e6 / found.answers)
+    return Sample(**asdict(found), cpu_us=(server.cpu_s() - before) * 1e6 / max(1, found.answers))
 
 
 def load(

@@ -65,7 +65,7 @@ class Burst:
 
 
 def burst(port: int, request: Request, *, connections: int, seconds: float, folder: Path) -> Burst:
-    """Load a server for so long.
+    """Load a server for so long. Without any answer from a peer that may err, its rate is 0.
 
     Raises:
         WrongAnswer: an answer was an error or had not the expected text (more answers than may
@@ -78,7 +78,9 @@ def burst(port: int, request: Request, *, connections: int, seconds: float, fold
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     line = next(line for line in text.splitlines() if line.startswith("FIGURES "))
     duration_us, answers, bad, p50_us, p99_us = map(int, line.split()[1:])
-    if bad > request.wrong_share * answers or not answers:
+    if not answers and request.wrong_share:  # all of it hung: it answers no sooner than that
+        p50_us = p99_us = duration_us
+    elif bad > request.wrong_share * answers or not answers:
         raise WrongAnswer(f"{request.path}: {bad} of {answers} answers were wrong\n{text}")
     return Burst(
         answers=answers,

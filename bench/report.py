@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import statistics
@@ -53,7 +54,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def ratio(above: Sequence[float], below: Sequence[float]) -> float:
     """Return the median of the rounds' ratios: both of a round felt the same weather."""
-    return statistics.median(a / b for a, b in zip(above, below, strict=True))
+    return statistics.median(a / b if b else math.inf for a, b in zip(above, below, strict=True))
 
 
 def spread(values: Sequence[float], digits: int = 0) -> str:
