@@ -16,6 +16,9 @@ app = Celery("plain", broker=os.environ["BROKER_URL"], backend=os.environ.get("R
 app.conf.update(
     broker_transport_options={"confirm_publish": True},
     broker_connection_retry_on_startup=True,
+    # The connections of threads that wait for results send none, and RabbitMQ would end those that
+    # are idle while others are measured: their next get() hangs.
+    broker_heartbeat=0,
     task_queues=[
         Queue(QUEUE, Exchange(QUEUE, "topic"), QUEUE, queue_arguments={"x-queue-type": "quorum"})
     ],
