@@ -12,13 +12,19 @@ _DESCRIPTORS = Path("/dev/fd")
 
 
 def protect_connections() -> None:
-    """Have each process that is forked from now on let go of its copies of connections.
+    """Have each process that this one forks from now on let go of its copies of connections.
 
     A pool process that takes the place of another is forked when the worker has long connected.
     As long as it holds copies, no peer sees the worker hang up; and py-amqp shuts a connection
     down that it forgets, which ends it for the worker, too.
     """
-    os.register_at_fork(after_in_child=_let_go)
+    protected = os.getpid()
+
+    def let_go() -> None:
+        if os.getppid() == protected:  # what a task forks is the task's affair
+            _let_go()
+
+    os.register_at_fork(after_in_child=let_go)
 
 
 def _let_go() -> None:
