@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
+_NULL = Path(os.devnull)
 _PROC = Path("/proc")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 #: Every process that a campaign starts has this variable in its environment.
@@ -54,11 +56,18 @@ def command(pid: int) -> str:
 
 
 def open_files(pid: int) -> int:
-    """Return how many file descriptors a process has open; 0 for one that is gone."""
+    """Return how many file descriptors a process has open; 0 for one that is gone.
+
+    Those of the null device stand for what a pool process gave back (``bridge/forks.py``).
+    """
+    count = 0
     try:
-        return sum(1 for _ in (_PROC / str(pid) / "fd").iterdir())
+        for link in (_PROC / str(pid) / "fd").iterdir():
+            with suppress(FileNotFoundError):  # closed meanwhile
+                count += link.readlink() != _NULL
     except OSError:
         return 0
+    return count
 
 
 def resident_bytes(pid: int) -> int:
