@@ -16,7 +16,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bench.loop import HTML, TEXT
-from bench.ports import reserve
 from bench.queues import NotDurable
 from bench.report import Chart, Section, ratio, spread, table
 from bench.scale import FULL, Scale
@@ -24,6 +23,7 @@ from bench.sink import Sink
 from bench.stage import Program, Stage
 from bench.subjects import WORKER
 from dev import packages
+from dev.ports import free_port
 
 OURS, LOOP = "windmail's worker", "bare loop, one session"
 MAIL = {"subject": "Hello", "text": TEXT, "html": HTML, "to": "ann@example.com"}
@@ -52,7 +52,7 @@ class Mails:
         self._sink = sink
         self._count = count
         self._runs = 0
-        self._port = reserve()
+        self._port = free_port()
         self._env = {"SMTP_URL": f"smtp://127.0.0.1:{sink.port}", "SINK_PORT": str(sink.port)}
         flags = [f"--port={self._port}", "--logging=warning"]
         server = stage.start("mails", ["python", "server.py", *flags], self._env)

@@ -9,9 +9,8 @@ import threading
 import time
 from typing import Self
 
-from bench.ports import reserve
 from dev import packages
-from dev.ports import is_free
+from dev.ports import free_port, is_free
 
 DEADLINE_S = 600.0
 #: ``-c``: it shows running counters, one line over the other. The third is that of mails.
@@ -22,7 +21,7 @@ class Sink:
     """A relay that forgets what it takes. ``marks``: (number of mails so far, when), in order."""
 
     def __init__(self) -> None:
-        self.port = reserve()
+        self.port = free_port()
         self.marks: list[tuple[int, float]] = []
 
     def __enter__(self) -> Self:

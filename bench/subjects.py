@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from bench.load import Request
-from bench.ports import reserve
 from bench.stage import Program, Stage
+from dev.ports import free_port
 
 CALL = json.dumps({"args": [4, 4]})
 MAIL = json.dumps({"subject": "Hello", "text": "How are you?", "to": "ann@example.com"})
@@ -40,7 +40,7 @@ class Subject:
     worker: list[str] = field(default_factory=list)
     worker_says: str = "ready"
     alone: bool = False
-    port: int = field(default_factory=reserve)
+    port: int = field(default_factory=free_port)
 
     def start(self, stage: Stage) -> Program:
         """Start it, with its worker if it has one; returns the server when both are ready."""

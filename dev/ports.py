@@ -7,10 +7,18 @@ from collections.abc import Iterable
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from random import SystemRandom
 
 LISTEN_STATE = "0A"  # of /proc/net/tcp
+#: Of these :func:`free_port` gives some. Linux takes outgoing connections' from 32768 and up
+#: (``net.ipv4.ip_local_port_range``).
+LOWEST, HIGHEST = 20_000, 32_000
 MAX_PORT = 65535
 BROKER_HOST, BROKER_PORT = "127.0.0.1", 5672  # of BROKER_URL's default
+
+
+_random = SystemRandom()  # two processes must not choose alike
+_given = set[int]()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,11 +44,16 @@ def is_free(host: str, port: int) -> bool:
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """Return a port that is free now."""
-    with closing(socket.socket()) as sock:
-        sock.bind((host, 0))
-        port: int = sock.getsockname()[1]
-    return port
+    """Return a port that is free now, another one each time.
+
+    No outgoing connection takes it, as it would one that the system chooses: a server that is
+    started later, or again, finds it free.
+    """
+    while True:
+        port = LOWEST + _random.randrange(HIGHEST - LOWEST)
+        if port not in _given and is_free(host, port):
+            _given.add(port)
+            return port
 
 
 def next_free(host: str, port: int) -> int:

@@ -10,6 +10,8 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, Self, TypeVar
 
+from dev.ports import free_port
+
 T = TypeVar("T")
 
 CHUNK_BYTES = 65536
@@ -24,12 +26,11 @@ class Road:
     def __init__(
         self,
         target: tuple[str, int],
-        port: int = 0,
         *,
         new_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop,
     ) -> None:
         self.target = target
-        self.port = port
+        self.port = free_port()
         #: Each piece of data is on its way for so long.
         self.delay_s = 0.0
         #: After these bytes went to the target, the answer is kept back and all is cut.
@@ -91,7 +92,6 @@ class Road:
         self._server = await asyncio.start_server(
             self._forward, "127.0.0.1", self.port, backlog=BACKLOG
         )
-        self.port = self._server.sockets[0].getsockname()[1]
 
     async def _cut(self) -> None:
         if self._server is not None:

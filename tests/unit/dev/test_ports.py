@@ -31,8 +31,22 @@ def test_a_port_with_a_listener_is_not_free(taken: int) -> None:
     assert not ports.is_free("127.0.0.1", taken)
 
 
-def test_a_free_port_is_free() -> None:
-    assert ports.is_free("127.0.0.1", ports.free_port())
+def test_a_free_port_is_free_and_is_given_once() -> None:
+    given = [ports.free_port() for _ in range(200)]
+
+    assert len(set(given)) == len(given)
+    assert all(ports.is_free("127.0.0.1", port) for port in given)
+
+
+def test_no_outgoing_connection_takes_a_free_port() -> None:
+    assert all(ports.free_port() < 32768 for _ in range(200))
+
+
+def test_a_port_that_is_taken_is_not_free(monkeypatch: pytest.MonkeyPatch, taken: int) -> None:
+    monkeypatch.setattr(ports, "LOWEST", taken)
+    monkeypatch.setattr(ports, "HIGHEST", taken + 300)
+
+    assert taken not in {ports.free_port() for _ in range(200)}
 
 
 def test_the_next_free_port_is_above_a_taken_one(taken: int) -> None:
