@@ -53,13 +53,12 @@ class TaskResult:
             raise state.result
         return state.result
 
-    async def events(self, after: int = -1) -> AsyncGenerator[TaskState, None]:
+    def events(self, after: int = -1) -> AsyncGenerator[TaskState, None]:
         """Yield each state change, history first; ends after the final one.
 
         ``after`` is the offset of the last state seen already. Raises as :meth:`wait`.
         """
-        async for state in self._bridge.results.events(self.id, after):
-            yield state
+        return self._bridge.results.events(self.id, after)
 
     @contextmanager
     def news(self) -> Iterator[Callable[[], Awaitable[TaskState]]]:

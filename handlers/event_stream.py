@@ -41,11 +41,10 @@ class EventStreamHandler(BaseHandler):
         self.set_status(204)
 
     async def begin(self) -> None:
-        """Send the header. Those of the request are gone then: thousands may wait here for long."""
+        """Send the header."""
         self.set_header("Content-Type", "text/event-stream")
         self.set_header("X-Accel-Buffering", "no")  # nginx would hold events back
         await self._flush()
-        self.request.headers.clear()
 
     async def send(self, event_id: int, data: Any, kind: str | None = None) -> None:
         """Send an event with a JSON document."""
