@@ -29,15 +29,16 @@ def _run_delay_s() -> float:
 
 
 async def _probe(late: list[dict[str, float]]) -> None:
-    before, waited = time.monotonic(), _run_delay_s()
+    before, waited, worked = time.monotonic(), _run_delay_s(), time.thread_time()
     while True:
         await asyncio.sleep(TICK_S)
-        now, waited_now = time.monotonic(), _run_delay_s()
+        now, waited_now, worked_now = time.monotonic(), _run_delay_s(), time.thread_time()
         late_s = now - before - TICK_S
         if late_s > NOTED_S:
             stall_s = max(0.0, late_s - (waited_now - waited))
-            late.append({"at": now, "late_s": late_s, "stall_s": stall_s})
-        before, waited = now, waited_now
+            cpu_s = worked_now - worked
+            late.append({"at": now, "late_s": late_s, "stall_s": stall_s, "cpu_s": cpu_s})
+        before, waited, worked = now, waited_now, worked_now
 
 
 def probed(

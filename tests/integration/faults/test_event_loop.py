@@ -21,7 +21,9 @@ from tests.system import ROOT, Process, Server, wait_until
 WAITERS = 1000
 #: Tornado accepts up to 128 connections, and answers them, in one turn of the loop.
 AT_ONCE = 50
-STALL_LIMIT_S = 0.1
+#: Of one turn of the loop: what it computes, and all but waiting for a processor. A disk on which
+#: others write makes a line of the log take 0.1 s; a call that blocks takes seconds.
+CPU_LIMIT_S, STALL_LIMIT_S = 0.1, 0.5
 
 pytestmark = [
     # pytest-tornado 0.8.1 makes its loop the current one by calls that Tornado deprecates.
@@ -70,13 +72,15 @@ def queued(broker: BrokerNode) -> int:
 
 def assert_never_stood_still(server: ProbedServer, during: str) -> None:
     late = server.stalls()
-    longest = max((note["stall_s"] for note in late), default=0.0)
-    latest = max((note["late_s"] for note in late), default=0.0)
-    print(
-        f"{during}: longest stall {1000 * longest:.0f} ms"
-        f" ({1000 * latest:.0f} ms with waiting for a processor)"
+    cpu_s, stall_s, late_s = (
+        max((note[kind] for note in late), default=0.0) for kind in ("cpu_s", "stall_s", "late_s")
     )
-    assert longest < STALL_LIMIT_S, late
+    print(
+        f"{during}: longest stall {1000 * stall_s:.0f} ms, of CPU {1000 * cpu_s:.0f} ms"
+        f" ({1000 * late_s:.0f} ms with waiting for a processor)"
+    )
+    assert cpu_s < CPU_LIMIT_S, late
+    assert stall_s < STALL_LIMIT_S, late
 
 
 class Client:
