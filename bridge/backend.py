@@ -58,8 +58,9 @@ E_NO_CHORD_SUPPORT = (
 class StreamBackend(RPCBackend):
     """Writes states to the stream (in workers) and reads them (anywhere).
 
-    Success of a write promises that the broker has confirmed it. A broker that is away is
-    waited for: the message of a task that has ended is better held than run again.
+    Success of a write promises that the broker has confirmed it, but for that of a start, which
+    the next one's does. A broker that is away is waited for: the message of a task that has ended
+    is better held than run again.
     """
 
     ResultConsumer = StreamResultConsumer
@@ -129,8 +130,10 @@ class StreamBackend(RPCBackend):
                 channel.send()
                 if confirmed:
                     channel.settle()
-            except BaseException:  # a time limit as well: a frame may be read by half
+            except BaseException as exc:  # a time limit as well: a frame may be read by half
                 channel.drop()
+                if not isinstance(exc, NOT_WHOLE):
+                    self._channel = None  # what was refused would be again, with all that follows
                 raise
 
         self._awaiting_broker(send, NOT_WHOLE)

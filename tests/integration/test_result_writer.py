@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from amqp.exceptions import PreconditionFailed
 from celery import Celery, states
 
 from bridge.backend import StreamBackend
@@ -105,6 +106,24 @@ def test_the_states_of_a_task_stand_in_their_order(app: Celery, backend: StreamB
         ("PROGRESS", None),
         ("SUCCESS", None),
     ]
+
+
+def test_a_result_that_the_broker_refuses_is_not_sent_with_the_next_one(
+    broker: BrokerNode, app: Celery
+) -> None:
+    backend, task_id = app.backend, new_task_id()
+    limit = "application:{}_env(rabbit, max_message_size{})."
+    before = broker.ctl("eval", limit.format("get", "")).strip("{}ok, \n")
+    broker.ctl("eval", limit.format("set", ", 10000"))
+    try:
+        with pytest.raises(PreconditionFailed):
+            backend.store_result(new_task_id(), "x" * 20_000, states.SUCCESS)
+
+        backend.store_result(task_id, 1, states.SUCCESS)
+    finally:
+        broker.ctl("eval", limit.format("set", f", {before}"))
+
+    assert backend.get_task_meta(task_id)["result"] == 1
 
 
 def test_what_a_lost_connection_left_unconfirmed_is_published_again(
