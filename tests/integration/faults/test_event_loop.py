@@ -21,8 +21,8 @@ from tests.system import ROOT, Process, Server, wait_until
 WAITERS = 1000
 #: Tornado accepts up to 128 connections, and answers them, in one turn of the loop.
 AT_ONCE = 50
-#: Of one turn of the loop: what it computes, and all but waiting for a processor. A disk on which
-#: others write makes a line of the log take 0.1 s; a call that blocks takes seconds.
+#: Of one turn of the loop: what it computes, and all but waiting for a processor. While others
+#: wrote to the disk one took 84 ms, 13 of them computing; a call that blocks takes seconds.
 CPU_LIMIT_S, STALL_LIMIT_S = 0.1, 0.5
 
 pytestmark = [
