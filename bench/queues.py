@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import os
-import signal
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +11,7 @@ import kombu
 
 from bench.load import Request
 from dev.broker import BrokerNode
+from dev.pause import paused
 
 #: A server's last messages may still be on their way when its last answer is counted.
 SETTLE_S = 10.0
@@ -59,12 +58,8 @@ def check_confirms(node: BrokerNode, servers: Mapping[str, tuple[int, Request]])
     pid = node.pid
     if pid is None:
         raise NotDurable("the broker does not run")
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        with ThreadPoolExecutor(len(servers)) as pool:
-            statuses = list(pool.map(_status, servers.values()))
-    finally:
-        os.kill(pid, signal.SIGCONT)
+    with paused(pid), ThreadPoolExecutor(len(servers)) as pool:
+        statuses = list(pool.map(_status, servers.values()))
     early = [name for name, status in zip(servers, statuses, strict=True) if status // 100 == 2]
     if early:
         raise NotDurable(f"answered 2xx while the broker stood still: {', '.join(early)}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import resource
-import signal
 import socket
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from dev.broker import BrokerNode
+from dev.pause import paused
 from dev.ports import free_port
 from handlers.services import CONTENTS_AT_ONCE
 from tests.emails import accepted, later, mail
@@ -67,14 +67,10 @@ def bounded_answers(server: Server) -> bool:
 
 
 def test_a_burst_of_clients_is_let_in_while_the_server_is_busy(bounded: Server) -> None:
-    bounded.signal(signal.SIGSTOP)
-    try:
-        with ExitStack() as stack:
-            for _ in range(BURST):
-                address = ("127.0.0.1", bounded.port)
-                stack.enter_context(socket.create_connection(address, timeout=BURST_TIMEOUT_S))
-    finally:
-        bounded.signal(signal.SIGCONT)
+    with paused(bounded.pid), ExitStack() as stack:
+        for _ in range(BURST):
+            address = ("127.0.0.1", bounded.port)
+            stack.enter_context(socket.create_connection(address, timeout=BURST_TIMEOUT_S))
 
 
 def test_a_server_raises_its_own_limit_of_open_files(bounded: Server) -> None:

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
 from http.client import HTTPConnection
 from pathlib import Path
 from uuid import uuid4
@@ -20,6 +20,7 @@ import pytest
 
 import config_table
 from dev.broker import BrokerNode
+from dev.pause import paused
 from dev.ports import free_port, is_free
 from tests.event_stream import EventStream
 from tests.processes import children, is_alive
@@ -52,16 +53,6 @@ def run(*options: str, **env: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@contextmanager
-def stopped(pid: int) -> Iterator[None]:
-    """Keep a process from running, as long as the block lasts."""
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
-
-
 # -- several processes
 
 
@@ -70,9 +61,9 @@ def test_each_process_answers_for_a_task_that_the_other_one_took(
 ) -> None:
     first, second = children(pair.pid)
     for taking, answering in ((first, second), (second, first)):
-        with stopped(answering):  # so the other one takes the call
+        with paused(answering):  # so the other one takes the call
             where = pair.post("/celery/sleep", {"args": [0.5]}).headers["Location"]
-        with stopped(taking):
+        with paused(taking):
             answer = pair.get(where, Prefer="wait=10").json()
 
         assert (answer["state"], answer["result"]) == ("SUCCESS", 0.5)
@@ -89,7 +80,7 @@ def test_a_process_that_died_is_replaced(pair: Server) -> None:
     wait_until(lambda: pair.text().count("results: connected") > connected, "its connection")
     assert f"process {victim} ended (-9)" in pair.text()
     (survivor,) = before - {victim}
-    with stopped(survivor):
+    with paused(survivor):
         wait_until(lambda: pair.get("/readyz").status == 200, "the new one's readiness")
 
 

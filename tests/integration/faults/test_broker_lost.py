@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from dev.broker import BrokerNode
+from dev.pause import paused
 from tests.load import Load, call, runs
 from tests.system import Process, Server, wait_until
 
@@ -65,19 +62,10 @@ def test_no_accepted_task_is_lost_when_the_broker_is_killed_under_load(
     )
 
 
-@contextmanager
-def paused(pid: int | None) -> Iterator[None]:
-    assert pid is not None
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
-
-
 def test_a_broker_that_does_not_answer_is_503_within_5_s_and_recovered_from(
     own_broker: BrokerNode, own_worker: Process, own_server: Server
 ) -> None:
+    assert own_broker.pid is not None
     with paused(own_broker.pid):
         unknown = call(own_server, 2_000_000)
 
