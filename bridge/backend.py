@@ -8,48 +8,31 @@ supported, as with ``rpc://``.
 
 from __future__ import annotations
 
-import logging
-import os
 import time
-from collections.abc import Callable
 from concurrent.futures import Future
 from datetime import UTC, datetime
 from functools import cached_property
 from queue import Empty
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from amqp import Connection
-from amqp.exceptions import AMQPError, NotFound
 from celery import states
 from celery.backends.rpc import RPCBackend
-from kombu.exceptions import OperationalError
 from kombu.serialization import dumps
 
+from bridge.awaiting import UNREADABLE, awaiting_broker
+from bridge.direct_writer import DirectWriter
+from bridge.errors import ResultRefused
 from bridge.message import Message
 from bridge.records import Record, started_type
-from bridge.result_channel import Result, ResultChannel, message_of
+from bridge.result_channel import message_of
 from bridge.result_writer import ResultWriter
 from bridge.stream_consumer import StreamResultConsumer
 from bridge.topology import ResultStream, may_declare
 
-logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
-
-#: How a broker says that it is away, or not whole again: it knows a stream, but has not started
-#: it yet (404).
-NOT_WHOLE = (
-    OperationalError,
-    *Connection.recoverable_connection_errors,
-    *Connection.recoverable_channel_errors,
-    NotFound,
-)
-#: The same for a reader. ``RuntimeError``: Celery's, of a reader that could not reconnect.
-UNREADABLE = (OperationalError, AMQPError, OSError, RuntimeError)
-AGAIN_S = 0.5
-#: Nobody could send any while a task runs; the kernel asks whether the broker is there.
-NO_HEARTBEAT = 0
+#: A body of more octets may be one that RabbitMQ refuses (16 MiB where nobody has set less), so
+#: its task waits for the confirm: there is still time to tell that it failed.
+LARGE = 2**16
 E_NO_CHORD_SUPPORT = (
     "the stream result backend does not support chords (a group chained with a task is one)"
 )
@@ -78,8 +61,7 @@ class StreamBackend(RPCBackend):
         #: The task that this process (or thread) began last, and when.
         self._started: tuple[str, str | None] = ("", None)
         self._unconfirmed: Future[None] | None = None
-        self._channel: ResultChannel | None = None
-        self._channel_pid = 0
+        self._direct = DirectWriter(app)
         super().__init__(app, url=url, **options)
 
     def as_uri(self, include_password: bool = False) -> str:
@@ -108,49 +90,35 @@ class StreamBackend(RPCBackend):
         """Append a state change to the stream and wait for the broker's confirm.
 
         That of a start is waited for with the next one, which goes the same way. With a
-        ``writer`` none is waited for here (see :meth:`take_unconfirmed`).
+        ``writer`` only those of large ones are waited for (see :meth:`take_unconfirmed`).
+
+        Raises:
+            ResultRefused: RabbitMQ does not take it, because of its size. An error that is too
+                large is told as this one instead.
         """
         meta = self._to_result(task_id, state, result, traceback, request)
         properties = _properties(task_id, state, request)
         message = message_of(self.stream.name, dumps(meta, self.serializer), properties)
-        if self.writer is not None:
-            self._unconfirmed = self.writer.write(message)
-        else:
+        try:
             self._append(message, confirmed=state != states.STARTED)
+        except ResultRefused as exc:
+            if state not in states.EXCEPTION_STATES or isinstance(result, ResultRefused):
+                raise
+            return self.store_result(task_id, exc, state, request=request)
         return result
 
     def _append(self, message: Message, *, confirmed: bool) -> None:
-        if self._channel is None or self._channel_pid != os.getpid():  # that of our parent
-            self._channel, self._channel_pid = ResultChannel(self.app, NO_HEARTBEAT), os.getpid()
-        channel = self._channel
-        channel.add(Result(message=message))
-
-        def send() -> None:
-            try:
-                channel.send()
-                if confirmed:
-                    channel.settle()
-            except BaseException as exc:  # a time limit as well: a frame may be read by half
-                channel.drop()
-                if not isinstance(exc, NOT_WHOLE):
-                    self._channel = None  # what was refused would be again, with all that follows
-                raise
-
-        self._awaiting_broker(send, NOT_WHOLE)
+        if self.writer is None:
+            self._direct.write(message, confirmed=confirmed)
+            return
+        self._unconfirmed = self.writer.write(message)
+        if len(message.body) > LARGE:
+            self._unconfirmed.result()
 
     def take_unconfirmed(self) -> Future[None] | None:
         """Return what ends when the broker has confirmed all that this thread gave the writer."""
         written, self._unconfirmed = self._unconfirmed, None
         return written
-
-    def _awaiting_broker(self, action: Callable[[], T], errors: tuple[type[Exception], ...]) -> T:
-        """Do it, again and again for as long as the broker is away or not whole again."""
-        while True:
-            try:
-                return action()
-            except errors as exc:
-                logger.warning("results: %s; again in %g s", type(exc).__name__, AGAIN_S)
-                time.sleep(AGAIN_S)
 
     def _to_result(
         self, task_id: str, state: str, result: Any, traceback: Any, request: Any
@@ -199,7 +167,7 @@ class StreamBackend(RPCBackend):
         an error here would count as the task's, and its message would go to the dead queue.
         """
         waits = self.app.loader.worker_initialized
-        record = self._awaiting_broker(
+        record = awaiting_broker(
             lambda: self.result_consumer.newest(task_id), UNREADABLE if waits else ()
         )
         if record is None:

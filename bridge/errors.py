@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from kombu.exceptions import EncodeError
+
 
 class BridgeError(Exception):
     """The broker could not do what was asked."""
@@ -50,3 +52,10 @@ class InvalidArgument(BridgeError):
     def __init__(self, argument: str, detail: str) -> None:
         self.argument = argument
         super().__init__(detail)
+
+
+class ResultRefused(BridgeError, EncodeError):
+    """The broker refuses a task's result for good: it is larger than its ``max_message_size``.
+
+    An ``EncodeError``, since Celery turns one into the task's failure.
+    """

@@ -11,17 +11,25 @@ from weakref import finalize
 import kombu
 import msgspec
 import pika
-from amqp.exceptions import MessageNacked
+from amqp.exceptions import MessageNacked, PreconditionFailed
 from celery import Celery
+from celery.utils.log import get_logger
 
+from bridge.errors import ResultRefused
 from bridge.message import Message
 
+logger = get_logger(__name__)
+
+#: What a broker names when it closes a channel for a message that it does not take: the class and
+#: the method of ``basic.publish`` (AMQP 0-9-1, section 1.8.3.3).
+PUBLISH = (60, 40)
 #: Octets of a frame around its payload (AMQP 0-9-1, section 4.2.3).
 FRAME_OVERHEAD = 8
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """A state change. ``written``, if somebody waits, ends when the broker has confirmed it."""
+    """A state change. ``written``, if somebody waits, ends when the broker has confirmed it, or
+    with ``ResultRefused``."""
 
     message: Message
     written: Future[None] | None = None
@@ -55,6 +63,9 @@ class ResultChannel:
     :meth:`look_after` calls :meth:`drop`; what was not confirmed is then published again with the
     next :meth:`send`, before all that is new. So a result may stand twice in the stream, but
     never behind a later one of its task.
+
+    A result that the broker refuses for good is dropped; those that were sent with it go out
+    again, each alone until the refused one is found.
     """
 
     def __init__(self, app: Celery, heartbeat_s: int) -> None:
@@ -63,6 +74,7 @@ class ResultChannel:
         self._stream = app.backend.stream
         self._unsent: list[Result] = []
         self._unconfirmed: dict[int, Result] = {}  # by delivery tag
+        self._one_by_one = False
         self._tag = 0
         self._connection: kombu.Connection | None = None
         self._channel: Any = None
@@ -83,32 +95,49 @@ class ResultChannel:
             self._open()
         largest_body = self._channel.connection.frame_max - FRAME_OVERHEAD
         frames = []
-        for result in self._unsent:
+        for result in self._take():
             self._tag += 1
             self._unconfirmed[self._tag] = result
             frames.append(result.message.frames(self._channel.channel_id, largest_body))
-        self._unsent.clear()
         self._channel.connection.transport.write(b"".join(frames))
 
+    def _take(self) -> list[Result]:
+        """Return what is to be sent now."""
+        if not self._one_by_one:
+            taken, self._unsent = self._unsent, []
+            return taken
+        taken = [] if self._unconfirmed else [self._unsent.pop(0)]
+        self._one_by_one = bool(self._unsent)
+        return taken
+
     def settle(self, timeout_s: float | None = None) -> None:
-        """Wait until all that was sent is confirmed; with a time, heartbeats are looked after.
+        """Wait until all that was added is sent, and confirmed or refused; with a time, heartbeats
+        are looked after.
 
         Raises:
-            Exception: the connection is lost, or the broker has refused a result.
+            Exception: the connection is lost, or the broker could not take a result now.
         """
-        while self._unconfirmed:
+        while self._unsent or self._unconfirmed:
+            if not self._unconfirmed:
+                self.send()
             self.look_after(timeout_s)
 
     def look_after(self, timeout_s: float | None) -> None:
         """Read what comes within the time, and end a connection whose other end is gone.
 
         Raises:
-            Exception: it is, or the broker has refused a result.
+            Exception: it is, or the broker could not take a result now.
         """
         if self._connection is None:
             return
-        with suppress(TimeoutError):
-            self._connection.drain_events(timeout=timeout_s)
+        try:
+            with suppress(TimeoutError):
+                self._connection.drain_events(timeout=timeout_s)
+        except PreconditionFailed as exc:
+            if exc.method_sig != PUBLISH:
+                raise
+            self._on_refused(exc)
+            return
         if self._heartbeat_s:
             self._connection.heartbeat_check()
 
@@ -118,6 +147,17 @@ class ResultChannel:
         self._unconfirmed.clear()
         self._connection = self._channel = None
         self._release()
+
+    def _on_refused(self, exc: PreconditionFailed) -> None:
+        sent = len(self._unconfirmed)
+        self.drop()
+        self._one_by_one = sent > 1  # any of them may be it
+        if sent == 1:
+            refused = self._unsent.pop(0)
+            task_id = refused.message.correlation_id
+            logger.error("Task %s: RabbitMQ refuses its result: %s", task_id, exc.reply_text)
+            if refused.written is not None:
+                refused.written.set_exception(ResultRefused(exc.reply_text, task_id=task_id))
 
     def _open(self) -> None:
         # kombu would wait for each confirm.

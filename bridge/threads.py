@@ -23,6 +23,7 @@ from celery.app.trace import build_tracer
 from celery.utils.log import get_logger
 from celery.worker import state
 
+from bridge.errors import ResultRefused
 from bridge.reading import joined
 from bridge.result_writer import ResultWriter
 from bridge.suspects import is_suspect, set_apart
@@ -166,8 +167,8 @@ class Threads:
     def _settle_after(self, written: Future[None] | None, request: Any, ended: Any) -> None:
         """Have a request settled once the last of its results is confirmed."""
 
-        def settle(_: object) -> None:
-            self._ended.append((request, ended))
+        def settle(written: Future[None] | None) -> None:
+            self._ended.append((request, _refusal(written) or ended))
             # Each time, though one call settles all that is there: with a lost connection the hub
             # forgets its calls, and nobody knows which.
             self._worker.hub.call_soon(self._settle)
@@ -193,6 +194,17 @@ class Threads:
             logger.warning("acknowledgements are lost (%s)", type(exc).__name__)
         for one in apart:
             one.acknowledged.set()
+
+
+def _refusal(written: Future[None] | None) -> ExceptionInfo | None:
+    """Return that the broker has refused the last result, if it has. A large one's task knows;
+    for any other, all that is left is to have the message go to the dead queue."""
+    try:
+        if written is not None:
+            written.result()
+    except ResultRefused:
+        return ExceptionInfo()
+    return None
 
 
 def _settle(request: Any, ended: Any) -> None:

@@ -29,6 +29,20 @@ def virtual_host(broker: BrokerNode) -> Iterator[str]:
     broker.ctl("delete_vhost", name)
 
 
+@contextmanager
+def largest_message(broker: BrokerNode, octets: int) -> Iterator[None]:
+    """Have the broker refuse larger messages, on channels that are opened within the block."""
+    limit = "application:{}_env(rabbit, max_message_size{})"
+    before = broker.ctl("eval", limit.format("get", "") + ".").strip("{}ok, \n")
+    # RabbitMQ 3.10 looks at the first of the two, 4.0 at the second.
+    put = limit.format("set", ", {0}") + ", persistent_term:put(max_message_size, {0})."
+    broker.ctl("eval", put.format(octets))
+    try:
+        yield
+    finally:
+        broker.ctl("eval", put.format(before))
+
+
 def python(code: str, env: Mapping[str, str] | None = None) -> Any:
     """Run code in a new process with Windmail's settings; returns the JSON that it printed.
 

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from concurrent.futures import wait
+from concurrent.futures import Future, wait
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from amqp.exceptions import PreconditionFailed
 from celery import Celery, states
 
-from bridge.backend import StreamBackend
+from bridge.backend import LARGE, StreamBackend
+from bridge.errors import ResultRefused
 from bridge.ids import new_task_id
 from bridge.records import started_type
 from bridge.result_writer import ResultWriter
 from dev.broker import BrokerNode
-from tests.outside import virtual_host
+from tests.outside import largest_message, virtual_host
 
 TIMEOUT_S = 20.0
+#: Octets of a message; more are refused, in some tests.
+LARGEST = 10_000
 
 
 @pytest.fixture
@@ -108,22 +110,61 @@ def test_the_states_of_a_task_stand_in_their_order(app: Celery, backend: StreamB
     ]
 
 
+@pytest.fixture
+def small_messages(broker: BrokerNode) -> Iterator[None]:
+    with largest_message(broker, LARGEST):
+        yield
+
+
+@pytest.mark.usefixtures("small_messages")
+@pytest.mark.parametrize("size", [LARGEST, LARGE])
+@pytest.mark.parametrize("kind", ["direct", "in a thread"])
 def test_a_result_that_the_broker_refuses_is_not_sent_with_the_next_one(
-    broker: BrokerNode, app: Celery
+    app: Celery, request: pytest.FixtureRequest, kind: str, size: int
 ) -> None:
+    if kind == "in a thread":
+        request.getfixturevalue("backend")
     backend, task_id = app.backend, new_task_id()
-    limit = "application:{}_env(rabbit, max_message_size{})."
-    before = broker.ctl("eval", limit.format("get", "")).strip("{}ok, \n")
-    broker.ctl("eval", limit.format("set", ", 10000"))
-    try:
-        with pytest.raises(PreconditionFailed):
-            backend.store_result(new_task_id(), "x" * 20_000, states.SUCCESS)
 
-        backend.store_result(task_id, 1, states.SUCCESS)
-    finally:
-        broker.ctl("eval", limit.format("set", f", {before}"))
+    def store(task_id: str, result: str) -> None:
+        backend.store_result(task_id, result, states.SUCCESS)
+        if written := backend.take_unconfirmed():
+            written.result(TIMEOUT_S)
 
-    assert backend.get_task_meta(task_id)["result"] == 1
+    with pytest.raises(ResultRefused) as caught:
+        store("large", "x" * size)
+    store(task_id, "small")
+
+    assert caught.value.task_id == "large"
+    assert str(LARGEST) in caught.value.detail
+    assert backend.get_task_meta(task_id)["result"] == "small"
+
+
+@pytest.mark.usefixtures("small_messages")
+def test_those_sent_with_refused_ones_are_written(backend: StreamBackend) -> None:
+    written: list[Future[None] | None] = []
+    ids = [new_task_id() for _ in range(40)]
+    for number, task_id in enumerate(ids):
+        text = "x" * (LARGEST if number in {0, 7, 8, 39} else number)
+        backend.store_result(task_id, text, states.SUCCESS)
+        written.append(backend.take_unconfirmed())
+
+    refused = [number for number, one in enumerate(written) if one and one.exception(TIMEOUT_S)]
+
+    assert refused == [0, 7, 8, 39]
+    assert backend.get_task_meta(ids[38])["result"] == "x" * 38
+    assert backend.get_task_meta(ids[1])["result"] == "x"
+
+
+@pytest.mark.usefixtures("small_messages")
+def test_an_error_that_is_too_large_is_told_as_a_refused_one(app: Celery) -> None:
+    task_id = new_task_id()
+
+    app.backend.mark_as_failure(task_id, ValueError("x" * LARGEST))
+
+    told = app.backend.get_task_meta(task_id)
+    assert (told["status"], told["traceback"]) == (states.FAILURE, None)
+    assert isinstance(told["result"], ResultRefused)
 
 
 def test_what_a_lost_connection_left_unconfirmed_is_published_again(

@@ -10,14 +10,17 @@ import pytest
 from dev.broker import BrokerNode
 from dev.ports import free_port
 from tests.event_stream import EventStream
-from tests.outside import virtual_host
+from tests.outside import largest_message, virtual_host
 from tests.smtp_server import SMTPServer
 from tests.system import Process, Server, wait_until, worker
 
 CALLS = 200
+#: Octets of a message; more are refused.
+LARGEST = 100_000
 
 
 class Threaded(NamedTuple):
+    url: str
     worker: Process
     server: Server
 
@@ -27,13 +30,13 @@ def threaded(
     broker: BrokerNode, relay: SMTPServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Threaded]:
     folder = tmp_path_factory.mktemp("threaded")
-    with virtual_host(broker) as url:
+    with virtual_host(broker) as url, largest_message(broker, LARGEST):
         env = {"BROKER_URL": url, "VAR_DIR": str(folder), "TASK_PACKAGES": "tests.threaded"}
         with (
             worker(folder / "worker.log", env, "-n", "threaded@%h") as process,
             Server(folder / "server.log", env, free_port()) as server,
         ):
-            yield Threaded(process, server)
+            yield Threaded(url, process, server)
 
 
 def test_it_runs_in_a_thread_of_the_main_process(threaded: Threaded) -> None:
@@ -60,6 +63,22 @@ def test_it_tells_its_progress_and_is_tried_again(threaded: Threaded) -> None:
     with EventStream(threaded.server.port, answer["id"]) as stream:
         states = [event.data["state"] for event in stream]
     assert states == [*["STARTED", "PROGRESS", "RETRY"] * 3, "STARTED", "PROGRESS", "SUCCESS"]
+
+
+@pytest.mark.parametrize("what", ["result", "progress", "error"])
+@pytest.mark.parametrize("place", ["thread", "pool"])
+def test_what_rabbitmq_refuses_for_its_size_is_the_tasks_failure(
+    threaded: Threaded, place: str, what: str
+) -> None:
+    call = {"args": [what, LARGEST + 1]}
+    answer = threaded.server.post(f"/celery/tell_in_{place}?wait=20", call).json()
+    next_one = threaded.server.post(f"/celery/tell_in_{place}?wait=20", {"args": ["", 1]})
+
+    assert answer["state"] == "FAILURE"
+    assert answer["error"]["type"] == "ResultRefused"
+    assert "larger than configured max size" in answer["error"]["message"]
+    assert next_one.json()["state"] == "SUCCESS"
+    assert f"Task {answer['id']}: RabbitMQ refuses its result" in threaded.worker.text()
 
 
 def test_many_are_all_done(threaded: Threaded) -> None:

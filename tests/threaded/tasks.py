@@ -6,7 +6,7 @@ import os
 import threading
 from typing import Any
 
-from celery import Task, shared_task
+from celery import Task, current_task, shared_task
 
 ENOUGH = 3
 
@@ -30,3 +30,17 @@ def persist(self: Task, meta: dict[str, Any]) -> int:
     if self.request.retries < ENOUGH:
         raise self.retry()
     return int(self.request.retries)
+
+
+def tell(what: str, size: int) -> str:
+    """Have a text of so many characters as its result, its progress or its error."""
+    text = "x" * size
+    if what == "progress":
+        current_task.update_state(state="PROGRESS", meta={"text": text})
+    if what == "error":
+        raise ValueError(text)
+    return text if what == "result" else "done"
+
+
+tell_in_thread = shared_task(threaded=True, name="tell_in_thread")(tell)
+tell_in_pool = shared_task(name="tell_in_pool")(tell)

@@ -1,0 +1,38 @@
+"""Waiting for a broker that is away, where a worker has nothing better to do."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from amqp import Connection
+from amqp.exceptions import AMQPError, NotFound
+from kombu.exceptions import OperationalError
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+#: How a broker says that it is away, or not whole again: it knows a stream, but has not started
+#: it yet (404).
+NOT_WHOLE = (
+    OperationalError,
+    *Connection.recoverable_connection_errors,
+    *Connection.recoverable_channel_errors,
+    NotFound,
+)
+#: The same for a reader. ``RuntimeError``: Celery's, of a reader that could not reconnect.
+UNREADABLE = (OperationalError, AMQPError, OSError, RuntimeError)
+AGAIN_S = 0.5
+
+
+def awaiting_broker(action: Callable[[], T], errors: tuple[type[Exception], ...]) -> T:
+    """Do it, again and again for as long as the broker is away or not whole again."""
+    while True:
+        try:
+            return action()
+        except errors as exc:
+            logger.warning("results: %s; again in %g s", type(exc).__name__, AGAIN_S)
+            time.sleep(AGAIN_S)
