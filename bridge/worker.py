@@ -39,6 +39,9 @@ RETRY_S = 4.0
 #: How long events wait for others, in seconds.
 EVENTS_S = 0.1
 
+#: Characters of an error's text, or its traceback, in an event.
+LONGEST_TEXT = 10_000
+
 
 class DeclareTopology(bootsteps.StartStopStep):
     """Declares everything before the worker consumes (``app.steps["consumer"].add(...)``)."""
@@ -159,7 +162,7 @@ class DurableConsumer(Consumer):
 
 
 class DurableRequest(Request):
-    """A task's message, with three things mended.
+    """A task's message, with four things mended.
 
     One that was killed at its time limit goes to the dead queue. Celery puts it back (for
     ``task_acks_on_timeout = False``), to be run and killed again until the delivery limit,
@@ -170,6 +173,9 @@ class DurableRequest(Request):
     notices that by itself (:attr:`DurableTask.once`) never does.
 
     One that failed by a verdict (:attr:`DurableTask.verdicts`) is acknowledged.
+
+    An error's text and traceback are cut short in events: one that is larger than RabbitMQ takes
+    would end the worker, and as its message comes back, each one that is started.
     """
 
     _timed_out = False
@@ -192,6 +198,12 @@ class DurableRequest(Request):
         """Kill the process that runs the task; what runs in a thread goes on to its end."""
         if not self.task.threaded:
             super().terminate(pool, signal)
+
+    def send_event(self, event: str, **fields: Any) -> None:
+        for name in ("exception", "traceback"):
+            if fields.get(name):
+                fields[name] = fields[name][:LONGEST_TEXT]
+        super().send_event(event, **fields)
 
     def on_failure(self, exc_info: Any, *args: Any, **kwargs: Any) -> Any:
         exc = getattr(exc_info.exception, "exc", exc_info.exception)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import pytest
 
+from bridge.worker import LONGEST_TEXT
 from dev.broker import BrokerNode
 from dev.ports import free_port
 from tests.event_stream import EventStream
-from tests.outside import largest_message, virtual_host
+from tests.outside import Tap, largest_message, virtual_host
 from tests.smtp_server import SMTPServer
 from tests.system import Process, Server, wait_until, worker
 
@@ -79,6 +81,20 @@ def test_what_rabbitmq_refuses_for_its_size_is_the_tasks_failure(
     assert "larger than configured max size" in answer["error"]["message"]
     assert next_one.json()["state"] == "SUCCESS"
     assert f"Task {answer['id']}: RabbitMQ refuses its result" in threaded.worker.text()
+
+
+@pytest.mark.parametrize("place", ["thread", "pool"])
+def test_the_event_of_an_error_is_one_that_rabbitmq_takes(threaded: Threaded, place: str) -> None:
+    with Tap(threaded.url, "celeryev") as tap:
+        call = {"args": ["error", LARGEST - 10_000]}
+        task_id = threaded.server.post(f"/celery/tell_in_{place}", call).json()["id"]
+        failed = tap.wait_for(
+            lambda m: "task-failed" in str(m.body) and task_id in str(m.body), "the event"
+        )
+
+    event = next(e for e in json.loads(failed.body) if e["type"] == "task-failed")
+    assert event["exception"] == f"ValueError('{'x' * 10_000}"[:LONGEST_TEXT]
+    assert len(event["traceback"]) == LONGEST_TEXT
 
 
 def test_many_are_all_done(threaded: Threaded) -> None:
