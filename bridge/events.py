@@ -6,6 +6,7 @@ from typing import Any
 
 from celery.app.events import Events
 from celery.events.dispatcher import EventDispatcher
+from celery.events.event import Event
 from kombu import Producer
 
 
@@ -46,6 +47,19 @@ class Dispatcher(EventDispatcher):
             auto_declare=False,
         )
         self.producer.unconfirmed = self.channel is None  # or else it is that of tasks
+
+    def publish(  # Celery calls it by position
+        self, name: str, fields: Any, producer: Any, **options: Any
+    ) -> Any:
+        """Publish an event with somebody's own producer; as Celery's, but without its lock.
+
+        The lock is for the dispatcher's own producer. Celery holds it here, too, until the broker
+        confirms: of threads that send tasks, all would wait for one another, and a connection that
+        has died without a word would hold up each of them.
+        """
+        blind, event = options.pop("blind", False), options.pop("Event", Event)
+        made = self._prepare_event(name, fields, blind=blind, Event=event)
+        return self._publish(made, producer, routing_key=name.replace("-", "."), **options)
 
 
 class DurableEvents(Events):
