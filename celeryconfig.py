@@ -6,6 +6,7 @@ Why each value is what it is: docs/design.md, "Celery settings that keep the pro
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -32,7 +33,17 @@ broker_connection_retry_on_startup = True
 broker_connection_max_retries = None  # an outage of any length ends by itself
 # No read_timeout: during an alarm a publish waits for its confirm. With one, Celery would publish
 # again and again, and the broker would take every copy at the alarm's end.
-broker_transport_options = {"confirm_publish": True}
+# Who waits for one sends nothing himself. Where the other end is gone without a word, the kernel
+# finds out: it asks after 5 s, and gives up after 7; with py-amqp's settings after 71.
+_keepalive = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 3}
+broker_transport_options = {
+    "confirm_publish": True,
+    "socket_settings": {
+        getattr(socket, name): value  # not every system has all of them
+        for name, value in _keepalive.items()
+        if hasattr(socket, name)
+    },
+}
 broker_declare = _options.broker_declare == "on"  # ours: see bridge/topology.py
 _event.event_exchange.no_declare = not broker_declare  # Celery's and Flower's copies are made of it
 task_queues = DEFAULT.kombu_queues(no_declare=not broker_declare)

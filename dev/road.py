@@ -7,7 +7,8 @@ import contextlib
 import socket
 import struct
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
+from functools import partial
 from typing import Any, Self, TypeVar
 
 from dev.ports import free_port
@@ -38,6 +39,8 @@ class Road:
         #: What goes these ways ("there", "back") vanishes, and neither end is told.
         self.vanishing: frozenset[str] = frozenset()
         self.vanished = b""
+        #: Who waits on a forgotten connection learns it after so long; Celery's settings make it 7.
+        self.noticed_s = 7.5
         #: Connections that were begun before this moment of the loop's clock are forgotten.
         self._forgotten_until = 0.0
         self._loop = new_loop()
@@ -82,8 +85,12 @@ class Road:
 
     def forget(self) -> None:
         """Forget all connections, as a NAT does with idle ones: nobody is told, and the first one
-        to send something gets RST. New ones are let in."""
-        self._forgotten_until = self._loop.time()
+        to send something gets RST. New ones are let in.
+
+        Who only waits gets it after ``noticed_s``, as from his kernel where that asks for the
+        other end; here it would get the answer of ours.
+        """
+        self._run(self._forget())
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
@@ -100,10 +107,11 @@ class Road:
         await self._abort()
 
     async def _abort(self, *, reset: bool = False) -> None:
-        for writer in list(self._open):
-            if reset:
-                _linger_not(writer)
-            writer.transport.abort()
+        _abort(list(self._open), reset=reset)
+
+    async def _forget(self) -> None:
+        self._forgotten_until = self._loop.time()
+        self._loop.call_later(self.noticed_s, partial(_abort, list(self._open), reset=True))
 
     async def _end(self) -> None:
         for task in self._connections:
@@ -172,6 +180,13 @@ class Road:
         except (OSError, RuntimeError):  # one end is lost, and so is the other
             source.transport.abort()
             sink.transport.abort()
+
+
+def _abort(writers: Iterable[asyncio.StreamWriter], *, reset: bool) -> None:
+    for writer in writers:
+        if reset:
+            _linger_not(writer)
+        writer.transport.abort()
 
 
 def _linger_not(writer: asyncio.StreamWriter) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from typing import Any
 
 from celery import Task, current_task, shared_task
@@ -30,6 +31,13 @@ def persist(self: Task, meta: dict[str, Any]) -> int:
     if self.request.retries < ENOUGH:
         raise self.retry()
     return int(self.request.retries)
+
+
+@shared_task(threaded=True)
+def hand_over(seconds: float) -> str:
+    """Begin another task after a while, and return its id."""
+    time.sleep(seconds)
+    return str(where.delay().id)
 
 
 def tell(what: str, size: int) -> str:

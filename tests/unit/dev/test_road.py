@@ -109,6 +109,18 @@ def test_a_forgotten_connection_is_told_nothing_until_it_sends_and_a_new_one_is_
         assert exchange(sock, b"Hello") == b"Hello"
 
 
+def test_who_only_waits_on_a_forgotten_connection_is_told_in_the_end(road: Road) -> None:
+    road.noticed_s = 0.2
+    with connect(road) as old:
+        exchange(old, b"Hello")
+        road.forget()
+        with connect(road) as new:
+            with pytest.raises(ConnectionResetError):
+                old.recv(1)
+
+            assert exchange(new, b"Hello") == b"Hello"
+
+
 def test_a_held_road_is_silent_and_then_lets_all_through(road: Road) -> None:
     with connect(road) as old:
         exchange(old, b"Hello")

@@ -1,0 +1,85 @@
+"""The network forgets a worker's connections while its threads wait for the broker's confirms."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import pytest
+from celery import Celery
+
+import task
+from dev.broker import BrokerNode
+from dev.ports import free_port
+from dev.road import Road
+from tests.outside import virtual_host
+from tests.system import Process, Server, wait_until, worker
+
+#: As many run at once, or more.
+CALLS = 4
+#: A task begins another one in the middle of it.
+VANISHING_S = 2.0
+#: Of silence, at most, before the kernel gives a connection up.
+GIVEN_UP_S = 11
+
+
+class Far(NamedTuple):
+    """A worker that reaches its broker by a road, and a server beside."""
+
+    road: Road
+    worker: Process
+    server: Server
+
+
+@pytest.fixture
+def far(broker: BrokerNode, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Far]:
+    folder = tmp_path_factory.mktemp("far")
+    with virtual_host(broker) as url, Road(("127.0.0.1", broker.port)) as road:
+        env = {"BROKER_URL": url, "VAR_DIR": str(folder), "TASK_PACKAGES": "tests.threaded"}
+        by_road = env | {"BROKER_URL": url.replace(f":{broker.port}/", f":{road.port}/")}
+        with (
+            worker(folder / "worker.log", by_road, "-n", "far@%h") as process,
+            Server(folder / "server.log", env, free_port()) as server,
+        ):
+            yield Far(road, process, server)
+
+
+def begin(far: Far) -> list[str]:
+    """Have threads begin other tasks after a while; return their ids when they are at it."""
+    call = {"args": [VANISHING_S / 2]}
+    ids = [far.server.post("/celery/hand_over", call).json()["id"] for _ in range(CALLS)]
+    wait_until(lambda: all(f"{one}] received" in far.worker.text() for one in ids), "all of them")
+    return ids
+
+
+def assert_ended(far: Far, ids: list[str]) -> None:
+    for task_id in ids:
+        assert far.server.get(f"/celery/{task_id}?wait=30").json()["state"] == "SUCCESS"
+
+
+def test_what_waits_on_a_forgotten_connection_goes_on(far: Far) -> None:
+    assert_ended(far, begin(far))  # by now there are connections
+
+    ids = begin(far)
+    far.road.vanishing = frozenset({"back"})
+    time.sleep(VANISHING_S)  # now they wait
+    far.road.forget()
+    far.road.vanishing = frozenset()
+
+    assert_ended(far, ids)
+    assert far.worker.stop() == 0  # no thread waits any more
+
+
+def test_the_kernel_asks_for_the_other_end_in_time(celery_worker: Process) -> None:
+    app: Celery = task.app
+    with app.connection_for_write() as connection:
+        sock = connection.connection.transport.sock
+        idle, interval, count = (
+            sock.getsockopt(socket.IPPROTO_TCP, option)
+            for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+        )
+
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert idle + interval * count <= GIVEN_UP_S
