@@ -64,8 +64,8 @@ class ResultChannel:
     next :meth:`send`, before all that is new. So a result may stand twice in the stream, but
     never behind a later one of its task.
 
-    A result that the broker refuses for good is dropped; those that were sent with it go out
-    again, each alone until the refused one is found.
+    A result that the broker refuses for good, which is for its size, is dropped: it is the largest
+    of those that were sent. The others are sent again.
     """
 
     def __init__(self, app: Celery, heartbeat_s: int) -> None:
@@ -74,7 +74,6 @@ class ResultChannel:
         self._stream = app.backend.stream
         self._unsent: list[Result] = []
         self._unconfirmed: dict[int, Result] = {}  # by delivery tag
-        self._one_by_one = False
         self._tag = 0
         self._connection: kombu.Connection | None = None
         self._channel: Any = None
@@ -95,20 +94,12 @@ class ResultChannel:
             self._open()
         largest_body = self._channel.connection.frame_max - FRAME_OVERHEAD
         frames = []
-        for result in self._take():
+        for result in self._unsent:
             self._tag += 1
             self._unconfirmed[self._tag] = result
             frames.append(result.message.frames(self._channel.channel_id, largest_body))
+        self._unsent.clear()
         self._channel.connection.transport.write(b"".join(frames))
-
-    def _take(self) -> list[Result]:
-        """Return what is to be sent now."""
-        if not self._one_by_one:
-            taken, self._unsent = self._unsent, []
-            return taken
-        taken = [] if self._unconfirmed else [self._unsent.pop(0)]
-        self._one_by_one = bool(self._unsent)
-        return taken
 
     def settle(self, timeout_s: float | None = None) -> None:
         """Wait until all that was added is sent, and confirmed or refused; with a time, heartbeats
@@ -118,7 +109,7 @@ class ResultChannel:
             Exception: the connection is lost, or the broker could not take a result now.
         """
         while self._unsent or self._unconfirmed:
-            if not self._unconfirmed:
+            if self._unsent:
                 self.send()
             self.look_after(timeout_s)
 
@@ -149,15 +140,13 @@ class ResultChannel:
         self._release()
 
     def _on_refused(self, exc: PreconditionFailed) -> None:
-        sent = len(self._unconfirmed)
+        tag = max(self._unconfirmed, key=lambda tag: len(self._unconfirmed[tag].message.body))
+        refused = self._unconfirmed.pop(tag)
         self.drop()
-        self._one_by_one = sent > 1  # any of them may be it
-        if sent == 1:
-            refused = self._unsent.pop(0)
-            task_id = refused.message.correlation_id
-            logger.error("Task %s: RabbitMQ refuses its result: %s", task_id, exc.reply_text)
-            if refused.written is not None:
-                refused.written.set_exception(ResultRefused(exc.reply_text, task_id=task_id))
+        task_id = refused.message.correlation_id
+        logger.error("Task %s: RabbitMQ refuses its result: %s", task_id, exc.reply_text)
+        if refused.written is not None:
+            refused.written.set_exception(ResultRefused(exc.reply_text, task_id=task_id))
 
     def _open(self) -> None:
         # kombu would wait for each confirm.
