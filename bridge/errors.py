@@ -30,6 +30,17 @@ class PublishRejected(BridgeError):
     """The broker refused the message (nack): its queue is full or has no quorum."""
 
 
+class MessageTooLarge(BridgeError):
+    """The broker takes no message of this size. ``limit_bytes`` is the most that it takes."""
+
+    def __init__(self, size_bytes: int, limit_bytes: int) -> None:
+        self.size_bytes = size_bytes
+        self.limit_bytes = limit_bytes
+        super().__init__(
+            f"The task's message has {size_bytes} bytes; RabbitMQ takes {limit_bytes} at most."
+        )
+
+
 class Unroutable(BridgeError):
     """No queue is bound for the message; the broker returned it."""
 

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
+import sys
 from typing import Any, NamedTuple
 
 import pika.exceptions
 
 from bridge.connection import Link
-from bridge.errors import Blocked, NotConnected, PublishRejected, PublishTimeout, Unroutable
+from bridge.errors import (
+    Blocked,
+    MessageTooLarge,
+    NotConnected,
+    PublishRejected,
+    PublishTimeout,
+    Unroutable,
+)
 from bridge.futures import fail, resolve
 from bridge.message import Message
 
@@ -17,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 #: How often a channel whose first message for a queue is refused is exchanged, in seconds.
 RENEW_S = 5.0
+#: What RabbitMQ says as it closes a channel for a message over its ``max_message_size``.
+TOO_LARGE = re.compile(r"message size \d+ is larger than configured max size (\d+)")
 #: Of so many routing keys it is known that the channel had a message confirmed.
 MOST_KEYS = 1000
 
@@ -43,6 +54,10 @@ class Publisher:
     that died a moment ago, RabbitMQ 3.10 refuses this message, and then all others of the channel
     for as long as that node is away (``rabbit_fifo_client:enqueue``, the first publish). So such
     a channel is exchanged.
+
+    A message that is larger than the broker takes ends the channel, with all that is on it. It is
+    the largest of them; the others are published again. The broker says then what its limit is, and
+    larger ones are refused here until the next connection ends.
     """
 
     link: Link  # its owner sets it: each of the two needs the other
@@ -56,6 +71,7 @@ class Publisher:
         self._returned: set[tuple[str, str, str]] = set()
         self._taken: set[str] = set()  # routing keys of which the channel had a message confirmed
         self._renewed_at = -RENEW_S
+        self._limit_bytes = sys.maxsize
         self._expiry: asyncio.Handle | None = None
         self._expires_at = 0.0  # uvloop gives no TimerHandle for a moment that has come
 
@@ -63,6 +79,7 @@ class Publisher:
         """Put a fresh channel into confirm mode, and open another one without."""
         selected = asyncio.get_running_loop().create_future()
         channel.add_on_return_callback(self._on_return)
+        channel.add_on_close_callback(self._on_closed)
         channel.confirm_delivery(self._on_confirm, callback=selected.set_result)
         await selected
         self._unconfirmable = await self.link.open_channel()
@@ -90,6 +107,7 @@ class Publisher:
             PublishTimeout: sent, but not confirmed within ``timeout_s``, or of two attempts only
                 the second is known to have been refused.
             PublishRejected: the broker refused it (nack).
+            MessageTooLarge: the broker takes none of its size.
             Unroutable: no queue took it.
         """
         deadline = asyncio.get_running_loop().time() + timeout_s
@@ -143,6 +161,8 @@ class Publisher:
             raise NotConnected(f"no connection to the broker: {self.link.problem}") from None
 
     def _send(self, message: Message, deadline: float) -> asyncio.Future[None]:
+        if len(message.body) > self._limit_bytes:
+            raise MessageTooLarge(len(message.body), self._limit_bytes)
         if self._channel is None or not self._channel.is_open:
             raise _ChannelLost("the channel is gone")
         _write(self._channel, message)
@@ -174,6 +194,16 @@ class Publisher:
     def _on_return(self, _channel: Any, method: Any, properties: Any, _body: bytes) -> None:
         # The broker returns a message before it confirms it.
         self._returned.add((properties.correlation_id, method.exchange, method.routing_key))
+
+    def _on_closed(self, _channel: Any, reason: Exception) -> None:
+        self._limit_bytes = sys.maxsize
+        said = TOO_LARGE.search(str(reason))
+        if said is None or not self._unconfirmed:
+            return
+        self._limit_bytes = int(said[1])
+        tag = max(self._unconfirmed, key=lambda tag: len(self._unconfirmed[tag].message.body))
+        refused = self._unconfirmed.pop(tag)
+        fail(refused.confirmed, MessageTooLarge(len(refused.message.body), self._limit_bytes))
 
     def _on_confirm(self, frame: Any) -> None:
         method = frame.method

@@ -24,6 +24,7 @@ from bridge import (
     BridgeError,
     InvalidArgument,
     InvalidOption,
+    MessageTooLarge,
     NotConnected,
     PublishRejected,
     PublishTimeout,
@@ -188,6 +189,8 @@ def _of_broker(exc: BaseException) -> Problem:
             return _unavailable(exc.detail, sent=False)
         case PublishTimeout():
             return _unavailable(exc.detail, sent=None, id=exc.task_id)
+        case MessageTooLarge():
+            return Problem(413, exc.detail, queued=False, limit_bytes=exc.limit_bytes)
         case Unroutable() | BridgeError():
             return Problem(500, exc.detail)
         case _:
@@ -199,7 +202,8 @@ def _not_accepted(exc: NotAccepted) -> Problem:
     cause = from_exception(exc.cause)
     if not isinstance(exc.cause, BridgeError | LedgerUnavailable):
         return cause
-    members: dict[str, Any] = {"queued": exc.queued}
+    members = {**cause.members, "queued": exc.queued}
+    members.pop("id", None)
     if exc.queued is None:
         members |= {"id": exc.ids[0]} if len(exc.ids) == 1 else {"ids": list(exc.ids)}
     return Problem(cause.status_code, cause.detail, headers=cause.headers, **members)

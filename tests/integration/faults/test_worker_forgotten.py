@@ -12,10 +12,10 @@ from celery import Celery
 
 import task
 from dev.broker import BrokerNode
-from dev.ports import free_port
 from dev.road import Road
 from tests.outside import virtual_host
-from tests.system import Process, Server, wait_until, worker
+from tests.system import Process, wait_until
+from tests.user_tasks import UserTasks, user_tasks
 
 #: As many run at once, or more.
 CALLS = 4
@@ -29,34 +29,31 @@ class Far(NamedTuple):
     """A worker that reaches its broker by a road, and a server beside."""
 
     road: Road
-    worker: Process
-    server: Server
+    tasks: UserTasks
 
 
 @pytest.fixture
 def far(broker: BrokerNode, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Far]:
     folder = tmp_path_factory.mktemp("far")
     with virtual_host(broker) as url, Road(("127.0.0.1", broker.port)) as road:
-        env = {"BROKER_URL": url, "VAR_DIR": str(folder), "TASK_PACKAGES": "tests.threaded"}
-        by_road = env | {"BROKER_URL": url.replace(f":{broker.port}/", f":{road.port}/")}
-        with (
-            worker(folder / "worker.log", by_road, "-n", "far@%h") as process,
-            Server(folder / "server.log", env, free_port()) as server,
-        ):
-            yield Far(road, process, server)
+        by_road = url.replace(f":{broker.port}/", f":{road.port}/")
+        with user_tasks(url, folder, "tests.threaded", by_road) as tasks:
+            yield Far(road, tasks)
 
 
 def begin(far: Far) -> list[str]:
     """Have threads begin other tasks after a while; return their ids when they are at it."""
     call = {"args": [VANISHING_S / 2]}
-    ids = [far.server.post("/celery/hand_over", call).json()["id"] for _ in range(CALLS)]
-    wait_until(lambda: all(f"{one}] received" in far.worker.text() for one in ids), "all of them")
+    ids = [far.tasks.server.post("/celery/hand_over", call).json()["id"] for _ in range(CALLS)]
+    wait_until(
+        lambda: all(f"{one}] received" in far.tasks.worker.text() for one in ids), "all of them"
+    )
     return ids
 
 
 def assert_ended(far: Far, ids: list[str]) -> None:
     for task_id in ids:
-        assert far.server.get(f"/celery/{task_id}?wait=30").json()["state"] == "SUCCESS"
+        assert far.tasks.server.get(f"/celery/{task_id}?wait=30").json()["state"] == "SUCCESS"
 
 
 def test_what_waits_on_a_forgotten_connection_goes_on(far: Far) -> None:
@@ -69,7 +66,7 @@ def test_what_waits_on_a_forgotten_connection_goes_on(far: Far) -> None:
     far.road.vanishing = frozenset()
 
     assert_ended(far, ids)
-    assert far.worker.stop() == 0  # no thread waits any more
+    assert far.tasks.worker.stop() == 0  # no thread waits any more
 
 
 def test_the_kernel_asks_for_the_other_end_in_time(celery_worker: Process) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import pika
+import pika.exceptions
 import pika.frame
 from pika.spec import Basic
 
@@ -122,6 +123,14 @@ class FakeChannel:
     def nack(self, tag: int, *, multiple: bool = False) -> None:
         self._on_confirm(Frame(Basic.Nack(delivery_tag=tag, multiple=multiple)))
 
+    def refuse(self, size: int, limit: int) -> None:
+        """Close the channel, as RabbitMQ does for a message that is too large."""
+        self.close()
+        text = (
+            f"PRECONDITION_FAILED - message size {size} is larger than configured max size {limit}"
+        )
+        self.on_close(self, pika.exceptions.ChannelClosedByBroker(406, text))
+
     def give_back(self, tag: int) -> None:
         """Return a message, as the broker does before it confirms one that no queue took."""
         message = self.published[tag - 1]
@@ -162,12 +171,18 @@ class FakeLink:
         self.problem = "lost"
 
 
-def message(task_id: str, *, routing_key: str = "celery", mandatory: bool = True) -> Message:
+def message(
+    task_id: str,
+    *,
+    routing_key: str = "celery",
+    mandatory: bool = True,
+    body: bytes = b"[[4, 4], {}, {}]",
+) -> Message:
     """Return a message as a task's call makes it."""
     return Message(
         exchange="windmail",
         routing_key=routing_key,
-        body=b"[[4, 4], {}, {}]",
+        body=body,
         header=b"".join(pika.BasicProperties(correlation_id=task_id).encode()),
         correlation_id=task_id,
         mandatory=mandatory,
@@ -192,5 +207,8 @@ class Rig:
         self.link.lose()
         self.publisher.on_lost("the broker is gone")
 
-    def publish(self, task_id: str, timeout_s: float = LONG_S) -> asyncio.Task[None]:
-        return asyncio.create_task(self.publisher.publish(message(task_id), timeout_s=timeout_s))
+    def publish(
+        self, task_id: str, timeout_s: float = LONG_S, **members: Any
+    ) -> asyncio.Task[None]:
+        given = message(task_id, **members)
+        return asyncio.create_task(self.publisher.publish(given, timeout_s=timeout_s))
