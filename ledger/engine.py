@@ -19,6 +19,10 @@ RETRY_S = (0.0005, 0.005)
 #: How many connections one process may have: its writer and some readers.
 CONNECTIONS = 8
 
+#: Who waits for an answer sends nothing. Where a network has forgotten the connection, the kernel
+#: finds out, when it asks after 5 s of silence; it does after two hours by itself.
+KEEPALIVE = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
+
 
 def open_engine(url: str, timeout_s: float) -> Engine:
     """Return an engine; nothing is connected yet. No statement's values are shown in errors.
@@ -56,6 +60,7 @@ def _postgresql(url: URL, timeout_s: float) -> Engine:
         connect_args={
             "connect_timeout": max(2, math.ceil(timeout_s)),  # libpq takes no less than 2 s
             "tcp_user_timeout": timeout_ms,  # a host that is gone answers nothing
+            **KEEPALIVE,
             "options": " ".join(f"-c {name}={timeout_ms}" for name in limits),
         },
     )

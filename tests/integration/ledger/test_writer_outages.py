@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -16,6 +18,7 @@ from sqlalchemy import Connection, make_url, select, text
 
 from dev.road import Road
 from ledger import Ledger, LedgerUnavailable, enter, migrate, rows, schema
+from ledger.engine import open_engine
 from tests.ledgers import ids, new_email
 from tests.system import ROOT
 
@@ -37,6 +40,9 @@ except LedgerUnavailable:
     print(sorted(ledger.read(ids)))
 ledger.close()
 """
+
+#: Of silence, at most, before the kernel gives a connection up.
+GIVEN_UP_S = 11
 
 on_postgresql = pytest.mark.parametrize("kind", ["postgresql"])
 
@@ -93,6 +99,24 @@ def test_a_full_disk_is_unavailable_and_what_follows_is_entered(sqlite_file: Pat
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
 
     assert (ended.returncode, ended.stdout) == (0, "['after', 'before']\n"), ended.stderr
+
+
+@on_postgresql
+def test_the_kernel_asks_for_a_database_that_is_gone(database_url: str) -> None:
+    engine = open_engine(database_url, timeout_s=2)
+
+    with engine.connect() as connection:
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        with socket.socket(fileno=os.dup(driver.fileno())) as sock:
+            idle, interval, count = (
+                sock.getsockopt(socket.IPPROTO_TCP, option)
+                for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+            )
+
+            assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            assert idle + interval * count <= GIVEN_UP_S
+    engine.dispose()
 
 
 @on_postgresql
