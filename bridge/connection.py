@@ -29,6 +29,14 @@ logger = logging.getLogger(__name__)
 
 #: Two missed heartbeats close a connection: a dead peer is noticed within a minute.
 HEARTBEAT_S = 30
+#: Where the other machine is gone, or the network has forgotten the connection, the kernel gives it
+#: up sooner: after 5 s without an answer to what it has sent (here in ms, tcp(7)), or 7 of silence.
+TCP_OPTIONS = {
+    "TCP_KEEPIDLE": 5,
+    "TCP_KEEPINTVL": 2,
+    "TCP_KEEPCNT": 3,
+    "TCP_USER_TIMEOUT": 5000,
+}
 #: TCP connect, and the whole handshake; a black hole must not hold up the next attempt.
 CONNECT_TIMEOUT_S = 5
 FIRST_BACKOFF_S = 0.2
@@ -66,6 +74,7 @@ def parameters(
         socket_timeout=CONNECT_TIMEOUT_S,
         stack_timeout=2 * CONNECT_TIMEOUT_S,
         ssl_options=ssl_options,
+        tcp_options=TCP_OPTIONS,
         client_properties={"connection_name": client_name},
     )
 

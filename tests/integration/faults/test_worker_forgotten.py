@@ -5,14 +5,16 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from celery import Celery
 
 import task
+from bridge.connection import Link
 from dev.broker import BrokerNode
 from dev.road import Road
+from tests.keepalive import GIVEN_UP_S, given_up_after_s
 from tests.outside import virtual_host
 from tests.system import Process, wait_until
 from tests.user_tasks import UserTasks, user_tasks
@@ -21,8 +23,6 @@ from tests.user_tasks import UserTasks, user_tasks
 CALLS = 4
 #: A task begins another one in the middle of it.
 VANISHING_S = 2.0
-#: Of silence, at most, before the kernel gives a connection up.
-GIVEN_UP_S = 11
 
 
 class Far(NamedTuple):
@@ -73,10 +73,20 @@ def test_the_kernel_asks_for_the_other_end_in_time(celery_worker: Process) -> No
     app: Celery = task.app
     with app.connection_for_write() as connection:
         sock = connection.connection.transport.sock
-        idle, interval, count = (
-            sock.getsockopt(socket.IPPROTO_TCP, option)
-            for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
-        )
 
-        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
-        assert idle + interval * count <= GIVEN_UP_S
+        assert given_up_after_s(sock) <= GIVEN_UP_S
+
+
+@pytest.mark.gen_test
+async def test_it_does_so_for_a_server_too(broker: BrokerNode) -> None:
+    async def set_up(channel: Any) -> None:
+        """Need nothing more than the channel."""
+
+    link = Link("test", [broker.url], setup=set_up, on_lost=print)
+    link.start()
+    await link.wait_open()
+    sock = link._connection._transport._sock
+
+    assert given_up_after_s(sock) <= GIVEN_UP_S
+    assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) <= GIVEN_UP_S * 1000
+    await link.close()

@@ -19,6 +19,7 @@ from sqlalchemy import Connection, make_url, select, text
 from dev.road import Road
 from ledger import Ledger, LedgerUnavailable, enter, migrate, rows, schema
 from ledger.engine import open_engine
+from tests.keepalive import GIVEN_UP_S, given_up_after_s
 from tests.ledgers import ids, new_email
 from tests.system import ROOT
 
@@ -40,9 +41,6 @@ except LedgerUnavailable:
     print(sorted(ledger.read(ids)))
 ledger.close()
 """
-
-#: Of silence, at most, before the kernel gives a connection up.
-GIVEN_UP_S = 11
 
 on_postgresql = pytest.mark.parametrize("kind", ["postgresql"])
 
@@ -109,13 +107,7 @@ def test_the_kernel_asks_for_a_database_that_is_gone(database_url: str) -> None:
         driver = connection.connection.driver_connection
         assert driver is not None
         with socket.socket(fileno=os.dup(driver.fileno())) as sock:
-            idle, interval, count = (
-                sock.getsockopt(socket.IPPROTO_TCP, option)
-                for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
-            )
-
-            assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
-            assert idle + interval * count <= GIVEN_UP_S
+            assert given_up_after_s(sock) <= GIVEN_UP_S
     engine.dispose()
 
 
