@@ -160,7 +160,7 @@ class Road:
         try:
             while data := await reader.read(CHUNK_BYTES):
                 if begun_at <= self._forgotten_until:
-                    _linger_not(source)
+                    linger_not(source)
                     source.transport.abort()
                     return
                 if ("there" if outward else "back") in self.vanishing:
@@ -185,11 +185,11 @@ class Road:
 def _abort(writers: Iterable[asyncio.StreamWriter], *, reset: bool) -> None:
     for writer in writers:
         if reset:
-            _linger_not(writer)
+            linger_not(writer)
         writer.transport.abort()
 
 
-def _linger_not(writer: asyncio.StreamWriter) -> None:
+def linger_not(writer: asyncio.StreamWriter | asyncio.BaseTransport) -> None:
     """Have a connection end by RST."""
     sock = writer.get_extra_info("socket")
     if sock is not None:

@@ -114,6 +114,7 @@ class Session:
             if self._ahead:
                 if self._ahead.popleft() != (verb, arguments):
                     raise smtplib.SMTPException("other commands were sent ahead")
+                self._check_connected()
                 code, raw = self._smtp.getreply()
             else:
                 self._wait_up_to()
@@ -179,9 +180,13 @@ class Session:
             raise TransientFailure(None, f"the reply to {verb} is not an SMTP reply")
         return reply
 
-    def _wait_up_to(self, timeout_s: float | None = None) -> None:
+    def _check_connected(self) -> None:
+        # smtplib closes by itself what it could not send to; and then reads from nothing.
         if self._smtp.sock is None:
             raise smtplib.SMTPServerDisconnected("not connected")
+
+    def _wait_up_to(self, timeout_s: float | None = None) -> None:
+        self._check_connected()
         self._patience.wait_up_to(timeout_s)
 
     def close(self) -> None:

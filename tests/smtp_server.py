@@ -26,6 +26,8 @@ from typing import Any, Self, cast
 
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 
+from dev.road import linger_not
+
 #: A certificate for localhost and 127.0.0.1, its key, and the authority that signed it; made
 #: for these tests, trusted by nobody, valid from 2020 to 2119.
 CERTIFICATE = Path(__file__).parent / "data" / "smtp" / "server.pem"
@@ -157,9 +159,10 @@ class SMTPServer:
             if not self.changed.wait_for(condition, timeout_s):
                 raise TimeoutError(f"{len(self._mails)} mails after {timeout_s} s")
 
-    def drop_sessions(self) -> None:
-        """Cut every open connection, as a relay that is killed does; returns when it is done."""
-        asyncio.run_coroutine_threadsafe(self._drop(), self._loop).result(10)
+    def drop_sessions(self, *, reset: bool = False) -> None:
+        """Cut every open connection, as a relay that is killed does, or by RST, as a firewall does;
+        returns when it is done."""
+        asyncio.run_coroutine_threadsafe(self._drop(reset=reset), self._loop).result(10)
 
     def note(self, session: int, verb: str, mail: ReceivedMail | None = None) -> None:
         """Record a command, and the mail that came with it (for the sessions)."""
@@ -206,9 +209,11 @@ class SMTPServer:
             self.changed.notify_all()
         return session
 
-    async def _drop(self) -> None:
+    async def _drop(self, *, reset: bool = False) -> None:
         open_sessions = [one for one in self._sessions.values() if one.transport is not None]
         for session in open_sessions:
+            if reset:
+                linger_not(session.wire)
             # Python 3.11.2's transport has nothing to abort once its TLS is over.
             with contextlib.suppress(AttributeError):
                 session.wire.abort()

@@ -92,13 +92,14 @@ def test_an_idle_session_is_asked_before_it_is_used(
     assert server.commands(1).count("RSET") == 1
 
 
+@pytest.mark.parametrize("reset", [False, True], ids=["FIN", "RST"])
 @pytest.mark.parametrize("check_after_s", [0, 60])
 def test_a_dead_kept_session_is_replaced(
-    server: SMTPServer, monkeypatch: pytest.MonkeyPatch, check_after_s: float
+    server: SMTPServer, monkeypatch: pytest.MonkeyPatch, check_after_s: float, reset: bool
 ) -> None:
     monkeypatch.setattr(session, "CHECK_AFTER_S", check_after_s)
     send(relay_of(server))
-    server.drop_sessions()
+    server.drop_sessions(reset=reset)
 
     assert send(relay_of(server)).code == 250
 
