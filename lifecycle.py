@@ -20,6 +20,7 @@ from bridge import (
     reading,
     record_dead_letters,
     run_in_threads,
+    tracebacks,
 )
 from bridge.task_message import Undecodable
 
@@ -52,6 +53,7 @@ def install(app: Celery) -> None:
             delivery.bury(mail)
 
     reading.install()
+    tracebacks.install()
     app.steps["consumer"].add(DeclareTopology)
     app.steps["worker"].add(
         run_in_threads(
