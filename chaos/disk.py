@@ -16,6 +16,8 @@ from pathlib import Path
 SIZE_KIB = 4 * 2**20
 #: What is left when it is full, so that it is the next growth of a file that fails.
 REST_KIB = 8
+#: It cannot be made smaller than what it holds, which may have grown since one looked.
+TRIES = 50
 _OWN_MOUNTS = ("unshare", "--mount", "--propagation=private")
 _ENTERED = "WINDMAIL_CHAOS_MOUNTS"
 
@@ -39,19 +41,23 @@ def enter_own_mounts(arguments: Sequence[str]) -> None:
 
 
 def mount(folder: Path) -> None:
-    _mount(folder, f"size={SIZE_KIB}k", "-t", "tmpfs", "chaos")
+    subprocess.run(_command(folder, f"size={SIZE_KIB}k", "-t", "tmpfs", "chaos"), check=True)
 
 
 def fill(folder: Path) -> None:
     """Leave no room: the file system is made as small as what it holds."""
-    found = os.statvfs(folder)
-    used_kib = (found.f_blocks - found.f_bfree) * found.f_frsize // 1024
-    _mount(folder, f"remount,size={used_kib + REST_KIB}k")
+    for _ in range(TRIES):
+        found = os.statvfs(folder)
+        used_kib = (found.f_blocks - found.f_bfree) * found.f_frsize // 1024
+        command = _command(folder, f"remount,size={used_kib + REST_KIB}k")
+        if subprocess.run(command, check=False, capture_output=True).returncode == 0:
+            return
+    raise OSError(f"{folder} grows faster than it can be made full")
 
 
 def make_room(folder: Path) -> None:
-    _mount(folder, f"remount,size={SIZE_KIB}k")
+    subprocess.run(_command(folder, f"remount,size={SIZE_KIB}k"), check=True)
 
 
-def _mount(folder: Path, options: str, *what: str) -> None:
-    subprocess.run(["mount", "-o", options, *what, str(folder)], check=True)
+def _command(folder: Path, options: str, *what: str) -> list[str]:
+    return ["mount", "-o", options, *what, str(folder)]
