@@ -82,9 +82,11 @@ worker_deduplicate_successful_tasks = True
 worker_consumer = "bridge.worker:DurableConsumer"  # bad messages go to the dead queue, too
 worker_prefetch_multiplier = 1  # what a dying worker held counts towards x-delivery-limit
 worker_cancel_long_running_tasks_on_connection_loss = False
+worker_enable_prefetch_count_reduction = False  # quorum queues have none; Celery would log that
 task_time_limit = _options.task_time_limit_s
 task_soft_time_limit = _options.task_soft_time_limit_s
 worker_concurrency = _options.worker_concurrency
+worker_proc_alive_timeout = 30.0  # Celery's 4 s kill a process that a busy machine starts slowly
 worker_state_db = str(_var / "revoked-%n")
 
 # -- what Flower sees

@@ -66,6 +66,7 @@ class MailTask(PrivateTask):
     threaded = True
     once = True  # the ledger knows what was sent
     verdicts = (MailError,)
+    throws = (MailError,)  # logged in one line; a mail that is refused is no fault of the program's
 
     def check(self, arguments: Mapping[str, Any]) -> None:
         """Refuse what is no mail before it is queued."""

@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -15,7 +16,7 @@ from amqp.exceptions import NotFound
 from billiard.exceptions import TimeLimitExceeded
 from celery import bootsteps, signals
 from celery.app.trace import fast_trace_task
-from celery.exceptions import InvalidTaskError, NotRegistered
+from celery.exceptions import CPendingDeprecationWarning, InvalidTaskError, NotRegistered
 from celery.worker.consumer import Consumer
 from celery.worker.request import Request
 
@@ -78,6 +79,12 @@ class DurableConsumer(Consumer):
         self._flush_is_due = False
         self._to_pool = on_task_request
         self.on_task_request = self._to_threads_or_pool
+
+    def on_connection_error_after_connected(self, exc: Exception) -> None:
+        """Connect again, without Celery's seven lines on a setting that is set."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", CPendingDeprecationWarning)
+            super().on_connection_error_after_connected(exc)
 
     def ensure_connected(self, conn: Any) -> Any:
         """Connect, for as long as it takes; Celery has no setting for how often it tries."""

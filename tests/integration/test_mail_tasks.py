@@ -14,7 +14,7 @@ from bridge import dead
 from task import app
 from tests.event_stream import EventStream
 from tests.smtp_server import ReceivedMail, SMTPServer
-from tests.system import Answer, Server, wait_until
+from tests.system import Answer, Process, Server, wait_until
 
 ANN, BOB, CID, DAN = (f"{name}@example.com" for name in ("ann", "bob", "cid", "dan"))
 MAIL = {"subject": "A sealed subject", "text": "A sealed text.", "to": ANN}
@@ -107,7 +107,9 @@ def test_the_python_way_gives_the_same_verdict(server: Server, relay: SMTPServer
 # -- refused for good
 
 
-def test_a_5xx_fails_at_once_and_is_no_dead_letter(server: Server, relay: SMTPServer) -> None:
+def test_a_5xx_fails_at_once_and_is_no_dead_letter(
+    server: Server, relay: SMTPServer, celery_worker: Process
+) -> None:
     relay.behave(refuse_5xx=True)
     before = len(relay.mails)
 
@@ -118,6 +120,8 @@ def test_a_5xx_fails_at_once_and_is_no_dead_letter(server: Server, relay: SMTPSe
     assert shown["error"]["message"].startswith("550 5.1.1 ")
     assert len(relay.mails) == before
     assert shown["id"] not in dead_ids()
+    told = f"sendmail[{shown['id']}] raised expected: PermanentFailure(550"  # and no traceback
+    wait_until(lambda: told in celery_worker.text(), "the line in the log")
 
 
 def test_who_is_refused_for_good_does_not_hold_up_the_others(

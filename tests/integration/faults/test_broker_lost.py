@@ -52,6 +52,7 @@ def test_no_accepted_task_is_lost_when_the_broker_is_killed_under_load(
         assert refused.elapsed_s < REFUSED_WITHIN_S
         assert refused.retry_after == "5"
     assert_nothing_lost(load, own_server, own_worker)
+    assert "CPendingDeprecationWarning" not in own_worker.text()
     first = min(c.ended_at for c in load.answered(202, since=answering_at))
     slowest = max(c.elapsed_s for c in load.answered(503))
     twice = sum(times > 1 for number, times in runs(own_worker).items() if number >= 1_000_000)
