@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from types import CodeType
 
 from billiard import einfo
 
@@ -16,4 +17,11 @@ def install() -> None:
     A copy holds the position of each instruction: 324 KB for the functions between Celery and a
     task, and each mail that is retried had its own until its acknowledgement.
     """
-    einfo._Frame.Code = staticmethod(lru_cache(MOST)(einfo._Code))
+    einfo._Frame.Code = staticmethod(lambda code: _copy(code, code.co_filename))
+
+
+@lru_cache(MOST)
+def _copy(code: CodeType, _filename: str) -> einfo._Code:
+    """Return a copy of a function's code; the same one in another file is equal to it, but it
+    is not to be shown for it."""
+    return einfo._Code(code)

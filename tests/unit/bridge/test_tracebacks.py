@@ -32,6 +32,17 @@ def test_two_failures_of_one_function_share_its_code() -> None:
     assert first.tb.tb_frame is not second.tb.tb_frame
 
 
+def test_equal_functions_of_two_files_are_told_apart() -> None:
+    files = []
+    for name in ("one.py", "two.py"):
+        try:
+            exec(compile("1 / 0", name, "exec"))
+        except ZeroDivisionError:
+            files.append(einfo.ExceptionInfo().tb.tb_next.tb_frame.f_code.co_filename)
+
+    assert files == ["one.py", "two.py"]
+
+
 def test_a_traceback_is_printed_and_pickled_as_before() -> None:
     text = "".join(traceback.format_tb(failed().tb))
     copied = pickle.loads(pickle.dumps(failed()))
