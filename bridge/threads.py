@@ -168,7 +168,8 @@ class Threads:
         """Have a request settled once the last of its results is confirmed."""
 
         def settle(written: Future[None] | None) -> None:
-            self._ended.append((request, _refusal(written) or ended))
+            failed = isinstance(ended, ExceptionInfo)  # or is tried again
+            self._ended.append((request, ended if failed else _refusal(written) or ended))
             # Each time, though one call settles all that is there: with a lost connection the hub
             # forgets its calls, and nobody knows which.
             self._worker.hub.call_soon(self._settle)
