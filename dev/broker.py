@@ -98,7 +98,9 @@ class BrokerNode:
         self._prepare()
         if not self._epmd.start(self.env(), self.startup_log):
             raise BrokerError(self._failure("epmd, a part of Erlang, did not start"))
-        self._server = children.spawn([folder / "rabbitmq-server"], self.env(), self.startup_log)
+        command = [folder / "rabbitmq-server"]
+        # In its own folder: where it cannot go on, Mnesia leaves megabytes where it was started.
+        self._server = children.spawn(command, self.env(), self.startup_log, folder=self.state)
 
     def wait(
         self, timeout_s: float = START_TIMEOUT_S, meanwhile: Callable[[], None] = lambda: None

@@ -123,3 +123,8 @@ def test_a_failed_task_lies_in_the_dead_queue_with_all_that_it_was(celery_worker
     assert message.headers["task"] == "task.add"
     assert message.headers["x-first-death-queue"] == "celery"
     assert message.headers["x-first-death-reason"] == "rejected"
+
+
+def test_a_private_node_leaves_its_dumps_in_its_own_folder(broker: BrokerNode) -> None:
+    # Mnesia's, of megabytes, are written where the node was started.
+    assert Path(f"/proc/{broker.pid}/cwd").resolve() == broker.state
