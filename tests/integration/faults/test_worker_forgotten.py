@@ -23,6 +23,8 @@ from tests.user_tasks import UserTasks, user_tasks
 CALLS = 4
 #: A task begins another one in the middle of it.
 VANISHING_S = 2.0
+#: How long each piece of data is on its way, to be slow.
+SLOW_S = 0.2
 
 
 class Far(NamedTuple):
@@ -57,7 +59,11 @@ def assert_ended(far: Far, ids: list[str]) -> None:
 
 
 def test_what_waits_on_a_forgotten_connection_goes_on(far: Far) -> None:
-    assert_ended(far, begin(far))  # by now there are connections
+    # Each thread has a connection of its own by then: slowly, so that they need them at the same
+    # time. One that had to connect in between would be told nothing of that, and fail.
+    far.road.delay_s = SLOW_S
+    assert_ended(far, begin(far))
+    far.road.delay_s = 0.0
 
     ids = begin(far)
     far.road.vanishing = frozenset({"back"})
