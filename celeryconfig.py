@@ -79,6 +79,7 @@ task_reject_on_worker_lost = True
 task_acks_on_failure = False
 task_acks_on_timeout = False
 worker_deduplicate_successful_tasks = True
+worker_pool = "bridge.processes:TaskPool"  # results in groups
 worker_consumer = "bridge.worker:DurableConsumer"  # bad messages go to the dead queue, too
 worker_prefetch_multiplier = 1  # what a dying worker held counts towards x-delivery-limit
 worker_cancel_long_running_tasks_on_connection_loss = False

@@ -15,6 +15,7 @@ import mailing
 from bridge import (
     DeadLetter,
     DeclareTopology,
+    WriteResults,
     bound_warm_shutdown,
     protect_connections,
     reading,
@@ -55,6 +56,7 @@ def install(app: Celery) -> None:
     reading.install()
     tracebacks.install()
     app.steps["consumer"].add(DeclareTopology)
+    app.steps["worker"].add(WriteResults)
     app.steps["worker"].add(
         run_in_threads(
             "mail", "mail.apart", config.options.mail_concurrency, mailing.close_sessions

@@ -18,6 +18,7 @@ from bridge.errors import (
 from bridge.events import DurableEvents
 from bridge.forks import protect_connections
 from bridge.gauge import QueueGauge
+from bridge.processes import WriteResults
 from bridge.records import TaskState
 from bridge.sending import DurableTask, PrivateTask, TaskAMQP
 from bridge.task_message import Undecodable
@@ -48,6 +49,7 @@ __all__ = [
     "TaskState",
     "Undecodable",
     "Unroutable",
+    "WriteResults",
     "bound_warm_shutdown",
     "protect_connections",
     "record_dead_letters",

@@ -8,9 +8,7 @@ supported, as with ``rpc://``.
 
 from __future__ import annotations
 
-import time
 from concurrent.futures import Future
-from datetime import UTC, datetime
 from functools import cached_property
 from queue import Empty
 from typing import Any
@@ -23,11 +21,13 @@ from kombu.serialization import dumps
 from bridge.awaiting import UNREADABLE, awaiting_broker
 from bridge.direct_writer import DirectWriter
 from bridge.errors import ResultRefused
+from bridge.late_starts import LateStarts
 from bridge.message import Message
-from bridge.records import Record, started_type
+from bridge.records import Record
 from bridge.result_channel import message_of
 from bridge.result_writer import ResultWriter
 from bridge.stream_consumer import StreamResultConsumer
+from bridge.task_states import may_be_kept, now, properties_of
 from bridge.topology import ResultStream, may_declare
 
 #: A body of more octets may be one that RabbitMQ refuses (16 MiB where nobody has set less), so
@@ -41,9 +41,10 @@ E_NO_CHORD_SUPPORT = (
 class StreamBackend(RPCBackend):
     """Writes states to the stream (in workers) and reads them (anywhere).
 
-    Success of a write promises that the broker has confirmed it, but for that of a start, which
-    the next one's does. A broker that is away is waited for: the message of a task that has ended
-    is better held than run again.
+    Success of a write promises that the broker has confirmed it, where the process has nobody who
+    writes for it (``writer``, :meth:`keep_end_of`), who promises it then before the task's message
+    is acknowledged. A broker that is away is waited for: the message of a task that has ended is
+    better held than run again.
     """
 
     ResultConsumer = StreamResultConsumer
@@ -61,6 +62,9 @@ class StreamBackend(RPCBackend):
         #: The task that this process (or thread) began last, and when.
         self._started: tuple[str, str | None] = ("", None)
         self._unconfirmed: Future[None] | None = None
+        #: The task whose end is kept, and what is kept of it.
+        self._kept_of = ""
+        self._kept: list[Message] = []
         self._direct = DirectWriter(app)
         super().__init__(app, url=url, **options)
 
@@ -87,44 +91,82 @@ class StreamBackend(RPCBackend):
         request: Any = None,
         **_options: Any,
     ) -> Any:
-        """Append a state change to the stream and wait for the broker's confirm.
+        """Append a state change to the stream, and wait for the broker's confirm.
 
-        That of a start is waited for with the next one, which goes the same way. With a
-        ``writer`` only those of large ones are waited for (see :meth:`take_unconfirmed`).
+        With a ``writer`` only those of large ones are waited for (see :meth:`take_unconfirmed`);
+        what ends a task may be kept (:meth:`keep_end_of`).
 
         Raises:
             ResultRefused: RabbitMQ does not take it, because of its size. An error that is too
                 large is told as this one instead.
         """
         meta = self._to_result(task_id, state, result, traceback, request)
-        properties = _properties(task_id, state, request)
+        properties = properties_of(task_id, state, request)
         message = message_of(self.stream.name, dumps(meta, self.serializer), properties)
         try:
-            self._append(message, confirmed=state != states.STARTED)
+            if state == states.STARTED and (starts := self._late_starts):
+                starts.hold(message, self._direct.write)
+            else:
+                self._append(message, ends=may_be_kept(state, request))
         except ResultRefused as exc:
             if state not in states.EXCEPTION_STATES or isinstance(result, ResultRefused):
                 raise
             return self.store_result(task_id, exc, state, request=request)
         return result
 
-    def _append(self, message: Message, *, confirmed: bool) -> None:
-        if self.writer is None:
-            self._direct.write(message, confirmed=confirmed)
+    def _append(self, message: Message, *, ends: bool) -> None:
+        is_large = len(message.body) > LARGE
+        if self.writer is not None:
+            self._unconfirmed = self.writer.write(message)
+            if is_large:
+                self._unconfirmed.result()
             return
-        self._unconfirmed = self.writer.write(message)
-        if len(message.body) > LARGE:
-            self._unconfirmed.result()
+        task_id = message.correlation_id
+        is_kept_of = task_id == self._kept_of
+        # Whatever is written takes along what is kept: it came before.
+        kept = self._kept if is_kept_of else []
+        messages = [*kept, *self._held_start(task_id), message]
+        keeps = ends and is_kept_of and not is_large
+        if not keeps:
+            self._direct.write(messages)
+        if is_kept_of:
+            self._kept = messages if keeps else []
+
+    def _held_start(self, task_id: str) -> list[Message]:
+        starts = self._late_starts
+        return [] if starts is None else starts.take(task_id)
+
+    @property
+    def _late_starts(self) -> LateStarts | None:
+        """A worker's, for all threads of a process; None: starts are told at once, which costs
+        a writer little."""
+        return None if self.writer else getattr(self.app, "late_starts", None)
 
     def take_unconfirmed(self) -> Future[None] | None:
         """Return what ends when the broker has confirmed all that this thread gave the writer."""
         written, self._unconfirmed = self._unconfirmed, None
         return written
 
+    def keep_end_of(self, task_id: str) -> None:
+        """Write nothing of what ends a task, or its try: :meth:`take_end` is to return it."""
+        self._kept_of, self._kept = task_id, []
+
+    def take_end(self) -> list[Message]:
+        """Return the states of the task that are not written, and keep no more."""
+        kept = [*self._kept, *self._held_start(self._kept_of)]
+        self._kept_of, self._kept = "", []
+        return kept
+
+    def write_end(self) -> None:
+        """Write the states of the task that are not written, and keep no more."""
+        if messages := self.take_end():
+            self._direct.write(messages)
+
     def _to_result(
         self, task_id: str, state: str, result: Any, traceback: Any, request: Any
     ) -> dict[str, Any]:
         meta: dict[str, Any] = super()._to_result(task_id, state, result, traceback, request)
-        meta["date"] = meta["date_done"] or _now()
+        meta["date"] = meta["date_done"] or now()
         if state == states.STARTED:
             self._started = (task_id, meta["date"])
         meta["started"] = self._started[1] if self._started[0] == task_id else None
@@ -147,7 +189,7 @@ class StreamBackend(RPCBackend):
             "result": result,
             "traceback": traceback,
             "children": self.current_task_children(request),
-            "date_done": _now() if state in self.READY_STATES else None,
+            "date_done": now() if state in self.READY_STATES else None,
         }
         for name, value in (("group_id", "group"), ("parent_id", "parent_id")):
             if getattr(request, value, None):
@@ -189,16 +231,3 @@ class StreamBackend(RPCBackend):
         if meta["status"] not in self.READY_STATES:
             raise Empty
         result._maybe_set_cache(meta)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat()
-
-
-def _properties(task_id: str, state: str, request: Any) -> dict[str, Any]:
-    """Return the AMQP properties of a state change."""
-    properties = {"correlation_id": task_id, "timestamp": int(time.time()), "delivery_mode": 2}
-    task = getattr(request, "task", None)
-    if task and state == states.STARTED:
-        properties["type"] = started_type(task)
-    return properties

@@ -1,8 +1,10 @@
-"""What writes the results of a process that runs one task at a time, and waits for each."""
+"""What writes the states of a process that runs one task at a time, and waits for each."""
 
 from __future__ import annotations
 
 import os
+import threading
+from collections.abc import Sequence
 from concurrent.futures import Future
 
 from celery import Celery
@@ -16,37 +18,42 @@ NO_HEARTBEAT = 0
 
 
 class DirectWriter:
-    """Appends results to the stream; a broker that is away is waited for."""
+    """Appends states to the stream, for any thread; a broker that is away is waited for."""
 
     def __init__(self, app: Celery) -> None:
         self._app = app
         self._channel: ResultChannel | None = None
         self._channel_pid = 0
+        self._lock = threading.Lock()
 
-    def write(self, message: Message, *, confirmed: bool) -> None:
-        """Append a state change; if not ``confirmed`` now, the next one's confirm is its as well.
+    def write(self, messages: Sequence[Message]) -> None:
+        """Append state changes, together; returns when they are confirmed.
 
         Raises:
             ResultRefused: the broker does not take it, because of its size.
             Exception: whatever else it refuses for good, such as a stream that nobody may write.
         """
+        with self._lock:
+            channel = self._open()
+            written = [Future[None]() for _ in messages]
+            for message, future in zip(messages, written, strict=True):
+                channel.add(Result(message=message, written=future))
+
+            def send() -> None:
+                try:
+                    channel.send()
+                    channel.settle()
+                except BaseException as exc:  # a time limit as well: a frame may be read by half
+                    channel.drop()
+                    if not isinstance(exc, NOT_WHOLE):
+                        self._channel = None  # what was refused would be again, with what follows
+                    raise
+
+            awaiting_broker(send, NOT_WHOLE)
+        for future in written:
+            future.result()
+
+    def _open(self) -> ResultChannel:
         if self._channel is None or self._channel_pid != os.getpid():  # that of our parent
             self._channel, self._channel_pid = ResultChannel(self._app, NO_HEARTBEAT), os.getpid()
-        channel = self._channel
-        written = Future[None]()
-        channel.add(Result(message=message, written=written))
-
-        def send() -> None:
-            try:
-                channel.send()
-                if confirmed:
-                    channel.settle()
-            except BaseException as exc:  # a time limit as well: a frame may be read by half
-                channel.drop()
-                if not isinstance(exc, NOT_WHOLE):
-                    self._channel = None  # what was refused would be again, with all that follows
-                raise
-
-        awaiting_broker(send, NOT_WHOLE)
-        if confirmed:
-            written.result()
+        return self._channel

@@ -21,8 +21,9 @@ HEARTBEAT_S = 30
 TICK_S = 5.0
 #: As good as at once; 0 would wait for ever.
 NO_TIME_S = 0.001
-#: Pauses between tries to reach the broker, in seconds.
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 2.0
+#: Pauses between tries to reach the broker, in seconds. A message that comes again is not run again
+#: if its result is there, so the results should be back first.
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 0.5
 #: Results that are published before their confirms are waited for.
 LARGEST_GROUP = 200
 

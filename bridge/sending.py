@@ -98,7 +98,7 @@ class DurableTask(Task):
     """A task whose ids tell when it was called."""
 
     abstract = True
-    Request = "bridge.worker:DurableRequest"
+    Request = "bridge.request:DurableRequest"
     #: Whether it runs in a thread of the worker's main process (see ``bridge/threads.py``): such a
     #: task is short or waits far more than it computes, has timeouts of its own, is never killed.
     threaded = False

@@ -9,10 +9,9 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
 from contextlib import suppress
+from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
@@ -20,23 +19,16 @@ import kombu
 from billiard.einfo import ExceptionInfo
 from celery import bootsteps
 from celery.app.trace import build_tracer
-from celery.utils.log import get_logger
 from celery.worker import state
 
-from bridge.errors import ResultRefused
-from bridge.reading import joined
-from bridge.result_writer import ResultWriter
+from bridge.processes import WriteResults, is_failure
 from bridge.suspects import is_suspect, set_apart
-
-logger = get_logger(__name__)
 
 #: Messages held for each thread: the next one is there while the last one's acknowledgement is
 #: on its way.
 PREFETCH = 2
 #: An acknowledgement by the main thread is waited for so long, in seconds.
 ACKNOWLEDGED_S = 5.0
-#: A stopping worker looks after its heartbeats so often, in seconds.
-TICK_S = 0.25
 
 
 def run_in_threads(queue: str, apart: str, count: int, on_thread_end: Callable[[], None]) -> type:
@@ -48,8 +40,7 @@ def run_in_threads(queue: str, apart: str, count: int, on_thread_end: Callable[[
     """
 
     class RunInThreads(bootsteps.StartStopStep):
-        # Behind the pool: its processes are made before there is a thread.
-        requires = ("celery.worker.components:Pool",)
+        requires = (WriteResults,)
 
         def include_if(self, worker: Any) -> bool:
             return bool(worker.use_eventloop)  # or else the pool runs them: gevent's, eventlet's
@@ -87,10 +78,7 @@ class _Apart:
 
 
 class Threads:
-    """Takes requests in the main thread, runs them, and has the main thread settle them.
-
-    Acknowledgements and events go over connections that belong to the main thread's event loop.
-    """
+    """Takes requests in the main thread, runs them, and has the main thread settle them."""
 
     def __init__(
         self, worker: Any, count: int, apart: str, on_thread_end: Callable[[], None]
@@ -98,9 +86,8 @@ class Threads:
         self._worker = worker
         self._apart = apart
         self._on_thread_end = on_thread_end
-        self._results = ResultWriter(worker.app)
+        self._settlement = worker.settlement
         self._taken: SimpleQueue[Any] = SimpleQueue()
-        self._ended: deque[tuple[Any, Any]] = deque()
         self._stopping = False
         self._threads = [
             threading.Thread(target=self._run, name=f"task-{number}", daemon=True)
@@ -114,7 +101,6 @@ class Threads:
                 task.__trace__ = build_tracer(
                     name, task, hostname=self._worker.hostname, app=self._worker.app
                 )
-        self._results.start()
         for thread in self._threads:
             thread.start()
 
@@ -123,17 +109,10 @@ class Threads:
         self._stopping = True
         for _ in self._threads:
             self._taken.put(None)
+        # Its results are told by this thread; those of threads by one that is not held up.
+        self._worker.pool.stop()
         for thread in self._threads:
-            self._join(thread)
-        self._results.close()
-        self._join(self._results.thread)
-
-    def _join(self, thread: threading.Thread) -> None:
-        """Wait for a thread's end, and do meanwhile what the event loop does no more."""
-        while thread.is_alive():
-            thread.join(TICK_S)
-            self._worker.hub.fire_timers()
-            self._settle()
+            self._settlement.join(thread)
 
     def terminate(self) -> None:
         """Wait for nothing: what has not ended goes back."""
@@ -147,13 +126,13 @@ class Threads:
 
     def _run(self) -> None:
         backend = self._worker.app.backend  # this thread's own
-        backend.writer = self._results
+        backend.writer = self._settlement.results
         while (request := self._taken.get()) is not None and not self._stopping:
             try:
                 ended = self._end_of(request)
             except BaseException:  # noqa: BLE001 - as a pool process does; the request says more
                 ended = ExceptionInfo()
-            self._settle_after(backend.take_unconfirmed(), request, ended)
+            self._settlement.after(backend.take_unconfirmed(), partial(_settle, request, ended))
             if isinstance(ended, _Apart):
                 ended.acknowledged.wait(ACKNOWLEDGED_S)
         with suppress(Exception):
@@ -164,58 +143,16 @@ class Threads:
             return _Apart()
         return request.run()
 
-    def _settle_after(self, written: Future[None] | None, request: Any, ended: Any) -> None:
-        """Have a request settled once the last of its results is confirmed."""
 
-        def settle(written: Future[None] | None) -> None:
-            failed = isinstance(ended, ExceptionInfo)  # or is tried again
-            self._ended.append((request, ended if failed else _refusal(written) or ended))
-            # Each time, though one call settles all that is there: with a lost connection the hub
-            # forgets its calls, and nobody knows which.
-            self._worker.hub.call_soon(self._settle)
-
-        if written is None:
-            settle(None)
-        else:
-            written.add_done_callback(settle)
-
-    def _settle(self) -> None:
-        """Settle all that has ended; its acknowledgements are sent together."""
-        if not self._ended:
-            return  # a call before has settled it
-        apart: list[_Apart] = []
-        try:
-            with joined(self._worker.consumer.connection):
-                while self._ended:
-                    request, ended = self._ended.popleft()
-                    _settle(request, ended)
-                    if isinstance(ended, _Apart):
-                        apart.append(ended)
-        except OSError as exc:  # the main loop finds that out, too, and connects again
-            logger.warning("acknowledgements are lost (%s)", type(exc).__name__)
-        for one in apart:
-            one.acknowledged.set()
-
-
-def _refusal(written: Future[None] | None) -> ExceptionInfo | None:
-    """Return that the broker has refused the last result, if it has. A large one's task knows;
-    for any other, all that is left is to have the message go to the dead queue."""
-    try:
-        if written is not None:
-            written.result()
-    except ResultRefused:
-        return ExceptionInfo()
+def _settle(request: Any, ended: Any, refusal: ExceptionInfo | None) -> Callable[[], object] | None:
+    if isinstance(ended, _Apart):
+        request.acknowledge()
+        state.task_ready(request)
+        return ended.acknowledged.set
+    if isinstance(ended, ExceptionInfo):
+        request.on_failure(ended)
+    elif refusal is None or is_failure(ended):
+        request.on_success(ended)
+    else:
+        request.on_failure(refusal)
     return None
-
-
-def _settle(request: Any, ended: Any) -> None:
-    try:
-        if isinstance(ended, _Apart):
-            request.acknowledge()
-            state.task_ready(request)
-        elif isinstance(ended, ExceptionInfo):
-            request.on_failure(ended)
-        else:
-            request.on_success(ended)
-    except Exception as exc:  # noqa: BLE001 - one request's end is not the worker's
-        logger.error("%s is not settled (%s)", request, type(exc).__name__)

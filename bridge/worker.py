@@ -1,4 +1,4 @@
-"""What a worker does otherwise than Celery's: its start, bad messages, time limits, its end."""
+"""What a worker does otherwise than Celery's: its start, bad messages, its end."""
 
 from __future__ import annotations
 
@@ -13,15 +13,11 @@ from functools import partial
 from typing import Any
 
 from amqp.exceptions import NotFound
-from billiard.exceptions import TimeLimitExceeded
 from celery import bootsteps, signals
-from celery.app.trace import fast_trace_task
 from celery.exceptions import CPendingDeprecationWarning, InvalidTaskError, NotRegistered
 from celery.worker.consumer import Consumer
-from celery.worker.request import Request
 
 from bridge import task_message, topology
-from bridge.message import PUBLISHED_AGAIN
 from bridge.signing import NotSigned
 from bridge.task_message import Undecodable
 
@@ -39,9 +35,6 @@ RETRY_S = 4.0
 
 #: How long events wait for others, in seconds.
 EVENTS_S = 0.1
-
-#: Characters of an error's text, or its traceback, in an event.
-LONGEST_TEXT = 10_000
 
 
 class DeclareTopology(bootsteps.StartStopStep):
@@ -166,67 +159,6 @@ class DurableConsumer(Consumer):
             self.app.backend.mark_as_failure(task_id, exc)
             if self.event_dispatcher:
                 self.event_dispatcher.send("task-failed", uuid=task_id, exception=repr(exc))
-
-
-class DurableRequest(Request):
-    """A task's message, with four things mended.
-
-    One that was killed at its time limit goes to the dead queue. Celery puts it back (for
-    ``task_acks_on_timeout = False``), to be run and killed again until the delivery limit,
-    or acknowledges it, and the dead queue never sees it.
-
-    One that was published again after a lost confirm counts as delivered again, so that
-    ``worker_deduplicate_successful_tasks`` asks whether it has succeeded already; one that
-    notices that by itself (:attr:`DurableTask.once`) never does.
-
-    One that failed by a verdict (:attr:`DurableTask.verdicts`) is acknowledged.
-
-    An error's text and traceback are cut short in events: one that is larger than RabbitMQ takes
-    would end the worker, and as its message comes back, each one that is started.
-    """
-
-    _timed_out = False
-    _is_verdict = False
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        if self.task.once:
-            self.delivery_info["redelivered"] = False
-        elif self.request_dict.get(PUBLISHED_AGAIN):
-            self.delivery_info["redelivered"] = True
-
-    def run(self) -> Any:
-        """Run the task in this thread; return what :meth:`on_success` takes."""
-        _, _, embed = self._payload
-        body = (self.args, self.kwargs, embed)
-        return fast_trace_task(self.type, self.id, self.request_dict, body, None, None)
-
-    def terminate(self, pool: Any, signal: Any = None) -> None:
-        """Kill the process that runs the task; what runs in a thread goes on to its end."""
-        if not self.task.threaded:
-            super().terminate(pool, signal)
-
-    def send_event(self, event: str, **fields: Any) -> None:
-        for name in ("exception", "traceback"):
-            if fields.get(name):
-                fields[name] = fields[name][:LONGEST_TEXT]
-        super().send_event(event, **fields)
-
-    def on_failure(self, exc_info: Any, *args: Any, **kwargs: Any) -> Any:
-        exc = getattr(exc_info.exception, "exc", exc_info.exception)
-        self._timed_out = isinstance(exc, TimeLimitExceeded)
-        self._is_verdict = isinstance(exc, self.task.verdicts)
-        return super().on_failure(exc_info, *args, **kwargs)
-
-    def on_timeout(self, soft: bool, timeout: float) -> None:
-        self._timed_out = not soft
-        super().on_timeout(soft, timeout)
-
-    def reject(self, requeue: bool = False) -> None:
-        if self._is_verdict:
-            self.acknowledge()
-            return
-        super().reject(requeue=requeue and not self._timed_out)
 
 
 def bound_warm_shutdown(timeout_s: float) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import signal
 import time
 from pathlib import Path
 
@@ -66,3 +68,31 @@ def test_a_stopping_worker_ends_a_mail_that_is_on_its_way_and_hands_back_the_oth
         mails.when(second, "sent")
         assert mails.email(first) == sent  # not even tried again: its end was acknowledged
         assert len(mails.relay.mails) == 2
+
+
+def test_a_stopping_worker_settles_what_ends_while_it_waits_for_a_long_task(
+    broker: BrokerNode, logs: Path
+) -> None:
+    with parts(broker, logs, free_port(), WORKER_SHUTDOWN_S="8") as mails:
+        mails.relay.behave(slow_final_dot=1.5)
+        ids = "out([task.sleep.delay(seconds).id for seconds in (60, 2)])"
+        long, short = python(ids, {"BROKER_URL": mails.url})
+        mails.until_log(f"{long}] received")
+        mails.until_log(f"{short}] received")
+        mail = mails.send()
+        mails.when(mail, "sending")
+
+        mails.worker.signal(signal.SIGTERM)
+        for ended in (mail, short):
+            mails.until_log(f"{ended}] succeeded")
+
+        def kept() -> dict[str, int]:
+            columns = ("name", "messages_unacknowledged")
+            vhost = mails.url.rpartition("/")[2]
+            rows = broker.ctl("list_queues", "-p", vhost, *columns, "--formatter=json")
+            return {row["name"]: int(row[columns[1]]) for row in json.loads(rows)}
+
+        # Long before the worker's end: the long task's alone is held.
+        wait_until(lambda: (kept()["mail"], kept()["celery"]) == (0, 1), "two acknowledgements", 5)
+        assert not mails.worker.text().count("Cold shutdown")
+        mails.worker.stop()

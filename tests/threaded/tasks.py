@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 from celery import Task, current_task, shared_task
+from celery.exceptions import Ignore
 
 ENOUGH = 3
 
@@ -52,3 +53,24 @@ def tell(what: str, size: int) -> str:
 
 tell_in_thread = shared_task(threaded=True, name="tell_in_thread")(tell)
 tell_in_pool = shared_task(name="tell_in_pool")(tell)
+
+
+def tell_twice(pause_s: float) -> int:
+    """Tell something after a while, again after another one, and succeed at the last retry."""
+    task = current_task
+    for step in (1, 2):
+        time.sleep(pause_s)
+        task.update_state(state="PROGRESS", meta={"done": step})
+    if task.request.retries < ENOUGH:
+        raise task.retry(max_retries=ENOUGH, countdown=1)
+    return int(task.request.retries)
+
+
+tell_twice_in_pool = shared_task(name="tell_twice_in_pool")(tell_twice)
+
+
+@shared_task
+def step_aside(seconds: float) -> None:
+    """Start, and have no result."""
+    time.sleep(seconds)
+    raise Ignore

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 from celery import Celery, states
 from celery.app.task import Context
 from celery.backends.base import Backend
 
-from bridge.backend import StreamBackend
+from bridge.backend import LARGE, StreamBackend
+from bridge.late_starts import LateStarts
+from bridge.message import Message
+from bridge.processes import hand_over
 
 STATES = (states.STARTED, states.SUCCESS, states.FAILURE, states.RETRY, states.REVOKED)
 REQUESTS: tuple[Any, ...] = (
@@ -38,3 +43,71 @@ def test_a_state_is_described_as_celery_does(state: str, request_: Any, extended
     assert meta == celerys
     assert type(ended) is type(celerys_ended)
     assert ended is None or ended[-6:] == celerys_ended[-6:] == "+00:00"
+
+
+class PoolProcess:
+    """A backend in a pool process, with what is written and what is handed over."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.backend = backend()
+        self.backend.app.late_starts = LateStarts()
+        self.written: list[Message] = []
+        self.backend._direct = MagicMock()
+        self.backend._direct.write = self.written.extend
+        monkeypatch.setattr("bridge.processes.current_app", MagicMock(backend=self.backend))
+
+    def run(self, *steps: tuple[str, Any], error: BaseException | None = None) -> list[str]:
+        """Run a task that tells these states, with their results; return what it hands over."""
+
+        def target(name: str, task_id: str) -> tuple[int, str, float]:
+            for state, result in [(states.STARTED, {}), *steps]:
+                self.backend.store_result(task_id, result, state, request=Context({"id": task_id}))
+            if error is not None:
+                raise error
+            return 0, "done", 0.1
+
+        return told(hand_over(target, "a.task", "an-id")[1])
+
+
+def told(messages: list[Message]) -> list[str]:
+    return [json.loads(message.body)["status"] for message in messages]
+
+
+@pytest.fixture
+def process(monkeypatch: pytest.MonkeyPatch) -> PoolProcess:
+    return PoolProcess(monkeypatch)
+
+
+@pytest.mark.parametrize("end", [states.SUCCESS, states.RETRY])
+def test_what_ends_a_task_is_handed_over(process: PoolProcess, end: str) -> None:
+    assert process.run((end, None)) == [states.STARTED, end]
+    assert process.written == []
+
+
+def test_what_is_written_takes_along_what_came_before_it(process: PoolProcess) -> None:
+    assert process.run((states.SUCCESS, 1), ("COMPENSATED", 2), (states.SUCCESS, 3)) == ["SUCCESS"]
+    assert told(process.written) == [states.STARTED, states.SUCCESS, "COMPENSATED"]
+
+
+def test_a_large_end_is_written_behind_a_small_one(process: PoolProcess) -> None:
+    assert process.run((states.REVOKED, None), (states.SUCCESS, "x" * LARGE)) == []
+    assert told(process.written) == [states.STARTED, states.REVOKED, states.SUCCESS]
+
+
+def test_an_end_is_written_if_a_hook_breaks_off_what_follows(process: PoolProcess) -> None:
+    with pytest.raises(SystemExit):
+        process.run((states.SUCCESS, 1), error=SystemExit())
+
+    assert told(process.written) == [states.STARTED, states.SUCCESS]
+
+
+@pytest.mark.parametrize("reader", ["errbacks", "chain"])
+def test_a_failure_that_somebody_may_look_for_is_written_at_once(
+    process: PoolProcess, reader: str
+) -> None:
+    request = Context({"id": "an-id", reader: ["a signature"]})
+    process.backend.keep_end_of("an-id")
+    process.backend.store_result("an-id", ValueError(), states.FAILURE, request=request)
+
+    assert told(process.written) == [states.FAILURE]
+    assert process.backend.take_end() == []

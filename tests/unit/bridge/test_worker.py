@@ -13,6 +13,7 @@ from kombu.utils import functional
 
 from bridge import DeclareTopology, topology, worker
 from bridge.message import PUBLISHED_AGAIN
+from bridge.request import DurableRequest
 from bridge.sending import DurableTask
 
 
@@ -69,6 +70,29 @@ def test_only_a_task_that_cannot_tell_by_itself_is_looked_up_when_it_comes_again
     message = MagicMock(headers=headers, properties={}, payload=((), {}, {}))
     message.delivery_info = {"redelivered": again == "redelivered"}
 
-    request = worker.DurableRequest(message, app=app, task=one)
+    request = DurableRequest(message, app=app, task=one)
 
     assert request.request_dict["delivery_info"]["redelivered"] is asks
+
+
+@pytest.mark.parametrize("how", ["terminate", "cancel"])
+@pytest.mark.parametrize(
+    ("job", "kills"),
+    [(MagicMock(ready=lambda: False), True), (MagicMock(ready=lambda: True), False), (None, False)],
+    ids=["runs", "has ended", "is forgotten"],
+)
+def test_only_a_task_that_runs_is_killed(job: Any, kills: bool, how: str) -> None:
+    app = Celery(set_as_current=False, broker="memory://")
+    one = DurableTask()
+    one.name = "one"
+    app.register_task(one)
+    message = MagicMock(headers={"task": "one", "id": "an-id"}, properties={}, delivery_info={})
+    message.payload = ((), {}, {})
+    request, pool = DurableRequest(message, app=app, task=one, eventer=MagicMock()), MagicMock()
+    request.time_start, request.worker_pid = 1.0, 12345
+    request._apply_result = lambda: job
+    one.backend = MagicMock()
+
+    getattr(request, how)(pool)
+
+    assert pool.terminate_job.called is kills

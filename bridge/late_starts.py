@@ -1,0 +1,75 @@
+"""Starts of tasks, which are told a little later: most tasks have ended by then.
+
+A start that is written for itself costs RabbitMQ as much as a result does. One that is written
+together with what follows costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from celery.utils.log import get_logger
+
+from bridge.message import Message
+
+logger = get_logger(__name__)
+
+#: A task that has written nothing else after so many seconds is told to have started.
+LATE_S = 0.1
+
+Write = Callable[[Sequence[Message]], object]
+
+
+class LateStarts:
+    """The starts of a process's tasks that are not written yet; a thread writes those in time."""
+
+    def __init__(self) -> None:
+        self._begin()
+        os.register_at_fork(after_in_child=self._begin)
+
+    def _begin(self) -> None:
+        self._lock = threading.Lock()
+        self._held: dict[str, tuple[float, Message, Write]] = {}
+        self._some = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def hold(self, message: Message, write: Write) -> None:
+        """Have a task's start written by :data:`LATE_S` seconds from now, unless it is taken."""
+        with self._lock:
+            self._held[message.correlation_id] = (time.monotonic() + LATE_S, message, write)
+            if not self._some.is_set():
+                self._some.set()
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="starts", daemon=True)
+                self._thread.start()
+
+    def take(self, task_id: str) -> list[Message]:
+        """Return a task's start to be written by the caller, before anything else; none: it is
+        written."""
+        with self._lock:  # one that is being written now is waited for
+            held = self._held.pop(task_id, None)
+        return [] if held is None else [held[1]]
+
+    def _run(self) -> None:
+        while True:
+            self._some.wait()
+            while (pause_s := self._write_due()) is not None:
+                time.sleep(pause_s)
+
+    def _write_due(self) -> float | None:
+        """Write what is due; return the seconds until more is, None: nothing is held."""
+        with self._lock:
+            now = time.monotonic()
+            for task_id in [each for each, (due, _, _) in self._held.items() if due <= now]:
+                _, message, write = self._held.pop(task_id)
+                try:
+                    write([message])
+                except Exception as exc:  # noqa: BLE001 - the task's next state meets it, too
+                    logger.warning("Task %s: its start is not told (%r)", task_id, exc)
+            if not self._held:
+                self._some.clear()
+                return None
+            return max(0.0, min(due for due, _, _ in self._held.values()) - now)

@@ -1,0 +1,119 @@
+"""The pool's processes run tasks, and the worker's main process writes their results.
+
+A process that writes its results itself waits for a confirm each time, over a connection of its
+own; RabbitMQ then has twice the work (docs/design.md, "Where the time goes").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from billiard.einfo import ExceptionInfo
+from celery import bootsteps, current_app
+from celery.concurrency import prefork
+
+from bridge.late_starts import LateStarts
+from bridge.message import Message
+from bridge.settlement import Settlement
+
+#: What :func:`hand_over` returns: the task's outcome as Celery has it, and its last states.
+Ended = tuple[Any, list[Message]]
+
+
+class WriteResults(bootsteps.StartStopStep):
+    """Gives the worker its :class:`Settlement` (``app.steps["worker"].add(WriteResults)``)."""
+
+    # Behind the pool: its processes are made before there is a thread.
+    requires = ("celery.worker.components:Pool",)
+
+    def include_if(self, worker: Any) -> bool:
+        return bool(worker.use_eventloop)  # or else tasks write their results themselves
+
+    def create(self, worker: Any) -> Settlement:
+        settlement = worker.settlement = Settlement(worker)
+        if isinstance(worker.pool, TaskPool):
+            worker.app.late_starts, worker.pool.settlement = LateStarts(), settlement
+        return settlement
+
+
+class TaskPool(prefork.TaskPool):
+    """Celery's pool; ``worker_pool = "bridge.processes:TaskPool"``."""
+
+    #: None: the tasks write their results themselves.
+    settlement: Settlement | None = None
+
+    def on_start(self) -> None:
+        super().on_start()
+        if self.settlement is not None:
+            self.on_apply: Any = partial(apply_async, self.on_apply, self.settlement)
+            self._settle_while_stopping(self.settlement)
+
+    def _settle_while_stopping(self, settlement: Settlement) -> None:
+        """Settle in the rounds in which a stopping pool waits for its processes, in the main
+        thread; they look after time limits, and the event loop has ended."""
+        handler = self._pool._result_handler
+        check_timeouts = handler.check_timeouts
+
+        def look() -> None:
+            if check_timeouts is not None:
+                check_timeouts()
+            settlement.settle()
+
+        handler.check_timeouts = look
+
+
+def apply_async(
+    apply: Callable[..., Any],
+    settlement: Settlement,
+    target: Callable[..., Any],
+    args: Sequence[Any],
+    kwargs: Any,
+    *,
+    callback: Callable[[Any], object],
+    error_callback: Callable[[ExceptionInfo], object],
+    **options: Any,
+) -> Any:
+    """Have the pool run a task; Celery is told of its end once its last states are confirmed.
+
+    ``apply``: the pool's own; the others are what it is given.
+    """
+
+    def on_end(ended: Ended) -> None:
+        outcome, states = ended
+
+        def settle(refusal: ExceptionInfo | None) -> None:
+            if refusal is None or is_failure(outcome):
+                callback(outcome)
+            else:
+                error_callback(refusal)
+
+        settlement.after(settlement.write(states), settle)
+
+    return apply(
+        hand_over,
+        (target, *args),
+        kwargs,
+        callback=on_end,
+        error_callback=error_callback,
+        **options,
+    )
+
+
+def hand_over(target: Callable[..., Any], name: str, task_id: str, *args: Any) -> Ended:
+    """Run a task in a pool process, and hand over what tells of its end instead of writing it."""
+    backend = current_app.backend
+    backend.keep_end_of(task_id)
+    try:
+        outcome = target(name, task_id, *args)
+    except BaseException:
+        backend.write_end()  # of a task that has ended, whatever its hooks do after it
+        raise
+    return outcome, backend.take_end()
+
+
+def is_failure(outcome: Any) -> bool:
+    """Whether an outcome, as Celery's trace returns it, is none of a success: the task has failed,
+    is tried again, or goes back."""
+    return isinstance(outcome, ExceptionInfo) or bool(outcome[0])

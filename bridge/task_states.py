@@ -1,0 +1,37 @@
+"""What the result backend knows of a state besides its meta data."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from celery import states
+
+from bridge.records import started_type
+
+#: What a task, or its try, ends with.
+ENDS = states.READY_STATES | {states.RETRY}
+
+
+def may_be_kept(state: str, request: Any) -> bool:
+    """Whether a state ends a task's try, and nobody whom Celery calls next may look for it."""
+    if state == states.FAILURE and (
+        getattr(request, "errbacks", None) or getattr(request, "chain", None)
+    ):
+        return False
+    return state in ENDS
+
+
+def now() -> str:
+    """Return the time as results have it (ISO 8601, UTC)."""
+    return datetime.now(UTC).isoformat()
+
+
+def properties_of(task_id: str, state: str, request: Any) -> dict[str, Any]:
+    """Return the AMQP properties of a state change."""
+    properties = {"correlation_id": task_id, "timestamp": int(time.time()), "delivery_mode": 2}
+    task = getattr(request, "task", None)
+    if task and state == states.STARTED:
+        properties["type"] = started_type(task)
+    return properties

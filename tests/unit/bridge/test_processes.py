@@ -1,0 +1,83 @@
+"""The pool's side of a task: what its end is made of, and when Celery is told of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+from unittest.mock import MagicMock
+
+import pytest
+from billiard.einfo import ExceptionInfo
+
+from bridge.errors import ResultRefused
+from bridge.message import Message
+from bridge.processes import apply_async
+from bridge.settlement import Settlement
+
+SUCCEEDED = (0, "3", 0.1)
+
+
+def failed() -> tuple[int, ExceptionInfo, None]:
+    try:
+        raise ZeroDivisionError
+    except ZeroDivisionError:
+        return 1, ExceptionInfo(), None
+
+
+class Task:
+    """A task that was given to the pool, and that its process has ended, with one state."""
+
+    def __init__(self, outcome: Any) -> None:
+        worker = MagicMock()
+        worker.hub.call_soon = lambda call: call()
+        settlement = Settlement(worker)
+        self.written = Future[None]()
+        settlement.results = MagicMock()
+        settlement.results.write.return_value = self.written
+        self.succeeds, self.fails = MagicMock(), MagicMock()
+        given: dict[str, Callable[..., Any]] = {}
+        apply_async(
+            lambda target, args, kwargs, **options: given.update(options),
+            settlement,
+            MagicMock(),
+            ("task", "id"),
+            {},
+            callback=self.succeeds,
+            error_callback=self.fails,
+        )
+        state = Message(
+            exchange="", routing_key="", body=b"", header=b"", correlation_id="id", mandatory=False
+        )
+        given["callback"]((outcome, [state]))
+
+
+@pytest.mark.parametrize("outcome", [SUCCEEDED, failed()], ids=["succeeded", "failed"])
+def test_its_end_is_known_when_its_states_are_confirmed(outcome: Any) -> None:
+    task = Task(outcome)
+    task.succeeds.assert_not_called()
+
+    task.written.set_result(None)
+
+    task.succeeds.assert_called_once_with(outcome)  # Celery looks into it
+    task.fails.assert_not_called()
+
+
+def test_one_whose_result_is_refused_has_failed() -> None:
+    task = Task(SUCCEEDED)
+
+    task.written.set_exception(ResultRefused("too large"))
+
+    task.succeeds.assert_not_called()
+    (failure,) = task.fails.call_args.args
+    assert isinstance(failure.exception.exc, ResultRefused)
+
+
+def test_one_that_has_failed_and_whose_error_is_refused_has_failed() -> None:
+    outcome = failed()
+    task = Task(outcome)
+
+    task.written.set_exception(ResultRefused("too large"))
+
+    task.succeeds.assert_called_once_with(outcome)
+    task.fails.assert_not_called()
