@@ -11,27 +11,35 @@ from mailing.shared import SharedNumbers
 #: Keys with a bucket of their own. Keys are numbered in the order of their making, so two share
 #: one only where so many were made between them.
 PLACES = 65_536
+#: A holder of the lock that takes longer than this has been stopped, and is not waited for again.
+PATIENCE_S = 0.05
 
 
 class Buckets:
     """One token bucket for each key's number; to be made before the server forks.
 
     A bucket is one number: when it would be full again if nothing came (the generic cell rate
-    algorithm). It is read and written without a lock, because a process that is stopped while it
-    holds one would stop all others. So two requests of one key that two processes take within
-    the same microsecond may count as one.
+    algorithm). It is read and written under a lock, for which nobody waits long: its holder may
+    be a process that somebody has stopped. Until that one goes on, two requests of one key that
+    two processes take within the same microsecond may count as one.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock  # monotonic: the same in all processes of a machine
         self._numbers = SharedNumbers(PLACES)
+        self._patience_s = PATIENCE_S
 
     def take(self, number: int, rate: Rate) -> float:
         """Take a token; returns 0.0, or in how many seconds there is one, and takes none."""
+        with self._numbers.locked_within(self._patience_s) as is_held:
+            self._patience_s = PATIENCE_S if is_held else 0.0
+            return self._take(number, rate)
+
+    def _take(self, number: int, rate: Rate) -> float:
         full_at, place = self._numbers.values, number % PLACES
-        now = self._clock()
+        before, now = full_at[place], self._clock()
         token_s = rate.period_s / rate.count
-        after = max(full_at[place], now) + token_s
+        after = max(before, now) + token_s
         early_s = after - now - rate.period_s
         # A hair of tolerance: sums of many tokens are not exact in binary.
         if early_s > 1e-6:

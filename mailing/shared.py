@@ -8,12 +8,15 @@ import mmap
 import os
 import tempfile
 import threading
+import time
 import weakref
 from collections.abc import Iterator
 from typing import Final
 
 _NUMBER: Final = "d"  # a C double, 8 octets, which processors write whole
 _NUMBER_BYTES = 8
+#: Between two tries to get a lock; a holder needs microseconds, and a processor.
+_PAUSE_S = 0.0002
 
 
 class SharedNumbers:
@@ -51,6 +54,29 @@ class SharedNumbers:
                 yield self.values
             finally:
                 fcntl.lockf(self._fd, fcntl.LOCK_UN)
+
+    @contextlib.contextmanager
+    def locked_within(self, seconds: float) -> Iterator[bool]:
+        """Hold the numbers as :meth:`locked` does, or go on without after so many seconds.
+
+        For event loops of one thread, which must not wait for a process that somebody has
+        stopped. Gives whether they are held.
+        """
+        deadline = time.monotonic() + seconds
+        while not (is_held := self._try_lock()) and time.monotonic() < deadline:
+            time.sleep(_PAUSE_S)
+        try:
+            yield is_held
+        finally:
+            if is_held:
+                fcntl.lockf(self._fd, fcntl.LOCK_UN)
+
+    def _try_lock(self) -> bool:
+        try:
+            fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
 
     def _forget_threads(self) -> None:
         self._mutex = threading.RLock()

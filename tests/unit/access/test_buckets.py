@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
+import time
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from access import Buckets, Rate
+from access.buckets import PATIENCE_S
 
 
 class Clock:
@@ -81,6 +86,64 @@ def test_processes_that_were_forked_share_the_bucket(clock: Clock) -> None:
     taken = sum(buckets.take(1, rate) == 0.0 for _ in range(5))
 
     assert taken == 2
+
+
+class Late:
+    """A clock, asked while a bucket is read and written, that tells when it is, and holds it up."""
+
+    def __init__(self, pauses_s: float) -> None:
+        self._pause_s = pauses_s
+        self._read, self._write = os.pipe()
+
+    def __call__(self) -> float:
+        if self._pause_s:
+            os.write(self._write, b"x")
+            time.sleep(self._pause_s)
+        return Clock.now
+
+    def wait(self) -> None:
+        self._pause_s = 0.0
+        os.read(self._read, 1)
+
+
+@contextlib.contextmanager
+def taking(buckets: Buckets, clock: Late) -> Iterator[int]:
+    """Have another process in the middle of taking a token."""
+    pid = os.fork()
+    if not pid:
+        buckets.take(1, Rate.parse("5/h"))
+        os._exit(0)
+    clock.wait()
+    try:
+        yield pid
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
+def test_who_is_in_the_middle_of_taking_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("access.buckets.PATIENCE_S", 60.0)  # processors may be busy here
+    clock = Late(0.05)
+    buckets = Buckets(clock)
+
+    with taking(buckets, clock):
+        taken = sum(buckets.take(1, Rate.parse("5/h")) == 0.0 for _ in range(5))
+
+    assert taken == 4
+
+
+def test_who_was_stopped_in_the_middle_is_not_waited_for_again() -> None:
+    clock = Late(60)
+    buckets = Buckets(clock)
+
+    with taking(buckets, clock):
+        begin = time.monotonic()
+        for _ in range(40):
+            buckets.take(1, Rate.parse("5/h"))
+        took_s = time.monotonic() - begin
+
+    assert took_s < 10 * PATIENCE_S
+    assert buckets.take(1, Rate.parse("5/h")) > 0
 
 
 @pytest.mark.parametrize("text", ["", "20", "0/s", "-1/s", "20/d", "20/s:4", " 20/s", "1.5/s"])
