@@ -122,15 +122,13 @@ class StreamBackend(RPCBackend):
                 self._unconfirmed.result()
             return
         task_id = message.correlation_id
-        is_kept_of = task_id == self._kept_of
-        # Whatever is written takes along what is kept: it came before.
-        kept = self._kept if is_kept_of else []
-        messages = [*kept, *self._held_start(task_id), message]
-        keeps = ends and is_kept_of and not is_large
-        if not keeps:
-            self._direct.write(messages)
-        if is_kept_of:
-            self._kept = messages if keeps else []
+        messages = [*self._held_start(task_id), message]
+        if task_id == self._kept_of:  # whatever is written takes along what came before it
+            messages, self._kept = [*self._kept, *messages], []
+            if ends and not is_large:
+                self._kept = messages
+                return
+        self._direct.write(messages)
 
     def _held_start(self, task_id: str) -> list[Message]:
         starts = self._late_starts

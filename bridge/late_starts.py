@@ -40,8 +40,7 @@ class LateStarts:
         """Have a task's start written by :data:`LATE_S` seconds from now, unless it is taken."""
         with self._lock:
             self._held[message.correlation_id] = (time.monotonic() + LATE_S, message, write)
-            if not self._some.is_set():
-                self._some.set()
+            self._some.set()
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="starts", daemon=True)
                 self._thread.start()

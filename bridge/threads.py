@@ -109,7 +109,7 @@ class Threads:
         self._stopping = True
         for _ in self._threads:
             self._taken.put(None)
-        # Its results are told by this thread; those of threads by one that is not held up.
+        # The pool first: its ends are told by this thread, those of threads by one of their own.
         self._worker.pool.stop()
         for thread in self._threads:
             self._settlement.join(thread)

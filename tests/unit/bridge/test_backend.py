@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 from unittest.mock import MagicMock
 
@@ -12,6 +13,7 @@ from celery.app.task import Context
 from celery.backends.base import Backend
 
 from bridge.backend import LARGE, StreamBackend
+from bridge.errors import ResultRefused
 from bridge.late_starts import LateStarts
 from bridge.message import Message
 from bridge.processes import hand_over
@@ -92,6 +94,19 @@ def test_what_is_written_takes_along_what_came_before_it(process: PoolProcess) -
 def test_a_large_end_is_written_behind_a_small_one(process: PoolProcess) -> None:
     assert process.run((states.REVOKED, None), (states.SUCCESS, "x" * LARGE)) == []
     assert told(process.written) == [states.STARTED, states.REVOKED, states.SUCCESS]
+
+
+def test_what_was_written_with_a_refused_state_is_not_written_again(process: PoolProcess) -> None:
+    def write(messages: Sequence[Message]) -> None:
+        process.written += [each for each in messages if len(each.body) <= LARGE]
+        if len(process.written) < len(messages):
+            raise ResultRefused("too large")
+
+    process.backend._direct = MagicMock(write=write)
+    too_large = ValueError("x" * LARGE)
+
+    assert process.run((states.REVOKED, None), (states.FAILURE, too_large)) == [states.FAILURE]
+    assert told(process.written) == [states.STARTED, states.REVOKED]
 
 
 def test_an_end_is_written_if_a_hook_breaks_off_what_follows(process: PoolProcess) -> None:
