@@ -22,6 +22,7 @@ from bridge.message import Message
 from bridge.publisher import Publisher
 from bridge.recorder import Recorder
 from bridge.results import Results
+from bridge.sent_events import SentEvents
 from bridge.task_result import TaskResult
 
 logger = logging.getLogger(__name__)
@@ -61,6 +62,7 @@ class Bridge:
         self._declaring = asyncio.Lock()
         self._gauges: list[QueueGauge] = []
         self._publisher = Publisher()
+        self._events = SentEvents(self._publisher.publish_nowait)
         self.results = Results(
             app,
             app.backend.stream.name,
@@ -128,6 +130,7 @@ class Bridge:
 
     async def close(self) -> None:
         """Close both connections. Calls that still wait for a confirm fail."""
+        self._events.flush()
         await asyncio.gather(*(gauge.close() for gauge in self._gauges))
         await asyncio.gather(self.publishing.close(), self.reading.close())
 
@@ -174,7 +177,7 @@ class Bridge:
         )
         await self._publish(message, task_id)
         for event in events:  # what Flower shows is worth no waiting
-            self._publisher.publish_nowait(event)
+            self._events.add(event)
         return TaskResult(self, task_id)
 
     async def revoke(self, task_id: str, *, terminate: bool = False) -> None:

@@ -17,6 +17,8 @@ from pika import spec
 
 from bridge.errors import InvalidArgument, InvalidOption
 
+#: The content type of bodies that kombu writes as JSON.
+JSON = "application/json"
 #: The header of a message that was published before and perhaps arrived.
 PUBLISHED_AGAIN = "published_again"
 #: Type, channel and size of a frame (AMQP 0-9-1, section 4.2.3); of a content header (4.2.6.1)

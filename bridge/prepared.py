@@ -13,9 +13,8 @@ from typing import Any
 import msgspec
 import pika
 
-from bridge.message import Message, json_of, serialised
+from bridge.message import JSON, Message, json_of, serialised
 
-_JSON = "application/json"
 _TABLE_SIZE = Struct(">I")
 _TEXT = Struct(">cI")
 #: Stand for what differs from call to call; an id's place has the length of an id.
@@ -88,7 +87,7 @@ def cut(message: Message, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Moul
     """Return the mould of a call's message as Celery made it; None: it cannot be had."""
     properties = message.properties
     headers = properties.headers
-    if properties.content_type != _JSON or "compression" in headers:
+    if properties.content_type != JSON or "compression" in headers:
         return None
     shown = headers["argsrepr"], headers["kwargsrepr"]
     header, table_size = _header_template(properties)
@@ -100,7 +99,7 @@ def cut(message: Message, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Moul
 
 def cut_event(event: Message) -> EventMould | None:
     """Return the mould of a call's event as Celery made it; None: it cannot be had."""
-    if event.properties.content_type != _JSON:
+    if event.properties.content_type != JSON:
         return None
     told = msgspec.json.decode(event.body, type=dict[str, Any])
     mould = EventMould(event=event, body=_event_template(told))

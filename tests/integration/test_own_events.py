@@ -7,9 +7,11 @@ from collections.abc import Iterator
 import pytest
 from celery import Celery
 
-from bridge import DurableEvents
+import config
+import task
+from bridge import Bridge, DurableEvents
 from dev.broker import BrokerNode
-from tests.outside import virtual_host
+from tests.outside import Tap, virtual_host
 
 
 @pytest.fixture
@@ -35,3 +37,17 @@ def test_a_channel_that_tasks_are_published_on_keeps_its_confirms(app: Celery) -
         channel = dispatcher.producer.channel
         assert channel._confirm_selected
         assert channel.basic_publish == channel.basic_publish_confirm
+
+
+@pytest.mark.gen_test
+@pytest.mark.usefixtures("celery_worker")
+async def test_a_bridge_that_closes_sends_the_event_that_waits() -> None:
+    with Tap(config.options.broker_url, "celeryev") as tap:
+        async with Bridge(task.app) as bridge:
+            call = await bridge.apply_async(task.add, (4, 4))
+
+        def tells(message: object) -> bool:
+            body = str(message.body)  # type: ignore[attr-defined]  # kombu's have it
+            return call.id in body and "task-sent" in body
+
+        tap.wait_for(tells, "the call's event")
