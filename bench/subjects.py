@@ -149,7 +149,7 @@ def peers() -> list[Subject]:
     ]
 
 
-def waiting(name: str, path: str) -> Subject:
+def waiting(name: str, path: str, **env: str) -> Subject:
     """Return our server, which waits for a task's result, with a worker."""
     wait = {"Prefer": "wait=30"}
     return Subject(
@@ -157,7 +157,7 @@ def waiting(name: str, path: str) -> Subject:
         command=["python", "server.py", "--port={port}", "--logging=warning"],
         request=Request(path=path, body=CALL, headers=wait, expects='"result":8'),
         worker=WORKER,
-        env={"TASK_PACKAGES": "bench"},
+        env={"TASK_PACKAGES": "bench", **env},
         alone=True,
     )
 
@@ -168,6 +168,7 @@ def round_trips() -> list[Subject]:
     python = ["python", "-m"]
     return [
         waiting("Prefer: wait", "/celery/add"),
+        waiting("Prefer: wait, prefetch 4", "/celery/add", WORKER_PREFETCH="4"),  # as peers have
         waiting("Prefer: wait, threaded", "/celery/add_in_thread"),
         peer("delay().get(), FastAPI", "fastapi_celery", "/wait",
              worker=[*PLAIN_WORKER, "fastapi@%h"], env={**results, "QUEUE": "fastapi"},

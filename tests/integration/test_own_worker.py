@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,6 +37,25 @@ asyncio.run(main())
 """
     found: list[str] = python(code % (task_id, task_id), env)
     return found
+
+
+@pytest.mark.parametrize("prefetch", [1, 3])
+def test_a_worker_leaves_the_others_what_it_does_not_prefetch(
+    broker: BrokerNode, env: dict[str, str], tmp_path: Path, prefetch: int
+) -> None:
+    def ready() -> int:
+        vhost = env["BROKER_URL"].rpartition("/")[2]
+        columns = ("name", "messages_ready")
+        rows = json.loads(broker.ctl("list_queues", "-p", vhost, *columns, "--formatter=json"))
+        return {row["name"]: int(row["messages_ready"]) for row in rows}["celery"]
+
+    one = {"WORKER_CONCURRENCY": "1", "WORKER_PREFETCH": str(prefetch), "WORKER_SHUTDOWN_S": "1"}
+    with worker(tmp_path / "log", env | one) as process:
+        python("out([task.sleep.delay(60).id for _ in range(5)])", env)
+
+        wait_until(lambda: ready() == 5 - prefetch, f"{prefetch} of 5 taken")
+        wait_until(lambda: process.text().count("] received") == prefetch, "all of them received")
+        assert ready() == 5 - prefetch
 
 
 def test_a_sleep_over_the_limit_goes_on_under_the_same_id(
