@@ -8,6 +8,7 @@ points at 127.0.0.1 would make his page one of ours (DNS rebinding).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -29,6 +30,7 @@ def check_site(headers: Mapping[str, str]) -> None:
         raise ForeignSite
 
 
+@lru_cache(maxsize=64)
 def _is_local(host: str) -> bool:
     """Return whether a host is this machine, or a name that no stranger can have."""
     try:

@@ -62,6 +62,7 @@ class Calls:
 
     def __init__(self, app: Celery) -> None:
         self._app = app
+        self._amqp = app.amqp  # kombu's cached properties take a lock at each look
         self._prepared: dict[Task, PreparedTask | None] = {}
 
     def messages(
@@ -79,7 +80,7 @@ class Calls:
             TypeError: the arguments do not fit the task.
         """
         messages = self._unsigned(task, args, kwargs, task_id, options)
-        signer = self._app.amqp.signer
+        signer = self._amqp.signer
         if signer is not None:
             messages[0] = signer.signed(messages[0])
         return messages
@@ -122,7 +123,7 @@ class Calls:
 
     def _is_common(self, task: Task) -> bool:
         """Return whether Celery's code alone decides how the task's messages look."""
-        kind, amqp = task.__class__, self._app.amqp  # a proxy of a task has a type of its own
+        kind, amqp = task.__class__, self._amqp  # a proxy of a task has a type of its own
         return (
             kind.apply_async is DurableTask.apply_async
             and kind.shadow_name is Task.shadow_name

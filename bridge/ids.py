@@ -6,6 +6,7 @@ import os
 import re
 import time
 from datetime import UTC, datetime
+from functools import lru_cache
 
 #: The last year that Python and ISO 8601 can write.
 _LATEST = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
@@ -22,6 +23,22 @@ def new_task_id() -> str:
     random = os.urandom(10).hex()
     variant = _VARIANT[random[3]]
     return f"{time_[:8]}-{time_[8:]}-7{random[:3]}-{variant}{random[4:7]}-{random[7:19]}"
+
+
+def created_text(task_id: str) -> str | None:
+    """Return when a UUIDv7 was made, in ISO 8601; None as for :func:`created_at`."""
+    moment = created_at(task_id)
+    if moment is None:
+        return None
+    milliseconds = round(1000 * moment) % 1000
+    fraction = f".{milliseconds:03d}000" if milliseconds else ""
+    return f"{_second(int(moment))}{fraction}+00:00"
+
+
+@lru_cache(maxsize=64)
+def _second(seconds: int) -> str:
+    """Return a second in ISO 8601, without its zone; new ids are of the same few."""
+    return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None).isoformat()
 
 
 def created_at(task_id: str) -> float | None:

@@ -141,6 +141,8 @@ def json_of(arguments: tuple[Any, ...] | dict[str, Any]) -> bytes:
     Raises:
         InvalidArgument: they cannot be serialised.
     """
+    if not arguments:
+        return b"{}" if isinstance(arguments, dict) else b"[]"
     values = arguments.values() if isinstance(arguments, dict) else arguments
     if _ALIKE.issuperset(map(type, values)):
         try:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import msgspec
 from celery import states
 from kombu.serialization import loads
 
-from bridge.ids import created_at
+from bridge.ids import created_text
 
 #: State changes kept per task: a task that reports progress for hours must not fill memory.
 HISTORY_LENGTH = 1000
@@ -92,8 +92,7 @@ class TaskState(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def called_at(self) -> str | None:
         """When the task was called, as its id tells (ISO 8601)."""
-        moment = created_at(self.task_id)
-        return None if moment is None else datetime.fromtimestamp(moment, UTC).isoformat()
+        return created_text(self.task_id)
 
     @property
     def ready(self) -> bool:

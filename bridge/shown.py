@@ -22,6 +22,8 @@ def shown(arguments: tuple[Any, ...] | dict[str, Any], most: int, levels: int) -
 
     ``most``: characters; ``levels``: of containers.
     """
+    if not arguments:
+        return repr(arguments)
     values = arguments.values() if isinstance(arguments, dict) else ()
     if len(arguments) <= _MANY and _are_plain(arguments) and _are_plain(values):
         text = repr(arguments)

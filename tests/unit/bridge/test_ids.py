@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import time
+from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from bridge.ids import created_at, new_task_id
+from bridge.ids import created_at, created_text, new_task_id
 
 
 def test_an_id_is_a_uuid_of_version_7_and_of_the_rfc_variant() -> None:
@@ -51,6 +54,23 @@ def test_an_id_tells_when_it_was_made() -> None:
 
     assert moment is not None
     assert before - 0.001 <= moment <= time.time()
+
+
+@given(milliseconds=st.integers(0, 2**48 - 1))
+@example(milliseconds=1_700_000_000_000)
+@example(milliseconds=1_699_999_999_999)
+def test_an_id_tells_when_it_was_made_as_python_writes_it(milliseconds: int) -> None:
+    digits = f"{milliseconds:012x}"
+    task_id = f"{digits[:8]}-{digits[8:]}-7cc3-98c4-dc0c0c07398f"
+
+    written = created_text(task_id)
+
+    if created_at(task_id) is None:
+        assert written is None
+    else:
+        moment = datetime.fromtimestamp(milliseconds // 1000, UTC)
+        exact = moment.replace(microsecond=1000 * (milliseconds % 1000))
+        assert written == exact.isoformat()
 
 
 def test_the_example_of_rfc_9562_is_read_right() -> None:
