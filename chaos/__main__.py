@@ -97,10 +97,17 @@ def summed(plan: Plan, outcome: Outcome, system: System) -> Summary:
 
 
 def main() -> int:
-    """Run, or add up; 0 when every promise was kept."""
+    """Run, or add up; 0 when every promise was kept.
+
+    Raises:
+        SystemExit: of a campaign to add up there is no end.
+    """
     given = arguments()
     if given.report:
-        summaries = summary.read(given.report)
+        try:
+            summaries = summary.read(given.report)
+        except OSError as exc:
+            sys.exit(f"{exc.filename}: {exc.strerror}; it is there when a campaign has ended")
         print(report.page(summaries))
         return int(bool(report.broken(summaries)))
     small_disk = disk.is_possible()

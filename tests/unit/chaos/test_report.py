@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from chaos import report, summary
+from chaos.__main__ import main
 from chaos.checker import Findings
 from chaos.struck import Struck
 from chaos.summary import Summary
@@ -71,3 +74,12 @@ def test_more_copies_than_mails_on_their_way_are_counted() -> None:
     kill = Struck(kind="kill worker", at=1.0, alone=True, recovered_s=1.0, in_flight=2, again=3)
 
     assert "| kill worker | 1 | 2 | 2 | 3 | 3 | 1 |" in report.page([campaign(1, struck=[kill])])
+
+
+def test_a_campaign_that_has_not_ended_is_told_from_a_broken_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("sys.argv", ["chaos", "--report", str(tmp_path)])
+
+    with pytest.raises(SystemExit, match=r"summary\.json: No such file .* has ended"):
+        main()
