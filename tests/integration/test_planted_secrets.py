@@ -228,7 +228,8 @@ def test_neither_a_secret_nor_a_mail_shows_in_a_log_or_a_file_of_state(lived: Li
     logs = list(system.logs())
 
     assert {"server.log", "worker.log", "beat.log", "flower.log"} <= dict(logs).keys()
-    assert any(name.startswith("flower.d") for name, _ in logs)  # its history
+    names = {name.partition(".")[0] for name, _ in logs if not name.endswith(".log")}
+    assert "flower" in names  # its history; from Python 3.13 on a file without a suffix
     assert not leaks(logs, [*system.secrets, HIDDEN])
 
 

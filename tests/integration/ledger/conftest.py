@@ -12,6 +12,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import Engine
 
 from dev.postgres import PostgresNode
 from ledger import Ledger, migrate
@@ -77,9 +78,17 @@ def ledger(database_url: str) -> Iterator[Ledger]:
 
 
 @pytest.fixture
-def mail() -> Mail:
+def memory() -> Iterator[Engine]:
+    """An empty ledger in memory."""
+    engine = engine_in_memory()
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def mail(memory: Engine) -> Mail:
     """A mail to Ann and Bob in the queue, with a ledger in memory."""
-    return Mail(engine_in_memory())
+    return Mail(memory)
 
 
 @pytest.fixture

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from sqlalchemy import Engine
+
 from delivery import Again, Drop, Fail, Wait
 from tests.integration.ledger import mail_decisions
 from tests.integration.ledger.mail_checks import Message, Worker
-from tests.integration.ledger.mail_machine import ANN, BOB, LEASE_S, Mail, engine_in_memory
+from tests.integration.ledger.mail_machine import ANN, BOB, LEASE_S, Mail
 
 SENT = {ANN: 250, BOB: 250}
 REFUSED = {ANN: 550, BOB: 550}
@@ -54,8 +56,8 @@ def test_a_claim_whose_answer_was_lost_is_granted_to_its_own_attempt(mail: Mail)
     assert isinstance(come(mail, second).step, Wait)
 
 
-def test_a_message_that_comes_too_early_waits() -> None:
-    mail = Mail(engine_in_memory(), scheduled_in_s=300)
+def test_a_message_that_comes_too_early_waits(memory: Engine) -> None:
+    mail = Mail(memory, scheduled_in_s=300)
     mail.queue[0].due_at -= 10
 
     early = come(mail, mail.queue[0])
@@ -96,8 +98,10 @@ def test_a_lost_reply_is_a_possible_duplicate_once_the_mail_is_to_be_sent_again(
     assert mail.account.taken == {ANN: 2, BOB: 2}
 
 
-def test_a_held_mail_is_sent_by_nobody_and_is_a_possible_duplicate_when_it_is_retried() -> None:
-    mail = Mail(engine_in_memory(), on_uncertain="hold")
+def test_a_held_mail_is_sent_by_nobody_and_is_a_possible_duplicate_when_it_is_retried(
+    memory: Engine,
+) -> None:
+    mail = Mail(memory, on_uncertain="hold")
     other = copy(mail, mail.queue[0])
     mail.attempt(mail.queue[0], SENT, reply_lost=True)
 

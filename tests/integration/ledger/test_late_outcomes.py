@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import Engine
 
 from delivery import Done
 from tests.integration.ledger import mail_decisions
 from tests.integration.ledger.mail_checks import Worker
-from tests.integration.ledger.mail_machine import ANN, BOB, LEASE_S, Mail, engine_in_memory
+from tests.integration.ledger.mail_machine import ANN, BOB, LEASE_S, Mail
 
 
 def overdue(mail: Mail) -> Worker:
@@ -52,9 +53,9 @@ def test_a_late_outcome_does_not_end_the_attempt_that_runs(mail: Mail, code: int
 
 @pytest.mark.parametrize(("code", "status"), [(250, "sent"), (550, "failed"), (451, "uncertain")])
 def test_a_parked_mail_gets_its_outcome_late_but_waits_for_no_message(
-    code: int, status: str
+    memory: Engine, code: int, status: str
 ) -> None:
-    mail = Mail(engine_in_memory(), on_uncertain="hold")
+    mail = Mail(memory, on_uncertain="hold")
     slow = overdue(mail)
     mail.attempt(mail.queue[0], {})
     parked = mail.row.status
