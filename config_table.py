@@ -134,7 +134,7 @@ _TABLE: dict[str, tuple[tuple[str, Value, str, Check | None], ...]] = {
         ("task_time_limit_s", 1500, "a task is killed after, seconds", _DAY),
         ("task_soft_time_limit_s", 1440, "SoftTimeLimitExceeded after, seconds", _DAY),
         ("worker_concurrency", 8, "tasks at a time per worker, mails apart", between(1, 1024)),
-        ("worker_prefetch", 1, "messages that a worker holds for each of them", between(1, 64)),
+        ("worker_prefetch", 1, "messages held for each process of the pool", between(1, 64)),
         ("worker_shutdown_s", 30.0, "a stopping worker waits for tasks, s", _SECONDS),
         ("beat_task", "task.heartbeat", "the periodic task", not_empty),
         ("beat_interval_s", 30.0, "sent every, seconds", _DAYS),
