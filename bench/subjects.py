@@ -130,6 +130,7 @@ def peers() -> list[Subject]:
     """Return what users would pick instead, for accepting."""
     flower = ["celery", "-A", "bench.peers.celery_app", "flower", "--address=127.0.0.1"]
     return [
+        peer("pika, Tornado", "tornado_pika", "/call", queue="tornado-pika", floor="floor"),
         peer("aio-pika, FastAPI", "fastapi_aio_pika", "/call", queue="aio-pika"),
         peer("FastStream, FastAPI", "fastapi_faststream", "/call", queue="faststream"),
         peer("taskiq-aio-pika, FastAPI", "fastapi_taskiq", "/call", queue="taskiq"),
