@@ -30,8 +30,10 @@ def judge(
 ) -> Judged:
     """Judge what an attempt brought, together with what earlier ones had settled."""
     last = now >= granted.expires_at
-    replies = tuple(_replies(delivery, last=last))
-    standing = {reply.address: reply for reply in (*granted.settled, *replies)}
+    settled = {reply.address: reply for reply in granted.settled}
+    asked = [one.address for one in new.recipients if one.address not in settled]
+    replies = tuple(_replies(delivery, asked, last=last))
+    standing = settled | {reply.address: reply for reply in replies}
     recipients = tuple(_recipients(new, standing))
     verdict, error = _verdict(delivery, recipients, new, last=last)
     next_attempt_at = None
@@ -70,14 +72,20 @@ def _verdict(
         return ("sent", None) if anybody else ("failed", delivery)
     later = [one for one in delivery.refused if one.transient]
     if later and not last:
-        reason = mailing.TransientFailure(later[0].code, later[0].text, later[0].enhanced)
+        one = later[0]
+        reason = mailing.TransientFailure(
+            one.code, one.text, one.enhanced, host=delivery.host, tls=delivery.tls
+        )
         return "delivery_delayed", reason
     return "sent", None
 
 
-def _replies(delivery: mailing.Delivery | mailing.DeliveryError, *, last: bool) -> Iterable[Reply]:
+def _replies(
+    delivery: mailing.Delivery | mailing.DeliveryError, asked: Iterable[str], *, last: bool
+) -> Iterable[Reply]:
     accepted = delivery.accepted if isinstance(delivery, mailing.Delivery) else ()
-    for one in (*accepted, *delivery.refused):
+    own = {one.address: one for one in (*accepted, *delivery.refused)}
+    for one in own.values():
         yield Reply(
             address=one.address,
             code=one.code,
@@ -85,6 +93,17 @@ def _replies(delivery: mailing.Delivery | mailing.DeliveryError, *, last: bool) 
             enhanced=one.enhanced,
             settled=last or not one.transient,
         )
+    if isinstance(delivery, mailing.DeliveryError) and delivery.code is not None:
+        # A refusal of MAIL or of the content is one of all whom RCPT did not refuse.
+        for address in asked:
+            if address not in own:
+                yield Reply(
+                    address=address,
+                    code=delivery.code,
+                    text=delivery.text,
+                    enhanced=delivery.enhanced,
+                    settled=last or isinstance(delivery, mailing.PermanentFailure),
+                )
 
 
 def _recipients(new: NewEmail, standing: dict[str, Reply]) -> Iterable[Recipient]:

@@ -90,7 +90,33 @@ def test_somebody_who_had_the_mail_before_makes_it_a_sent_one_in_the_end(
     found = judged(brought, END, settled=settled)
 
     assert found.outcome.verdict == "sent"
-    assert [one.code for one in found.recipients] == [250, None]
+    assert [one.code for one in found.recipients] == [250, brought.code]
+
+
+@pytest.mark.parametrize(
+    ("code", "error"), [(554, mailing.PermanentFailure), (451, mailing.TransientFailure)]
+)
+def test_a_refusal_of_the_content_is_one_of_all_whom_the_relay_took(
+    code: int, error: type[DeliveryError]
+) -> None:
+    brought = error(code, "spam", "5.7.1", refused=(reply(BOB, 550),))
+
+    found = judged(brought)
+
+    shown = [(one.code, one.text) for one in found.recipients]
+    assert shown == [(code, "spam"), (550, "said")]
+    assert [one.settled for one in found.outcome.replies] == [True, code == 554]
+
+
+def test_who_was_not_answered_stays_open() -> None:
+    assert judged(mailing.TransientFailure(None, "lost")).outcome.replies == ()
+    assert judged(LOST).outcome.replies == ()
+
+
+def test_the_refusal_of_one_names_the_session_as_well() -> None:
+    smtp = judged(delivery((ANN, 250), (BOB, 451))).outcome.reason["smtp"]
+
+    assert (smtp["code"], smtp["host"], smtp["tls"]) == (451, "relay", True)
 
 
 def test_a_refusal_for_now_is_settled_only_at_the_end() -> None:
