@@ -24,6 +24,7 @@ from bridge import (
     tracebacks,
 )
 from bridge.task_message import Undecodable
+from ledger import LedgerUnavailable, OtherVersion
 
 logger = logging.getLogger(__name__)
 
@@ -35,18 +36,17 @@ SENDMAIL = "task.sendmail"
 def install(app: Celery) -> None:
     """Have the app's workers declare, share, record and end what is to be."""
 
-    def announce(change: str | None) -> None:
-        if change is not None:
-            logger.warning("the circuit before the relay has %s", change)
-            app.backend.store_result(CIRCUIT_ID, change, states.SUCCESS)
+    def announce(change: str) -> None:
+        logger.warning("the circuit before the relay has %s", change)
+        app.backend.store_result(CIRCUIT_ID, change, states.SUCCESS)
 
     def prepare(**_: Any) -> None:
         for warning in config.warnings():
             logger.warning("%s", warning)
-        delivery.prepare_ledger()
         delivery.share()  # before the pool's processes are forked
         protect_connections()
         delivery.announce_circuit_by(announce)
+        _prepare_ledger()
 
     def bury(letter: DeadLetter) -> None:
         mail = dead_mail(app, letter)
@@ -66,6 +66,15 @@ def install(app: Celery) -> None:
     signals.worker_init.connect(prepare, weak=False)
     signals.worker_process_shutdown.connect(_end_pool_process, weak=False)
     signals.worker_shutting_down.connect(_bound_shutdown, weak=False)
+
+
+def _prepare_ledger() -> None:
+    try:
+        delivery.prepare_ledger()
+    except LedgerUnavailable as exc:  # mails wait for it
+        logger.warning("the ledger cannot be used: %s", exc)
+    except OtherVersion as exc:  # the signal, which logs other errors, lets this end the worker
+        raise SystemExit(str(exc)) from exc
 
 
 def dead_mail(app: Celery, letter: DeadLetter) -> delivery.DeadMail | None:

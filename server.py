@@ -27,7 +27,7 @@ from access import Buckets, Keyring
 from application import make_application
 from bridge import Bridge
 from handlers.services import make_services
-from ledger import ApiKey, LedgerUnavailable, keys
+from ledger import ApiKey, LedgerUnavailable, OtherVersion, keys
 from lifecycle import CIRCUIT_ID
 from serving.connections import bound_unread, possible, raise_file_limit
 from serving.draining import DrainingServer
@@ -99,6 +99,9 @@ def _keys() -> list[ApiKey] | None:
     """Return all API keys that were ever made; None: the ledger cannot be used.
 
     It may come; until then every request is answered with 503.
+
+    Raises:
+        SystemExit: it is another version's.
     """
     try:
         delivery.prepare_ledger()
@@ -106,6 +109,9 @@ def _keys() -> list[ApiKey] | None:
     except LedgerUnavailable as exc:
         logger.warning("the ledger cannot be used: %s", exc)
         return None
+    except OtherVersion as exc:
+        print(exc, file=sys.stderr)
+        raise SystemExit(1) from None
     finally:
         delivery.ledger().close()  # each process opens its own
 
@@ -125,7 +131,8 @@ def _listen(argv: list[str]) -> Listening:
         raise SystemExit(2) from None
     except OSError as exc:
         where = f"{config.options.address}:{config.options.port}"
-        print(f"cannot listen on {where}: {exc.strerror}; see --port", file=sys.stderr)
+        flag = "--address" if isinstance(exc, socket.gaierror) else "--port"
+        print(f"cannot listen on {where}: {exc.strerror}; see {flag}", file=sys.stderr)
         raise SystemExit(1) from None
 
 

@@ -9,12 +9,12 @@ from delivery import parts
 
 logger = logging.getLogger(__name__)
 
-Announce = Callable[[str | None], None]
+Announce = Callable[[str], None]
 _listeners: list[Announce] = []
 
 
 def announce_circuit_by(listener: Announce) -> None:
-    """Have ``listener`` told of each change, ``opened`` or ``closed`` (None: nothing changed)."""
+    """Have ``listener`` told of each change: ``opened`` or ``closed``."""
     _listeners[:] = [listener]
 
 
@@ -24,10 +24,12 @@ def note(*, answered: bool) -> None:
     One that takes mails and hangs up is left alone as well: each further mail could go out twice.
     """
     breaker = parts.breaker()
-    _announce(breaker.succeeded() if answered else breaker.failed())
+    change = breaker.succeeded() if answered else breaker.failed()
+    if change is not None:
+        _announce(change)
 
 
-def _announce(change: str | None) -> None:
+def _announce(change: str) -> None:
     """Tell a change; once over all processes of a worker, as the breaker gives it once.
 
     A listener that fails does the mail no harm.

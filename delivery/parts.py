@@ -87,7 +87,7 @@ def prepare_ledger() -> None:
     """Bring a SQLite ledger's tables up to date; ``make migrate`` does PostgreSQL's.
 
     Raises:
-        LedgerUnavailable
+        LedgerUnavailable, OtherVersion
     """
     url = config.database_url()
     if url.startswith("sqlite:"):

@@ -5,11 +5,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from alembic.util import CommandError
 from sqlalchemy import make_url
 
 import config
-from ledger import LedgerError, migrate
+from ledger import LedgerError, OtherVersion, migrate
 
 
 class NotMigrated(Exception):
@@ -45,10 +44,8 @@ def apply() -> str:
     try:
         Path(config.options.var_dir).mkdir(parents=True, exist_ok=True)
         migrate.upgrade(url)
-    except CommandError as exc:
-        raise NotMigrated(
-            f"the ledger, {place(url)}, is not one of this version of Windmail: {exc}"
-        ) from exc
+    except OtherVersion as exc:
+        raise NotMigrated(f"{place(url)}: {exc}") from exc
     except (LedgerError, OSError) as exc:
         raise NotMigrated(
             f"the ledger's tables could not be made ({exc}).\n"

@@ -5,7 +5,14 @@ from ledger.accept import discard, enter
 from ledger.book import Ledger
 from ledger.claims import Delayed
 from ledger.commands import Charge, Sendable
-from ledger.errors import EntryRefused, LedgerError, LedgerUnavailable, NotPossible, UnknownEmail
+from ledger.errors import (
+    EntryRefused,
+    LedgerError,
+    LedgerUnavailable,
+    NotPossible,
+    OtherVersion,
+    UnknownEmail,
+)
 from ledger.idempotency import Reserved
 from ledger.keys import ApiKey
 from ledger.outcomes import Outcome, Recorded
@@ -50,6 +57,7 @@ __all__ = [
     "NewEmail",
     "NotPossible",
     "OnUncertain",
+    "OtherVersion",
     "Outcome",
     "Recipient",
     "Recorded",

@@ -12,7 +12,11 @@ class LedgerError(Exception):
 
 
 class LedgerUnavailable(LedgerError):
-    """The ledger's database cannot be used now; whether the entry was made is unknown."""
+    """The ledger's database cannot be used now; whether an entry was made is unknown."""
+
+
+class OtherVersion(LedgerError):
+    """The ledger was made by another version of Windmail."""
 
 
 class EntryRefused(LedgerError):

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.util import CommandError
 from sqlalchemy import Connection, text
 
 from ledger.engine import full_url, open_engine, writing
-from ledger.errors import LedgerUnavailable
+from ledger.errors import LedgerUnavailable, OtherVersion
 from ledger.failures import translated
 
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
@@ -29,6 +30,7 @@ def upgrade(url: str) -> None:
 
     Raises:
         LedgerUnavailable
+        OtherVersion: a newer Windmail has changed them.
     """
     try:
         _make_private(url)
@@ -40,6 +42,8 @@ def upgrade(url: str) -> None:
             if connection.dialect.name == "postgresql":
                 connection.execute(text(f"SELECT pg_advisory_xact_lock({LOCK})"))
             _upgrade(connection)
+    except CommandError as error:
+        raise OtherVersion(f"{OtherVersion().detail} ({error})") from error
     except Exception as error:  # noqa: BLE001 - a migration may raise anything
         raise translated(error) from None
     finally:

@@ -37,7 +37,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "access": {"mailing", "ledger"},
     "delivery": {"config", "bridge.ids", "mailing", "ledger"},
     "task": {"config", "bridge", "mailing", "delivery", "lifecycle"},
-    "lifecycle": {"config", "bridge", "mailing", "delivery"},
+    "lifecycle": {"config", "bridge", "mailing", "ledger", "delivery"},
     "command_line": {"config"},
     "keys": {"command_line", "mailing", "ledger", "access", "delivery"},
     "dead": {"command_line", "bridge", "ledger", "delivery", "lifecycle", "task"},

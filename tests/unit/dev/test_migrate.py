@@ -79,5 +79,5 @@ def test_the_ledger_of_a_newer_windmail_is_left_alone(ledger_file: Path) -> None
         database.execute("UPDATE alembic_version SET version_num = '9999'")
         database.commit()
 
-    with pytest.raises(migrate.NotMigrated, match=r"not one of this version of Windmail: .*9999"):
+    with pytest.raises(migrate.NotMigrated, match=r"made by another version of Windmail\. .*9999"):
         migrate.apply()
