@@ -81,7 +81,7 @@ def new_email(
         on_uncertain=arguments.get("on_uncertain") or "retry",
         created_at=begin,
         scheduled_at=scheduled_at,
-        expires_at=min(expires_at or longest, longest),
+        expires_at=longest if expires_at is None else min(expires_at, longest),
         payload=payload(arguments),
         keep=keep or scheduled_at is not None,
     )
@@ -95,7 +95,11 @@ def _tags(tags: Mapping[str, str]) -> dict[str, str]:
 
 
 def _moment(field: str, moment: float | None) -> float | None:
-    """Return Unix seconds that can be shown as a date, which not every number can."""
+    """Return Unix seconds.
+
+    Raises:
+        InvalidMessage: they are before 1970, or no number.
+    """
     if moment is not None and not moment >= 0:
         raise mailing.InvalidMessage(field, "must not be before 1970")
     return moment

@@ -207,7 +207,8 @@ def _timed(
     if "expires" in rest:
         expires = rest.pop("expires")
         moment = expires.timestamp() if isinstance(expires, datetime) else now + expires
-        times["expires_at"] = min(moment, arguments.get("expires_at") or moment)
+        own = arguments.get("expires_at")
+        times["expires_at"] = moment if own is None else min(moment, own)
     return {**arguments, **times}, rest
 
 

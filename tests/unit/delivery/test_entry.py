@@ -76,6 +76,10 @@ def test_a_scheduled_mail_lives_from_its_time_on_and_keeps_its_content() -> None
     assert entry.expires_at == later + config.options.mail_retry_for_s
 
 
+def test_1970_is_a_time_as_well() -> None:
+    assert new_email(new_task_id(), {**MAIL, "expires_at": 0}, keep=False).expires_at == 0
+
+
 def test_the_payload_has_all_but_the_number_of_the_message() -> None:
     entry = new_email(new_task_id(), {**MAIL, "_track": 7, "_api_key": "team"}, keep=True)
 
