@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
-from ledger import Email, Event
+from ledger import Email, Event, rows
 from ledger.values import Recipient
 
 
 def iso(moment: float | None) -> str | None:
-    """Return Unix seconds as ISO 8601 in UTC, to the millisecond."""
-    if moment is None:
-        return None
-    text = datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds")
-    return text.replace("+00:00", "Z")
+    """Return Unix seconds as a timeline's data have them; None stays None."""
+    return None if moment is None else rows.iso(moment)
 
 
 def links(email_id: str) -> dict[str, str]:

@@ -169,5 +169,6 @@ def loads(text: str | None) -> Any:
 
 
 def iso(moment: float) -> str:
-    """Return Unix seconds as ISO 8601 in UTC."""
-    return datetime.fromtimestamp(moment, UTC).isoformat()
+    """Return Unix seconds as ISO 8601 in UTC, to the millisecond, as timelines and answers do."""
+    text = datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")
