@@ -26,11 +26,11 @@ run: $(RUNTIME) ## start the whole system in the foreground; Ctrl-C stops it
 migrate: $(RUNTIME) ## bring the ledger's tables in DATABASE_URL to the newest version; before a start by hand
 	@$(BIN)/python -m dev.migrate
 
-key: $(RUNTIME) ## API keys: make key ARGS="create --name=shop --scope=send", list, revoke
-	@$(BIN)/python keys.py $(ARGS)
+key: $(RUNTIME) ## API keys: list; make key ARGS="create --name=shop --scope=send", ARGS="revoke ..."
+	@$(BIN)/python keys.py $(or $(ARGS),list)
 
-dead: $(RUNTIME) ## what the dead queue holds: make dead ARGS="list", replay, discard
-	@$(BIN)/python dead.py $(ARGS)
+dead: $(RUNTIME) ## what the dead queue holds: list; make dead ARGS="replay ...", ARGS="discard ..."
+	@$(BIN)/python dead.py $(or $(ARGS),list)
 
 broker-users: $(RUNTIME) ## users of RabbitMQ with the least permissions: ARGS="--rabbitmqctl='docker compose exec -T rabbitmq rabbitmqctl'"
 	@$(BIN)/python broker_users.py $(ARGS)

@@ -109,7 +109,8 @@ class Ctl:
         except (OSError, subprocess.TimeoutExpired) as exc:
             raise CtlError(f"{self._command[0]}: {exc}; see --rabbitmqctl") from None
         if done.returncode:
-            raise CtlError(f"{' '.join(arguments)}: {done.stderr or done.stdout}".strip())
+            said = (done.stderr or done.stdout).strip()
+            raise CtlError(f"{' '.join(arguments)}: {said}\nsee --rabbitmqctl")
         return done.stdout
 
 
@@ -178,7 +179,9 @@ def main(argv: list[str]) -> int:
             topology.declare(app, connection)
             folder = Path(config.options.var_dir) / "broker"
             make(Ctl(arguments.rabbitmqctl), folder, new_passwords=arguments.new_passwords)
-        except (CtlError, OSError, OperationalError) as exc:
+        except OperationalError as exc:
+            print(f"no broker answers at {connection.as_uri()}: {exc}", file=sys.stderr)
+        except (CtlError, OSError) as exc:
             print(exc, file=sys.stderr)
         except connection.channel_errors as exc:
             print(f"{connection.as_uri()}: {exc}", file=sys.stderr)

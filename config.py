@@ -14,7 +14,7 @@ import ssl
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 from urllib.parse import urlsplit
 
 from tornado.log import define_logging_options
@@ -30,6 +30,12 @@ from config_table import SETTINGS, Setting
 CONSUMER_TIMEOUT_S = 1800
 
 
+HELP = """\
+Windmail's settings. Each flag is also an environment variable: --smtp-url=... is SMTP_URL=...
+`python config.py` prints them all as they are in effect, and checks them.
+"""
+
+
 class ConfigError(Exception):
     """Some settings are not usable; ``problems`` names each one and says what is wrong."""
 
@@ -40,16 +46,29 @@ class ConfigError(Exception):
 
 
 class _Parser(OptionParser):
-    """Tornado's parser; it names the flag whose value is no number."""
+    """Tornado's parser; it names the flag that is unknown, or whose value is no number."""
+
+    def define(self, name: str, *args: Any, **given: Any) -> None:
+        """Define an option; Tornado's own get a heading, where it has a path of this machine."""
+        super().define(name, *args, **{"group": "general", **given})
+
+    def print_help(self, file: TextIO | None = None) -> None:
+        """Print to standard output, so that it can be searched."""
+        print(HELP, file=file or sys.stdout)
+        super().print_help(file or sys.stdout)
 
     def parse_command_line(self, args: list[str] | None = None, final: bool = True) -> list[str]:
         by_name = {setting.name: setting for setting in SETTINGS}
         for arg in (sys.argv if args is None else args)[1:]:
+            if not arg.startswith("-") or arg == "--":
+                break
             flag, equals, text = arg.partition("=")
-            setting = by_name.get(flag.lstrip("-").replace("-", "_"))
+            name = flag.lstrip("-").replace("-", "_")
+            if name not in self:
+                raise OptionError(f"{flag}: there is no such flag; see --help")
             try:
-                if setting and equals:
-                    setting.convert(text)
+                if equals and name in by_name:
+                    by_name[name].convert(text)
             except ValueError as exc:
                 raise OptionError(f"{flag}: {exc}") from None
         return super().parse_command_line(args, final)

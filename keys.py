@@ -146,7 +146,7 @@ def revoke(key_id: str) -> int:
         lambda connection: keys.revoke(connection, key_id, now=time.time())
     )
     if not revoked:
-        print("there is no such key that is not revoked yet", file=sys.stderr)
+        print("there is no such key, or it is revoked already", file=sys.stderr)
         return 1
     print(f"revoked: {key_id}")
     return 0

@@ -9,12 +9,14 @@ import math
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from celery import Celery, signals, states
 from celery.exceptions import Ignore, Reject
 from celery.utils.log import get_task_logger
+from kombu.exceptions import OperationalError
 from msgspec import Meta
 
 import config
@@ -210,4 +212,5 @@ def heartbeat(self: DurableTask) -> None:
 @signals.beat_init.connect
 def _show_that_beat_runs(**_: Any) -> None:
     """Send a heartbeat at once: a new schedule's first run is an interval away."""
-    heartbeat.apply_async(expires=config.options.beat_interval_s)
+    with suppress(OperationalError):  # no broker: beat itself waits for it, and says so
+        heartbeat.apply_async(expires=config.options.beat_interval_s)

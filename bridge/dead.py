@@ -13,7 +13,7 @@ from typing import Any
 import amqp
 import kombu
 import msgspec
-from amqp.exceptions import ChannelError, MessageNacked
+from amqp.exceptions import AccessRefused, ChannelError, MessageNacked
 from kombu.exceptions import OperationalError
 
 from bridge import topology
@@ -46,14 +46,15 @@ class Counts(msgspec.Struct, kw_only=True):
 
 
 class Interrupted(BridgeError):
-    """The broker was lost, or did not confirm; what was not done yet lies in the dead queue."""
+    """The broker was lost, did not confirm, or refused; what was not done yet lies in the dead
+    queue."""
 
     def __init__(self, reason: BaseException, counts: Counts) -> None:
         self.counts = counts
-        super().__init__(
-            f"the broker was lost or did not confirm ({type(reason).__name__}); "
-            "what was not done yet lies in the dead queue still"
-        )
+        why = f"the broker was lost or did not confirm ({type(reason).__name__})"
+        if isinstance(reason, AccessRefused):
+            why = f"the broker's user may not do this: {reason.reply_text}"
+        super().__init__(f"{why}; what was not done yet lies in the dead queue still")
 
 
 def browse(

@@ -122,7 +122,7 @@ class DeadLetterRecorder:
                 self._follow()
             except Exception as exc:  # noqa: BLE001 - the thread must outlive whatever happens
                 logger.warning(
-                    "dead letters: %s: %s; again in %g s",
+                    "dead letters are not recorded now: %s: %s; again in %g s",
                     type(exc).__name__, exc, self._backoff_s,
                 )  # fmt: skip
                 self._stopping.wait(self._backoff_s)

@@ -158,13 +158,14 @@ class StreamResultConsumer(BaseResultConsumer):
             message.ack()
 
         channel = self._connection.channel()
-        self._consume(channel, "last", on_message)
+        consumer = self._consume(channel, "last", on_message)
         deadline = time.monotonic() + FIRST_MESSAGE_S
         while not seen and (left_s := deadline - time.monotonic()) > 0:
             try:
                 self._connection.drain_events(timeout=left_s)
             except TimeoutError:
                 break
+        consumer.cancel()  # or py-amqp complains of what comes while the channel closes
         channel.close()
         return seen[0] if seen else -1
 

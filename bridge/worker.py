@@ -12,9 +12,15 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from amqp.exceptions import NotFound
+from amqp.exceptions import AccessRefused, NotAllowed, NotFound, ResourceLocked
 from celery import bootsteps, signals
-from celery.exceptions import CPendingDeprecationWarning, InvalidTaskError, NotRegistered
+from celery.exceptions import (
+    CPendingDeprecationWarning,
+    InvalidTaskError,
+    NotRegistered,
+    WorkerShutdown,
+)
+from celery.platforms import EX_FAILURE
 from celery.worker.consumer import Consumer
 
 from bridge import task_message, topology
@@ -72,6 +78,18 @@ class DurableConsumer(Consumer):
         self._flush_is_due = False
         self._to_pool = on_task_request
         self.on_task_request = self._to_threads_or_pool
+
+    def start(self) -> None:
+        """Consume until the worker stops; what no later try can mend ends it, with a sentence."""
+        try:
+            super().start()
+        except ResourceLocked as exc:
+            logger.critical("A worker named %s runs already; choose a name with -n", self.hostname)
+            raise WorkerShutdown(EX_FAILURE) from exc
+        except (AccessRefused, NotAllowed) as exc:
+            uri = self.app.connection_for_read().as_uri()
+            logger.critical("The broker refuses %s: %s", uri, exc.reply_text)
+            raise WorkerShutdown(EX_FAILURE) from exc
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
         """Connect again, without Celery's seven lines on a setting that is set."""

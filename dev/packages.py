@@ -41,8 +41,13 @@ def rabbitmq_folder() -> Path | None:
     """Return the folder of RabbitMQ's own scripts, or None where it is not installed.
 
     `RABBITMQ_FOLDER` names another one: the tests then run with that RabbitMQ.
+
+    Raises:
+        PackageError: there is none in that folder.
     """
     if chosen := os.environ.get("RABBITMQ_FOLDER"):
+        if not (Path(chosen) / "rabbitmq-server").exists():
+            raise PackageError(f"RABBITMQ_FOLDER is {chosen}, where there is no rabbitmq-server")
         return Path(chosen)
     for folder in RABBITMQ_FOLDERS:
         if (folder / "rabbitmq-server").exists():

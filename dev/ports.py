@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Iterable
 from contextlib import closing, suppress
@@ -97,7 +98,7 @@ def problem(need: Need, holder: str | None) -> str:
 
 def remedy(taken: Iterable[Need]) -> str:
     """Return a command that starts everything on ports that are free."""
-    settings = []
+    settings = [f"VAR_DIR={folder}"] if (folder := os.environ.get("VAR_DIR")) else []
     for need in taken:
         free = next_free(need.host, need.port + 1)
         value = f"smtp://{need.host}:{free}" if need.variable == "SMTP_URL" else free

@@ -48,8 +48,8 @@ def lock(var: Path) -> IO[str]:
         file.close()
         raise NotReady(
             f"Windmail runs here already, or is still stopping (pid {pid}).\n"
-            "  Stop it (Ctrl-C there). A second one needs its own VAR_DIR, PORT,\n"
-            "  FLOWER_PORT, SMTP_URL and BROKER_URL"
+            "  Stop it (Ctrl-C there). A second one needs a folder of its own, and says then\n"
+            "  which ports are free:  VAR_DIR=var2 make run"
         ) from exc
     file.truncate(0)
     print(os.getpid(), file=file, flush=True)
@@ -108,18 +108,18 @@ def broker(var: Path) -> BrokerNode | None:
         return None
     url, *more = urls
     parts = urlsplit(url)
-    if more or parts.scheme != "amqp" or not relay.is_loopback(parts.hostname or HOST):
+    if more or parts.scheme != "amqp" or (parts.hostname or HOST) not in (HOST, "localhost"):
         raise NotReady(
             f"no broker answers at {' or '.join(map(maybe_sanitize_url, urls))}.\n"
             "  Start it, or set BROKER_URL to one that runs (without it, a private one is used)"
         )
-    if packages.rabbitmq_folder() is None:
-        try:
+    try:
+        if packages.rabbitmq_folder() is None:
             packages.install(["rabbitmq"])
-        except packages.PackageError as exc:
-            raise NotReady(f"no broker answers at {maybe_sanitize_url(url)}: {exc}") from exc
-        if _answers(url):  # on many systems, to install it is to start it
-            return None
+            if _answers(url):  # on many systems, to install it is to start it
+                return None
+    except packages.PackageError as exc:
+        raise NotReady(f"no broker answers at {maybe_sanitize_url(url)}: {exc}") from exc
     management = ports.next_free(HOST, MANAGEMENT_PORT)
     return BrokerNode(var / "rabbitmq", url=url, management=True, management_port=management)
 

@@ -9,6 +9,7 @@ filled by the calling Python's pip from outside, which PEP 668 allows.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -51,6 +52,14 @@ def pip_version() -> str | None:
     return done.stdout if done.returncode == 0 else None
 
 
+def base_python() -> str | None:
+    """Return the Python that an active virtual environment was made from; None outside of one."""
+    if sys.prefix == sys.base_prefix:
+        return None
+    name = "python{}.{}".format(*sys.version_info[:2])
+    return shutil.which(name, path=str(Path(sys.base_prefix) / "bin"))
+
+
 def usable(venv: Path) -> bool:
     """True if the environment's Python still runs (a system upgrade can take it away)."""
     python = venv / "bin" / "python"
@@ -61,9 +70,15 @@ def usable(venv: Path) -> bool:
 
 
 def main(folder: str, requirements: list[str]) -> int:
-    """Make the environment where it is missing or broken, then install; 0 when all is in place."""
+    """Make the environment where it is missing or broken, then install; 0 when all is in place.
+
+    An active environment's Python gives way to the one that it was made from.
+    """
     venv = Path(folder)
     problem = python_problem(sys.version_info[:2]) or pip_problem(pip_version())
+    base = base_python()
+    if problem and base:  # .venv is active, which has no pip
+        os.execv(base, [base, __file__, folder, *requirements])
     if problem:
         print("error: " + problem, file=sys.stderr)
         return 1

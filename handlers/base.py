@@ -18,6 +18,7 @@ from bridge import TaskResult, TaskState
 from handlers.problems import Problem, from_exception, invalid
 from handlers.request_body import RequestBody
 from handlers.services import Interrupted, Services
+from mailing import TemplateError
 
 logger = logging.getLogger(__name__)
 
@@ -181,11 +182,12 @@ class BaseHandler(RequestHandler):
         exc_info = kwargs.get("exc_info")
         exc = exc_info[1] if exc_info else None
         problem = from_exception(exc) if exc else Problem(status_code, "")
+        if problem.status_code == 405:
+            problem.headers["Allow"] = allowed = ", ".join(self._allowed_methods())
+            problem.detail = f"This resource has {allowed}, and no {self.request.method}."
         self.set_status(problem.status_code)
         for name, value in problem.headers.items():
             self.set_header(name, value)
-        if problem.status_code == 405:
-            self.set_header("Allow", ", ".join(self._allowed_methods()))
         if problem.status_code == 413:
             self.set_header("Connection", "close")  # the rest of the body is not read
         self.write_problem(problem)
@@ -197,7 +199,9 @@ class BaseHandler(RequestHandler):
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
         """Log what was not foreseen with its traceback; of the rest the access log tells."""
-        if from_exception(value).status_code == 500:
+        if isinstance(value, TemplateError):
+            logger.error("%s %s: %s", self.request.method, self.request.path, value)
+        elif from_exception(value).status_code == 500:
             logger.error("%s %s", self.request.method, self.request.path, exc_info=(typ, value, tb))
 
     def _allowed_methods(self) -> list[str]:
@@ -213,4 +217,5 @@ class NotFoundHandler(BaseHandler):
     """Answers for every path that is not a resource."""
 
     def prepare(self) -> None:
-        raise Problem(404, f"There is nothing at {self.request.path}.")
+        path = self.request.path
+        raise Problem(404, f"There is nothing at {path}; /openapi.json says what there is.")

@@ -105,7 +105,7 @@ class RawHandler(EmailHandler):
             email = await self.email(email_id)
             arguments = await self.arguments(email_id)
             if arguments is None:
-                why = "The mail's content is not kept; LEDGER_KEEP=all keeps all mails'."
+                why = "The mail's content is not kept; with LEDGER_KEEP=all, that of all mails is."
                 raise Problem(404, why)
             octets = await asyncio.to_thread(_octets, email, arguments)
             self.set_header("Content-Type", "message/rfc822")

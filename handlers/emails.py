@@ -21,6 +21,7 @@ DEFAULT_LIMIT = 20
 LARGEST_LIMIT = 100
 STATUSES: tuple[Status, ...] = get_args(Status)
 FILTERS = ("status", "to", "tag")
+PAGES = ("before", "after", "limit")
 
 
 class EmailsHandler(AcceptingHandler):
@@ -59,6 +60,8 @@ class EmailsHandler(AcceptingHandler):
         return True
 
     async def get(self) -> None:
+        for name in self.request.query_arguments.keys() - {*FILTERS, *PAGES}:
+            raise invalid(name, f"is none of {', '.join((*FILTERS, *PAGES))}")
         given = {name: self.get_query_argument(name, None) for name in FILTERS}
         to = given["to"]
         limit = self._limit()

@@ -34,7 +34,7 @@ from bridge import (
 from handlers.outgoing import KeyReused, NotAccepted
 from handlers.pressure import Overloaded
 from ledger import LedgerUnavailable, NotPossible, UnknownEmail
-from mailing import InvalidMessage, TooLarge
+from mailing import InvalidMessage, TemplateError, TooLarge
 
 #: After how many seconds a client may try again.
 RETRY_AFTER_S = 5
@@ -154,6 +154,8 @@ def _of_mail(exc: BaseException) -> Problem | None:
             return _too_large(exc)
         case InvalidMessage():
             return invalid(_shown(exc.field), exc.detail)
+        case TemplateError():
+            return Problem(500, f"A template of this server is at fault: {exc}.")
         case Overloaded():
             wait_s = round(exc.wait_s)
             headers = _after(exc.retry_after_s)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from typing import Annotated, Any
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from celery import shared_task
@@ -37,6 +38,9 @@ def send_sms(to: Number, text: Text) -> dict[str, Any]:
         data=json.dumps({"to": to, "text": text}).encode(),
         headers={"Content-Type": "application/json"},
     )
-    with urlopen(request, timeout=GATEWAY_TIMEOUT_S) as answer:  # nosec B310 # as above
-        body = answer.read()
+    try:
+        with urlopen(request, timeout=GATEWAY_TIMEOUT_S) as answer:  # nosec B310 # as above
+            body = answer.read()
+    except HTTPError as exc:  # results cannot hold it: it is a file as well
+        raise OSError(f"the gateway answered {exc.code}") from exc
     return {"code": answer.status, "answer": json.loads(body) if body else None}

@@ -14,8 +14,9 @@ ID = "1b4e28ba-2fa1-41d2-883f-0016d3cca427"  # of a mail that nobody sent
 
 
 @pytest.mark.parametrize(
-    "query", ["limit=0", "limit=101", "limit=x", "status=lost", "before=a&after=b", "to=nobody"]
-)
+    "query", ["limit=0", "limit=101", "limit=x", "status=lost", "before=a&after=b", "to=nobody",
+     "stauts=failed"],
+)  # fmt: skip
 def test_a_list_that_cannot_be_made_names_the_argument(server: Server, query: str) -> None:
     answer = server.get(f"/emails?{query}")
 

@@ -167,8 +167,11 @@ def test_a_faulty_template_is_our_fault_and_the_log_names_it(
         answer = templated.post("/emails", body(template_id, to, secret=SECRET))
         assert count() == 0
 
-    assert (answer.status, answer.json()["name"]) == (500, "application_error")
-    assert f"{template_id}/text.txt, line {line}" in templated.text()
+    problem = answer.json()
+    assert (answer.status, problem["name"]) == (500, "application_error")
+    assert f"{template_id}/text.txt, line {line}: " in problem["detail"]
+    assert f"POST /emails: {template_id}/text.txt, line {line}: " in templated.text()
+    assert "Traceback" not in templated.text()
     assert SECRET not in answer.body.decode() + templated.text()
     assert templated.get(f"/emails?to={to}").json()["data"] == []
 

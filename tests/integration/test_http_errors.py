@@ -83,8 +83,9 @@ def test_a_wrong_method_is_told_the_right_ones(
 ) -> None:
     answer = server.request(method, path)
 
-    assert_problem(answer, 405)
+    problem = assert_problem(answer, 405)
     assert set(answer.headers["Allow"].split(", ")) == allowed
+    assert problem["detail"] == f"This resource has {answer.headers['Allow']}, and no {method}."
 
 
 @pytest.mark.parametrize("path", ["/celery", "/celery/add", f"/celery/{ID}", "/healthz"])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pytest
 from bridge.ids import new_task_id
 from dev.broker import BrokerNode
 from tests.outside import Tap, python, virtual_host
-from tests.system import wait_until, worker
+from tests.system import ROOT, celery, wait_until, worker
 
 
 @pytest.fixture
@@ -56,6 +58,34 @@ def test_a_worker_leaves_the_others_what_it_does_not_prefetch(
         wait_until(lambda: ready() == 5 - prefetch, f"{prefetch} of 5 taken")
         wait_until(lambda: process.text().count("] received") == prefetch, "all of them received")
         assert ready() == 5 - prefetch
+
+
+def test_a_second_worker_of_one_name_ends_with_a_sentence(
+    env: dict[str, str], tmp_path: Path
+) -> None:
+    with worker(tmp_path / "log", env) as first:
+        second = subprocess.run(
+            first.command, cwd=ROOT, env=first.env, capture_output=True, text=True, timeout=60
+        )
+
+    assert second.returncode == 1
+    assert "runs already; choose a name with -n" in second.stderr
+    assert "Traceback" not in second.stderr
+
+
+def test_a_worker_whose_password_is_wrong_ends_with_a_sentence(env: dict[str, str]) -> None:
+    url = env["BROKER_URL"].replace("guest:guest", "guest:hunter2")
+    command = celery("worker", "--loglevel=info")
+
+    done = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, "BROKER_URL": url}, capture_output=True, text=True,
+        timeout=60,
+    )  # fmt: skip
+
+    assert done.returncode == 1
+    assert "The broker refuses" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "hunter2" not in done.stderr
 
 
 def test_a_sleep_over_the_limit_goes_on_under_the_same_id(

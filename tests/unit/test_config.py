@@ -103,6 +103,20 @@ def test_flags_are_written_with_dashes(load: Load) -> None:
     assert config.options.max_body_size == 2048
 
 
+def test_help_goes_where_it_can_be_searched() -> None:
+    done = run_config("--help")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "--smtp-url=... is SMTP_URL=..." in done.stdout
+    assert "site-packages" not in done.stdout
+
+
+def test_an_unknown_flag_is_one_line() -> None:
+    done = run_config("--smtp-ulr=smtp://relay")
+
+    assert done.stderr == "--smtp-ulr: there is no such flag; see --help\n"
+
+
 def test_an_unknown_flag_is_refused(load: Load) -> None:
     config = load()
 

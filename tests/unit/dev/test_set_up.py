@@ -1,5 +1,7 @@
 """What a newcomer is told when the machine lacks something."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -96,5 +98,19 @@ def test_the_tests_can_be_given_another_rabbitmq(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RABBITMQ_FOLDER", str(tmp_path))
+    with pytest.raises(packages.PackageError, match="there is no rabbitmq-server"):
+        packages.rabbitmq_folder()
 
+    (tmp_path / "rabbitmq-server").touch()
     assert packages.rabbitmq_folder() == tmp_path
+
+
+def test_an_environment_that_is_active_gives_way_to_the_python_that_it_was_made_from(
+    tmp_path: Path,
+) -> None:
+    active, wanted = tmp_path / "active", tmp_path / "wanted"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", active], check=True)
+
+    subprocess.run([active / "bin" / "python", "dev/venv.py", wanted], check=True)
+
+    assert (wanted / "bin" / "python").exists()
