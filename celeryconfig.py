@@ -62,7 +62,6 @@ result_backend = f"stream://{_options.result_stream}?" + urlencode(
     {"retention_s": _options.result_retention_s}
 )
 result_serializer = _options.task_serializer
-result_accept_content = ["json", "msgpack"]
 task_track_started = True
 
 # -- messages

@@ -16,9 +16,10 @@ from kombu.exceptions import OperationalError
 import delivery
 from bridge import BridgeError, DeadLetter, DeadReason, Undecodable, dead, topology
 from bridge.dead import Counts, Ids
+from bridge.topology import MAIL_TASK
 from command_line import Commands
 from ledger import LedgerError, NotPossible
-from lifecycle import SENDMAIL, dead_mail
+from lifecycle import dead_mail
 from task import app
 
 #: How a letter without an id is named.
@@ -141,7 +142,7 @@ def again(letter: DeadLetter, arguments: Mapping[str, Any]) -> DeadLetter:
         embed, headers = {}, {}
     renewed = msgspec.structs.replace(
         letter,
-        headers={**headers, "task": SENDMAIL, "id": letter.id},
+        headers={**headers, "task": MAIL_TASK, "id": letter.id},
         body=msgspec.json.encode([[], arguments, embed]),
         content_type="application/json",
         content_encoding="utf-8",

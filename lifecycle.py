@@ -24,13 +24,13 @@ from bridge import (
     tracebacks,
 )
 from bridge.task_message import Undecodable
+from bridge.topology import MAIL_QUEUE, MAIL_TASK, MAILS_APART
 from ledger import LedgerUnavailable, OtherVersion
 
 logger = logging.getLogger(__name__)
 
 #: Under which id the newest change of the circuit before the relay stands among the results.
 CIRCUIT_ID = "circuit"
-SENDMAIL = "task.sendmail"
 
 
 def install(app: Celery) -> None:
@@ -59,7 +59,7 @@ def install(app: Celery) -> None:
     app.steps["worker"].add(WriteResults)
     app.steps["worker"].add(
         run_in_threads(
-            "mail", "mail.apart", config.options.mail_concurrency, mailing.close_sessions
+            MAIL_QUEUE, MAILS_APART, config.options.mail_concurrency, mailing.close_sessions
         )
     )
     app.steps["worker"].add(record_dead_letters(bury))
@@ -79,7 +79,7 @@ def _prepare_ledger() -> None:
 
 def dead_mail(app: Celery, letter: DeadLetter) -> delivery.DeadMail | None:
     """Return what a dead letter tells of its mail; None for another task's."""
-    if letter.task != SENDMAIL or letter.id is None:
+    if letter.task != MAIL_TASK or letter.id is None:
         return None
     moment = letter.headers.get("accepted_at")
     return delivery.DeadMail.of(letter.id, _arguments(app, letter), letter.detail, moment)
@@ -89,7 +89,7 @@ def _arguments(app: Celery, letter: DeadLetter) -> Mapping[str, Any] | None:
     """Return the arguments of a mail's task by their names; None: they cannot be read."""
     try:
         args, kwargs = letter.arguments()
-        return inspect.signature(app.tasks[SENDMAIL].run).bind_partial(*args, **kwargs).arguments
+        return inspect.signature(app.tasks[MAIL_TASK].run).bind_partial(*args, **kwargs).arguments
     except (Undecodable, TypeError):
         return None
 

@@ -29,6 +29,7 @@ from bridge import (
     PrivateTask,
     TaskAMQP,
 )
+from bridge.topology import MAIL_QUEUE
 from mailing import InvalidMessage, MailError
 
 logger = get_task_logger(__name__)
@@ -146,7 +147,7 @@ def _publish(
             kwargs={k: v for k, v in arguments.items() if v is not None} | {"_track": track},
             exc=reason,
             countdown=max(1, math.ceil(delay_s)),
-            queue="mail",
+            queue=MAIL_QUEUE,
             retry_policy=AT_ONCE,
             throw=False,
         )

@@ -1,4 +1,5 @@
-"""The bridge between an event loop and Celery over RabbitMQ; knows nothing of mail or HTTP."""
+"""The bridge between an event loop and Celery over RabbitMQ; knows nothing of HTTP, and of mails
+no more than their queues."""
 
 from bridge.client import Bridge
 from bridge.dead_letter import DeadLetter, DeadReason

@@ -16,11 +16,11 @@ import msgspec
 from amqp.exceptions import AccessRefused, ChannelError, MessageNacked
 from kombu.exceptions import OperationalError
 
-from bridge import topology
 from bridge.dead_letter import DeadLetter
 from bridge.errors import BridgeError
 from bridge.message import PUBLISHED_AGAIN
 from bridge.signing import Signer
+from bridge.topology import DEFAULT
 
 #: Each look counts as a delivery, and RabbitMQ 4 drops a message of a queue without a limit of
 #: its own at the 20th; a letter that was looked at so often is replaced by a fresh copy.
@@ -63,7 +63,6 @@ def browse(
     *,
     known: Container[str] | None = None,
     signer: Signer | None = None,
-    where: topology.Topology = topology.DEFAULT,
 ) -> Iterator[DeadLetter]:
     """Yield up to ``limit`` dead letters, oldest first, and remove none.
 
@@ -73,7 +72,7 @@ def browse(
     Raises:
         Interrupted: the broker was lost.
     """
-    with _Desk(connection, where) as desk:
+    with _Desk(connection) as desk:
         for message in desk.messages(limit):
             letter = DeadLetter.from_message(message, known, signer)
             yield letter
@@ -87,7 +86,6 @@ def replay(
     *,
     known: Container[str] | None = None,
     signer: Signer | None = None,
-    where: topology.Topology = topology.DEFAULT,
 ) -> Counts:
     """Publish letters again to the queues where they died, and then remove them.
 
@@ -99,12 +97,12 @@ def replay(
     Raises:
         Interrupted: the broker was lost; ``counts`` tells how far it came.
     """
-    with _Desk(connection, where) as desk:
+    with _Desk(connection) as desk:
         for message, letter in desk.wanted(ids, known, signer):
             edited = edit(letter)
             if edited is None:
                 desk.counts.kept += 1
-            elif edited.queue is None or not desk.publish(edited, where.exchange, edited.queue):
+            elif edited.queue is None or not desk.publish(edited, DEFAULT.exchange, edited.queue):
                 desk.counts.unroutable += 1
             else:
                 desk.remove(message)
@@ -117,15 +115,13 @@ def replay(
 def discard(
     connection: kombu.Connection,
     ids: Ids,
-    *,
-    where: topology.Topology = topology.DEFAULT,
 ) -> Counts:
     """Remove letters for good.
 
     Raises:
         Interrupted: the broker was lost; ``counts`` tells how far it came.
     """
-    with _Desk(connection, where) as desk:
+    with _Desk(connection) as desk:
         for message, _letter in desk.wanted(ids):
             desk.remove(message)
             desk.counts.discarded += 1
@@ -135,10 +131,10 @@ def discard(
 class _Desk:
     """The dead queue's letters on a channel that gives back, when it closes, what it still has."""
 
-    def __init__(self, connection: kombu.Connection, where: topology.Topology) -> None:
+    def __init__(self, connection: kombu.Connection) -> None:
         self.counts = Counts()
         self._connection = connection
-        self._queue = where.dead_queue
+        self._queue = DEFAULT.dead_queue
         self._errors = (
             *connection.connection_errors,
             *connection.channel_errors,

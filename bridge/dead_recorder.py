@@ -16,7 +16,7 @@ from celery import Celery, bootsteps, states
 from celery.exceptions import WorkerLostError
 
 from bridge.dead_letter import DeadLetter, DeadReason
-from bridge.topology import DEFAULT, Topology, may_declare
+from bridge.topology import DEFAULT, may_declare
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ FORK_WAIT_S = 10.0
 Callback = Callable[[DeadLetter], object]
 
 
-def record_dead_letters(callback: Callback, where: Topology = DEFAULT) -> type:
+def record_dead_letters(callback: Callback) -> type:
     """Return the worker step that calls ``callback`` with each dead letter.
 
     Use it as ``app.steps["worker"].add(record_dead_letters(callback))``. Every letter is
@@ -49,7 +49,7 @@ def record_dead_letters(callback: Callback, where: Topology = DEFAULT) -> type:
         requires = ("celery.worker.components:Pool",)
 
         def create(self, worker: Any) -> DeadLetterRecorder:
-            return DeadLetterRecorder(worker.app, callback, where)
+            return DeadLetterRecorder(worker.app, callback)
 
     return RecordDeadLetters
 
@@ -96,10 +96,9 @@ class _ForkGuard:
 class DeadLetterRecorder:
     """Consumes the record queue in a daemon thread, on a connection of its own."""
 
-    def __init__(self, app: Celery, callback: Callback, where: Topology) -> None:
+    def __init__(self, app: Celery, callback: Callback) -> None:
         self._app = app
         self._callback = callback
-        self._where = where
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="dead-letters", daemon=True)
         self._guard = _ForkGuard()
@@ -150,7 +149,7 @@ class DeadLetterRecorder:
     def _consume(self, connection: kombu.Connection) -> None:
         channel = connection.channel()
         channel.auto_decode = False  # bodies stay bytes
-        queue = self._where.kombu_record_queue()(channel)
+        queue = DEFAULT.kombu_record_queue()(channel)
         if may_declare(self._app):
             queue.declare()
         channel.basic_qos(0, PREFETCH, False)

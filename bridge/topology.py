@@ -123,14 +123,18 @@ class Topology:
         )
 
 
+#: The task that sends a mail, its queue, and that of its suspects (``bridge/suspects.py``).
+MAIL_TASK = "task.sendmail"
+MAIL_QUEUE, MAILS_APART = "mail", "mail.apart"
+
 DEFAULT = Topology(
     exchange="windmail",
-    queues=(TaskQueue(name="celery"), TaskQueue(name="mail"), TaskQueue(name="mail.apart")),
+    queues=tuple(TaskQueue(name=name) for name in ("celery", MAIL_QUEUE, MAILS_APART)),
     default_queue="celery",
     dead_exchange="windmail.dead",
     dead_queue="dead",
     record_queue="dead.record",
-    routes={"task.sendmail": {"queue": "mail"}},
+    routes={MAIL_TASK: {"queue": MAIL_QUEUE}},
 )
 
 
@@ -139,7 +143,7 @@ def may_declare(app: Celery) -> bool:
     return bool(app.conf.get("broker_declare", True))
 
 
-def declare(app: Celery, connection: kombu.Connection, topology: Topology = DEFAULT) -> None:
+def declare(app: Celery, connection: kombu.Connection) -> None:
     """Declare everything on ``connection``. Blocks: on an event loop, call it in a thread.
 
     Raises:
@@ -150,19 +154,19 @@ def declare(app: Celery, connection: kombu.Connection, topology: Topology = DEFA
     """
     declare_results(app, connection)
     if may_declare(app):
-        _declare_durable(app, connection, topology)
+        _declare_durable(app, connection)
     else:
-        _find(connection, *(queue.name for queue in topology.kombu_queues()))
+        _find(connection, *(queue.name for queue in DEFAULT.kombu_queues()))
     with connection.channel() as channel:
         # It goes when the broker restarts, so its users must be able to declare it.
         app.control.mailbox.exchange(channel).declare()
 
 
-def _declare_durable(app: Celery, connection: kombu.Connection, topology: Topology) -> None:
+def _declare_durable(app: Celery, connection: kombu.Connection) -> None:
     with connection.channel() as channel:
-        topology.kombu_dead_queue()(channel).declare()
-        topology.kombu_record_queue()(channel).declare()
-        queues = topology.kombu_queues()
+        DEFAULT.kombu_dead_queue()(channel).declare()
+        DEFAULT.kombu_record_queue()(channel).declare()
+        queues = DEFAULT.kombu_queues()
         for queue in queues:
             queue(channel).declare()
         # Publishing to an exchange that does not exist closes the channel, so this one, and that

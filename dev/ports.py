@@ -44,15 +44,15 @@ def is_free(host: str, port: int) -> bool:
     return True
 
 
-def free_port(host: str = "127.0.0.1") -> int:
-    """Return a port that is free now, another one each time.
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that is free now, another one each time.
 
     No outgoing connection takes it, as it would one that the system chooses: a server that is
     started later, or again, finds it free.
     """
     while True:
         port = LOWEST + _random.randrange(HIGHEST - LOWEST)
-        if port not in _given and is_free(host, port):
+        if port not in _given and is_free("127.0.0.1", port):
             _given.add(port)
             return port
 

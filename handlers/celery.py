@@ -13,13 +13,13 @@ from celery import Task
 from access import Scope
 from bridge import BridgeError, InvalidArgument, ResultsUnreadable, TaskResult, TaskState
 from bridge.options import normalise
+from bridge.topology import MAIL_TASK
 from handlers import tasks
 from handlers.base import BaseHandler
 from handlers.outgoing import outgoing
 from handlers.problems import Problem, invalid
 from handlers.quota import quota_of
 from handlers.representation import describe
-from handlers.services import MAIL_TASK
 from mailing import InvalidMessage
 
 #: How long the old system's ``GET /celery?title=...`` waits for the mail, in seconds.

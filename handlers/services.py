@@ -15,13 +15,12 @@ from tornado.web import RequestHandler
 import config
 from access import Keyring
 from bridge import Bridge
+from bridge.topology import MAIL_QUEUE, MAIL_TASK
 from handlers.acceptance import Acceptance
 from handlers.outgoing import publisher
 from handlers.pressure import Pressure
 from handlers.request_body import Bodies
 from ledger import Ledger
-
-MAIL_TASK, MAIL_QUEUE = "task.sendmail", "mail"
 
 #: Mails whose content a process builds and sends at a time: each may be of many megabytes, and
 #: takes one of the few threads that all requests share.

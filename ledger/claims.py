@@ -158,7 +158,6 @@ def _granted(row: Row[Any], to: tuple[Recipient, ...], attempt: int, until: floa
         lease_until=until,
         expires_at=row.expires_at,
         settled=settled,
-        possible_duplicate=row.status == "sending" and attempt > row.attempts,
     )
 
 

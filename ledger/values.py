@@ -123,7 +123,6 @@ class Granted(Value, frozen=True, kw_only=True):
     lease_until: float
     expires_at: float
     settled: tuple[Reply, ...] = ()
-    possible_duplicate: bool = False
 
 
 class Ended(Value, frozen=True, kw_only=True):

@@ -40,7 +40,6 @@ def test_as_long_as_a_lease_runs_a_copy_is_to_wait_for_its_end(mail: Mail) -> No
     assert first.granted
     assert isinstance(early.step, Wait)
     assert late.granted
-    assert late.granted.possible_duplicate
 
 
 def test_a_claim_whose_answer_was_lost_is_granted_to_its_own_attempt(mail: Mail) -> None:
@@ -52,7 +51,6 @@ def test_a_claim_whose_answer_was_lost_is_granted_to_its_own_attempt(mail: Mail)
 
     assert granted is not None
     assert first.granted == granted
-    assert not granted.possible_duplicate
     assert isinstance(come(mail, second).step, Wait)
 
 
