@@ -19,6 +19,7 @@ from kombu.exceptions import OperationalError
 
 import config
 from bridge import topology
+from bridge.awaiting import connect
 from bridge.topology import DEFAULT
 from command_line import CommandLine
 from task import app
@@ -175,7 +176,7 @@ def main(argv: list[str]) -> int:
     config.options.broker_declare = "on"  # whatever the users' own settings say
     with app.connection_for_write() as connection:
         try:
-            connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
+            connect(connection)
             topology.declare(app, connection)
             folder = Path(config.options.var_dir) / "broker"
             make(Ctl(arguments.rabbitmqctl), folder, new_passwords=arguments.new_passwords)

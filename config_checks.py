@@ -14,7 +14,8 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from bridge.tls import AUTHORITIES, CERTIFICATE, KEY, Options, client_context
-from mailing import InvalidMessage, Relay, compose
+from mailing import InvalidMessage, Limits, Relay, compose
+from mailing.rates import parse_limits
 
 Check = Callable[[Any], str | None]  # tornado's options are typed at run time only
 
@@ -158,8 +159,6 @@ def file_or_empty(value: str) -> str | None:
 
 
 def header_names(value: str) -> str | None:
-    from mailing.limits import Limits
-
     try:
         Limits(header_names=tuple(names_in(value)))
     except ValueError as exc:
@@ -168,8 +167,6 @@ def header_names(value: str) -> str | None:
 
 
 def rate_limits(value: str) -> str | None:
-    from mailing.rates import parse_limits
-
     try:
         parse_limits(value)
     except ValueError as exc:
@@ -184,4 +181,4 @@ SHORTEST_KEY = 22
 def signing_keys(value: str) -> str | None:
     if all(len(key) >= SHORTEST_KEY for key in names_in(value)):
         return None
-    return f"must be keys of {SHORTEST_KEY} characters or more, of chance"
+    return f"must be random keys of at least {SHORTEST_KEY} characters"

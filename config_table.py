@@ -25,6 +25,7 @@ from config_checks import (
     signing_keys,
     user_and_password,
 )
+from mailing import Limits
 
 Value = str | int | float
 
@@ -54,10 +55,7 @@ class Setting:
 
 
 _SECONDS = between(0.1, 3600)
-_HEADERS = (
-    "X-*,List-*,References,In-Reply-To,Auto-Submitted,Precedence,Importance,Priority,"
-    "Feedback-ID,Organization,Comments,Keywords"
-)
+_LIMITS = Limits()
 _DAY = between(1, 86400)
 _DAYS = between(1, 30 * 86400)
 # kombu's short names, with their content types; it offers those whose library is there.
@@ -176,13 +174,33 @@ _TABLE: dict[str, tuple[tuple[str, Value, str, Check | None], ...]] = {
         ("dkim_key_file", "", "private key for them, a PEM file", file_or_empty),
     ),
     "limits": (
-        ("mail_max_recipients", 50, "in each of to, cc, bcc and reply_to", between(1, 1000)),
-        ("mail_max_subject", 998, "characters", between(1, 8192)),
-        ("mail_max_headers", 50, "further headers", between(0, 200)),
-        ("mail_headers", _HEADERS, "names of further headers; * at the end", header_names),
-        ("mail_max_attachments", 20, "attachments of a mail", between(0, 200)),
-        ("mail_max_attachment_bytes", 5 * 2**20, "each, decoded, bytes", between(1024, 2**27)),
-        ("mail_max_bytes", 7 * 2**20, "texts and decoded attachments, bytes", between(1024, 2**27)),
+        (
+            "mail_max_recipients",
+            _LIMITS.recipients_per_field,
+            "in each of to, cc, bcc and reply_to",
+            between(1, 1000),
+        ),
+        ("mail_max_subject", _LIMITS.subject_length, "characters", between(1, 8192)),
+        ("mail_max_headers", _LIMITS.headers, "further headers", between(0, 200)),
+        (
+            "mail_headers",
+            ",".join(_LIMITS.header_names),
+            "names of further headers; * at the end",
+            header_names,
+        ),
+        ("mail_max_attachments", _LIMITS.attachments, "attachments of a mail", between(0, 200)),
+        (
+            "mail_max_attachment_bytes",
+            _LIMITS.attachment_bytes,
+            "each, decoded, bytes",
+            between(1024, 2**27),
+        ),
+        (
+            "mail_max_bytes",
+            _LIMITS.total_bytes,
+            "texts and decoded attachments, bytes",
+            between(1024, 2**27),
+        ),
     ),
     "ledger": (
         ("database_url", "", "postgresql://user:password@host/name; empty: SQLite", database),

@@ -15,6 +15,7 @@ from kombu.exceptions import OperationalError
 
 import delivery
 from bridge import BridgeError, DeadLetter, DeadReason, Undecodable, dead, topology
+from bridge.awaiting import connect
 from bridge.dead import Counts, Ids
 from bridge.topology import MAIL_TASK
 from command_line import Commands
@@ -175,9 +176,7 @@ def main(argv: list[str]) -> int:
 def _connected(arguments: argparse.Namespace) -> int:
     with app.connection_for_write() as connection:
         try:
-            # Each of the broker's addresses once.
-            tries = max(1, len(connection.alt))
-            connection.ensure_connection(max_retries=tries, interval_start=0, interval_step=0)
+            connect(connection)
             topology.declare(app, connection)
             if arguments.command == "list":
                 return show(connection, arguments.limit)

@@ -1,4 +1,4 @@
-"""Waiting for a broker that is away, where a worker has nothing better to do."""
+"""Reaching a broker that may be away."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+import kombu
 from amqp import Connection
 from amqp.exceptions import AMQPError, NotFound
 from kombu.exceptions import OperationalError
@@ -28,8 +29,19 @@ UNREADABLE = (OperationalError, AMQPError, OSError, RuntimeError)
 AGAIN_S = 0.5
 
 
+def connect(connection: kombu.Connection) -> None:
+    """Connect, trying each of the broker's addresses once.
+
+    Raises:
+        kombu.exceptions.OperationalError: none answers.
+    """
+    tries = max(1, len(connection.alt))
+    connection.ensure_connection(max_retries=tries, interval_start=0, interval_step=0)
+
+
 def awaiting_broker(action: Callable[[], T], errors: tuple[type[Exception], ...]) -> T:
-    """Do it, again and again for as long as the broker is away or not whole again."""
+    """Do it, again and again for as long as the broker is away or not whole again; for a worker,
+    which has nothing better to do."""
     while True:
         try:
             return action()

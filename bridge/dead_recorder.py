@@ -15,6 +15,7 @@ import kombu
 from celery import Celery, bootsteps, states
 from celery.exceptions import WorkerLostError
 
+from bridge.awaiting import connect
 from bridge.dead_letter import DeadLetter, DeadReason
 from bridge.topology import DEFAULT, may_declare
 
@@ -135,9 +136,7 @@ class DeadLetterRecorder:
         """
         self._held = []  # what a lost connection held is delivered again
         with self._app.connection_for_read(heartbeat=HEARTBEAT_S) as connection:
-            # Each of the broker's addresses once.
-            tries = max(1, len(connection.alt))
-            connection.ensure_connection(max_retries=tries, interval_start=0, interval_step=0)
+            connect(connection)
             self._consume(connection)
             self._backoff_s = FIRST_BACKOFF_S
             while not self._stopping.is_set():

@@ -15,6 +15,7 @@ from amqp.exceptions import MessageNacked, PreconditionFailed
 from celery import Celery
 from celery.utils.log import get_logger
 
+from bridge.awaiting import connect
 from bridge.errors import ResultRefused
 from bridge.message import Message
 
@@ -155,9 +156,7 @@ class ResultChannel:
         )
         # A thread's channel goes with the thread, and nobody closes it then.
         self._release = finalize(self, connection.collect)
-        # Each of the broker's addresses once.
-        tries = max(1, len(connection.alt))
-        connection.ensure_connection(max_retries=tries, interval_start=0, interval_step=0)
+        connect(connection)
         self._channel = connection.channel()
         self._stream.queue()(self._channel).declare()
         self._channel.confirm_select()

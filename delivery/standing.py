@@ -51,8 +51,8 @@ def result(
     smtp: Mapping[str, Any], message_id: str, recipients: Sequence[Recipient]
 ) -> dict[str, Any]:
     """Return the result of the task of a mail that is sent: the relay's verdict."""
-    accepted = [_shown(one) for one in recipients if one.code is not None and one.code < 300]
-    refused = [_shown(one) for one in recipients if one.code is not None and one.code >= 300]
+    accepted = [_shown(one) for one in recipients if one.accepted]
+    refused = [_shown(one) for one in recipients if one.code is not None and not one.accepted]
     return {**smtp, "message_id": message_id, "accepted": accepted, "refused": refused}
 
 

@@ -59,7 +59,7 @@ def _verdict(
     *,
     last: bool,
 ) -> tuple[Verdict, Exception | None]:
-    anybody = any(one.code is not None and one.code < 300 for one in recipients)
+    anybody = any(one.accepted for one in recipients)
     if isinstance(delivery, mailing.Uncertain):
         if new.on_uncertain == "hold":
             return "uncertain", delivery

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from kombu.utils.url import maybe_sanitize_url
 
 import config
+from config_checks import is_loopback
 from dev import amqp, packages, ports, relay
 from dev.broker import AMQP_PORT, BrokerNode
 from dev.broker_files import HOST
@@ -135,7 +136,7 @@ def _answers(url: str) -> bool:
 def _ways_out(url: str) -> Iterator[str]:
     parts = urlsplit(url)
     port = parts.port or AMQP_PORT
-    here = relay.is_loopback(parts.hostname or HOST)
+    here = is_loopback(parts.hostname or HOST)
     holder = ports.owner(port) if here else None
     if holder:
         yield f"Port {port} is held by {holder}."

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import ipaddress
 from urllib.parse import urlsplit
+
+from config_checks import is_loopback
 
 DEFAULT_PORTS = {"smtp": 25, "smtps": 465}
 
@@ -12,16 +13,6 @@ def address(url: str) -> tuple[str, int]:
     """Return host and port of an SMTP URL."""
     parts = urlsplit(url)
     return parts.hostname or "127.0.0.1", parts.port or DEFAULT_PORTS[parts.scheme]
-
-
-def is_loopback(host: str) -> bool:
-    """True for `localhost` and the loopback addresses; a name is not looked up."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def wants_mailbox(url: str) -> bool:

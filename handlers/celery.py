@@ -40,14 +40,13 @@ class Call(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True
     queue: str | None = None
 
     def options(self) -> dict[str, Any]:
-        """Return the options of ``apply_async``."""
-        options = {
+        """Return the options of ``apply_async``; None: not given."""
+        return {
             "countdown": self.countdown,
             "eta": self.eta,
             "expires": self.expires,
             "queue": self.queue,
         }
-        return {name: value for name, value in options.items() if value is not None}
 
 
 _CALLS = msgspec.json.Decoder(Call)

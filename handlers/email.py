@@ -17,7 +17,7 @@ from bridge import BridgeError
 from handlers.email_arguments import moment_to_send
 from handlers.email_body import Rescheduling, read
 from handlers.email_handler import SETTLED, EmailHandler
-from handlers.problems import RETRY_AFTER_S, Problem, invalid
+from handlers.problems import SOON, Problem, invalid
 from handlers.quota import charged
 from ledger import Email, Sendable, commands
 
@@ -99,8 +99,7 @@ class RawHandler(EmailHandler):
     async def get(self, email_id: str) -> None:
         contents = self._services.contents
         if contents.locked():
-            headers = {"Retry-After": str(RETRY_AFTER_S)}
-            raise Problem(503, "Too many mails' contents are asked for at once.", headers=headers)
+            raise Problem(503, "Too many mails' contents are asked for at once.", headers=SOON)
         async with contents:
             email = await self.email(email_id)
             arguments = await self.arguments(email_id)

@@ -38,6 +38,7 @@ from mailing import InvalidMessage, TemplateError, TooLarge
 
 #: After how many seconds a client may try again.
 RETRY_AFTER_S = 5
+SOON = {"Retry-After": str(RETRY_AFTER_S)}
 
 #: Resend's names of errors (https://resend.com/docs/api-reference/errors), by status.
 NAMES = {
@@ -139,7 +140,7 @@ def _of_access(exc: BaseException) -> Problem | None:
             headers = _after(exc.retry_after_s)
             return Problem(429, exc.detail, headers=headers, name="daily_quota_exceeded")
         case KeysUnknown():
-            return Problem(503, exc.detail, headers={"Retry-After": str(RETRY_AFTER_S)})
+            return Problem(503, exc.detail, headers=SOON)
         case _:
             return None
 
@@ -167,7 +168,7 @@ def _of_mail(exc: BaseException) -> Problem | None:
         case NotPossible():
             return Problem(409, exc.detail, email_status=exc.status)
         case LedgerUnavailable():
-            return Problem(503, exc.detail, headers={"Retry-After": str(RETRY_AFTER_S)})
+            return Problem(503, exc.detail, headers=SOON)
         case _:
             return None
 
@@ -183,8 +184,7 @@ def _of_broker(exc: BaseException) -> Problem:
         case Blocked():
             return _unavailable(f"The broker takes no tasks now: {exc.detail}.", sent=False)
         case ResultsUnreadable():
-            headers = {"Retry-After": str(RETRY_AFTER_S)}
-            return Problem(503, exc.detail, headers=headers, id=exc.task_id)
+            return Problem(503, exc.detail, headers=SOON, id=exc.task_id)
         case NotConnected():
             return _unavailable(f"The broker cannot be reached: {exc.detail}.", sent=False)
         case PublishRejected():
@@ -218,5 +218,4 @@ def _shown(field: str) -> str:
 
 def _unavailable(detail: str, *, sent: bool | None, **members: Any) -> Problem:
     """Return a 503; ``sent`` is None where nobody knows whether the task is queued."""
-    headers = {"Retry-After": str(RETRY_AFTER_S)}
-    return Problem(503, detail, headers=headers, queued=sent, **members)
+    return Problem(503, detail, headers=SOON, queued=sent, **members)

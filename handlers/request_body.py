@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from handlers.problems import RETRY_AFTER_S, Problem
+from handlers.problems import SOON, Problem
 
 #: Of a Content-Length: Python refuses to read numbers of thousands of digits.
 LENGTH_DIGITS = 18
@@ -60,7 +60,7 @@ class RequestBody:
         self._size += len(part)
         self._check(self._size)
         if not self._bodies.take(len(part)):
-            headers = {"Retry-After": str(RETRY_AFTER_S), "Connection": "close"}
+            headers = {**SOON, "Connection": "close"}
             raise Problem(503, "Too many bodies are being sent at once.", headers=headers)
         self._held_bytes += len(part)
         self._parts.append(part)

@@ -236,7 +236,7 @@ def _end(
     now: float,
 ) -> Ended:
     """End a mail that is not tried any more: sent, if the relay has accepted it for anybody."""
-    sent = any(one.code is not None and one.code < 300 for one in recipients)
+    sent = any(one.accepted for one in recipients)
     status: Status = "sent" if sent else "failed"
     if not sent:
         keep_payload(connection, row.id, payload)

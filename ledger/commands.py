@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Row, delete, select, update
 
-from ledger import keys, rows, schema
+from ledger import keys, queries, rows, schema
 from ledger.errors import NotPossible, UnknownEmail
 from ledger.outcomes import drop_payload, enter_replies, keep_payload
 from ledger.values import FINAL, WAITING, Recipient, Reply, Value
@@ -96,7 +96,7 @@ def retry(
     columns = {"due_at": now, "expires_at": expires_at, "possible_duplicates": duplicates}
     sendable = _renewed(connection, row, "queued", now, {"retry": True}, delays=0, **columns)
     recipients = rows.recipients(connection, email_id)
-    asked = [one for one in recipients if one.code is None or one.code >= 300]
+    asked = [one for one in recipients if not one.accepted]
     return msgspec.structs.replace(
         sendable,
         recipients=0 if overdue else len(asked),  # an overdue one was not sent
@@ -228,8 +228,7 @@ def _renewed(
     data: dict[str, Any],
     **columns: Any,
 ) -> Sendable:
-    table = schema.payloads
-    payload = connection.scalar(select(table.c.content).where(table.c.email_id == row.id))
+    payload = queries.payload(connection, row.id)
     if payload is None:
         raise NotPossible(row.status, "The mail's content is not kept.")
     track = row.track + 1

@@ -76,6 +76,11 @@ class Recipient(Value, frozen=True, kw_only=True):
     text: str | None = None
     settled: bool = False
 
+    @property
+    def accepted(self) -> bool:
+        """Whether the relay has taken the mail for him."""
+        return self.code is not None and self.code < 300
+
 
 class Event(Value, frozen=True, kw_only=True):
     """An entry of a mail's timeline. ``data``: ``smtp``, ``next_attempt_at``, ``attempt`` ..."""

@@ -14,6 +14,8 @@ from types import ModuleType
 import pytest
 from tornado.options import Error as OptionError
 
+from config_checks import is_loopback
+
 ROOT = Path(__file__).resolve().parents[2]
 Load = Callable[..., ModuleType]
 
@@ -327,3 +329,13 @@ def test_signing_keys_are_shown_to_nobody(load: Load) -> None:
 
     assert done.returncode == 0
     assert "nnn" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.9.9.9", "::1"])
+def test_loopback(host: str) -> None:
+    assert is_loopback(host)
+
+
+@pytest.mark.parametrize("host", ["example.com", "10.0.0.1", "0.0.0.0", "localhost.example.com"])
+def test_not_loopback(host: str) -> None:
+    assert not is_loopback(host)

@@ -16,16 +16,6 @@ def test_the_address_of_a_relay(url: str, expected: tuple[str, int]) -> None:
     assert relay.address(url) == expected
 
 
-@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.9.9.9", "::1"])
-def test_loopback(host: str) -> None:
-    assert relay.is_loopback(host)
-
-
-@pytest.mark.parametrize("host", ["example.com", "10.0.0.1", "0.0.0.0", "localhost.example.com"])
-def test_not_loopback(host: str) -> None:
-    assert not relay.is_loopback(host)
-
-
 @pytest.mark.parametrize(
     ("url", "wanted"),
     [
