@@ -7,16 +7,19 @@ cannot run is refused before it is queued.
 from __future__ import annotations
 
 import inspect
+import logging
 import typing
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache, lru_cache
+from functools import cache, lru_cache, wraps
 from typing import Any
 
 import msgspec
 from celery import Celery, Task
 
 from bridge import InvalidArgument
+
+logger = logging.getLogger(__name__)
 
 
 def callable_tasks(app: Celery) -> Iterator[Task]:
@@ -58,11 +61,10 @@ class _Signature:
     """A task's parameters, each with the type that its argument must have."""
 
     def __init__(self, task: Task) -> None:
-        hints = typing.get_type_hints(task.run, include_extras=True)
         known = inspect.signature(task.run).parameters.values()
         # Those with an underscore are the task's own, for its retries.
         self.parameters = [p for p in known if not p.name.startswith("_")]
-        self.hints = {p.name: hints.get(p.name, Any) for p in self.parameters}
+        self.hints = {p.name: _hint(task.run, p.annotation) for p in self.parameters}
         kinds = {p.kind for p in self.parameters}
         self.takes_more = inspect.Parameter.VAR_POSITIONAL in kinds
         self.takes_any_name = inspect.Parameter.VAR_KEYWORD in kinds
@@ -76,6 +78,25 @@ class _Signature:
             for p in self.parameters
             if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
         ]
+
+
+def _hint(run: Any, annotation: Any) -> Any:
+    """Return an annotation as a type; Any where there is none, where it cannot be resolved (its
+    name is there for type checkers only), or where JSON alone does not tell what is meant."""
+    if annotation is inspect.Parameter.empty:
+        return Any
+
+    @wraps(run)  # its names are looked up where the task's are
+    def alone() -> None: ...
+
+    alone.__annotations__ = {"it": annotation}
+    try:
+        hint = typing.get_type_hints(alone, include_extras=True)["it"]
+        msgspec.json.Decoder(hint)
+    except Exception as exc:  # noqa: BLE001 - an annotation is any code
+        logger.warning("%s: %r is not checked (%s)", run.__qualname__, annotation, exc)
+        return Any
+    return hint
 
 
 _signature = cache(_Signature)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
 from celery import Celery, Task
@@ -11,6 +12,9 @@ from msgspec import Meta
 
 from bridge import DurableTask, InvalidArgument
 from handlers import tasks
+
+if TYPE_CHECKING:
+    from decimal import Decimal
 
 Percent = Annotated[int, Meta(ge=0, le=100)]
 
@@ -44,6 +48,9 @@ def app() -> Celery:
 
     @app.task(name="shop.plain")
     def plain(a, /, *, b): ...  # type: ignore[no-untyped-def]
+
+    @app.task(name="shop.typed")  # type: ignore[untyped-decorator]
+    def typed(amount: Decimal, at: str | datetime, times: int) -> None: ...
 
     @app.task(name="shop.even", base=Even)  # type: ignore[untyped-decorator]
     def even(n: int) -> None: ...
@@ -217,3 +224,12 @@ def test_a_mail_is_checked_before_it_is_sent() -> None:
         "subject"
     )
     assert refusal(sendmail, "subject", "text", "nobody").argument == "to"
+
+
+def test_what_cannot_be_checked_is_let_in_and_the_rest_is_checked(app: Celery) -> None:
+    typed = app.tasks["shop.typed"]
+
+    tasks.check_arguments(typed, ("1.50", "2030-01-01", 2), {})
+
+    assert [one.type for one in tasks.parameters(typed)] == ["Any", "Any", "int"]
+    assert refusal(typed, "1.50", "2030-01-01", "two").argument == "times"
