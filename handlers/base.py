@@ -9,13 +9,13 @@ from asyncio import Future
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-import msgspec
 from tornado.web import Finish, RequestHandler, stream_request_body
 
 import config
 from access import OPEN, Caller, NotPermitted, Scope, check_site
 from bridge import TaskResult, TaskState
 from handlers.problems import Problem, from_exception, invalid
+from handlers.representation import encode
 from handlers.request_body import RequestBody
 from handlers.services import Interrupted, Services
 from mailing import TemplateError
@@ -89,7 +89,7 @@ class BaseHandler(RequestHandler):
         """Answer with a JSON document."""
         self.set_status(status)
         self.set_header("Content-Type", "application/json")
-        self.write(msgspec.json.encode(value, enc_hook=str) + b"\n")
+        self.write(encode(value) + b"\n")
 
     def seconds_to_wait(self) -> float | None:
         """Return what ``Prefer: wait=N`` (RFC 7240 section 4.3) or ``?wait=N`` asks for.
@@ -195,7 +195,7 @@ class BaseHandler(RequestHandler):
     def write_problem(self, problem: Problem) -> None:
         """Answer with a problem's document; its status and headers are set."""
         self.set_header("Content-Type", "application/problem+json")
-        self.finish(msgspec.json.encode(problem.body(), enc_hook=str) + b"\n")
+        self.finish(encode(problem.body()) + b"\n")
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
         """Log what was not foreseen with its traceback; of the rest the access log tells."""

@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from handlers.base import BaseHandler
 from handlers.email_representation import document
 from handlers.problems import Problem
+from handlers.representation import encode
 from handlers.services import Interrupted
 from ledger import FINAL, Email, UnknownEmail, queries
 
@@ -98,7 +99,7 @@ class EmailHandler(BaseHandler):
         plain = "application/json" in accepted and "problem" not in accepted
         kind = "application/json" if plain else "application/problem+json"
         self.set_header("Content-Type", kind)
-        self.finish(msgspec.json.encode(problem.resend_body(), enc_hook=str) + b"\n")
+        self.finish(encode(problem.resend_body()) + b"\n")
 
 
 class NoEmailHandler(EmailHandler):

@@ -8,10 +8,9 @@ from __future__ import annotations
 from random import randint
 from typing import Any
 
-import msgspec
-
 from handlers.base import BaseHandler
 from handlers.problems import invalid
+from handlers.representation import encode
 
 #: When clients of a server that stops are to come back, in milliseconds: from, to.
 COME_BACK_MS = (500, 2500)
@@ -48,9 +47,8 @@ class EventStreamHandler(BaseHandler):
 
     async def send(self, event_id: int, data: Any, kind: str | None = None) -> None:
         """Send an event with a JSON document."""
-        text = msgspec.json.encode(data, enc_hook=str).decode()
         event = f"event: {kind}\n" if kind else ""
-        self.write(f"id: {event_id}\n{event}data: {text}\n\n")
+        self.write(f"id: {event_id}\n{event}data: {encode(data).decode()}\n\n")
         await self._flush()
 
     async def send_heartbeat(self) -> None:

@@ -1,12 +1,23 @@
-"""How a task's state looks in an answer: one JSON document for polling and for events."""
+"""How a task's state looks in an answer: one document for polling and for events, in JSON."""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+import msgspec
 from celery import states
 
 from bridge import TaskState
+
+
+def encode(document: Any) -> bytes:
+    """Return a document as JSON. Halves of characters, which a result may have (a file's name that
+    is no UTF-8), become escapes."""
+    try:
+        return msgspec.json.encode(document, enc_hook=str)
+    except UnicodeEncodeError:
+        return json.dumps(msgspec.to_builtins(document, enc_hook=str)).encode()
 
 
 def describe(state: TaskState) -> dict[str, Any]:

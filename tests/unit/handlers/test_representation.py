@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 from celery.exceptions import TaskRevokedError
 
 from bridge import TaskState
-from handlers.representation import describe
+from handlers.representation import describe, encode
 from mailing import TransientFailure
 
 ID = "019799a0-0000-7000-8000-000000000001"
@@ -78,3 +79,11 @@ def test_a_revoked_task_is_ready_and_says_why() -> None:
 
     assert shown["ready"] is True
     assert shown["error"] == {"type": "TaskRevokedError", "message": "terminated"}
+
+
+@pytest.mark.parametrize("text", ["\udcff.txt", "好", "plain"])
+def test_any_text_that_a_task_returns_can_be_told(text: str) -> None:
+    failed = document("FAILURE", OSError(f"no {text}"))
+
+    assert json.loads(encode(document("SUCCESS", {"file": text})))["result"] == {"file": text}
+    assert json.loads(encode(failed))["error"]["message"] == f"no {text}"
