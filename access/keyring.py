@@ -84,17 +84,25 @@ class Keyring:
 
     async def _refresh(self) -> None:
         try:
-            found = await asyncio.to_thread(self._ledger.read, keys.known)
+            self._take_over(await asyncio.to_thread(self._ledger.read, keys.known))
         except LedgerUnavailable as exc:
             logger.warning("the API keys cannot be read: %s", exc.detail)
         except Exception:  # whatever it is, a revoked key must not count for ever
             logger.exception("the API keys cannot be read")
-        else:
-            self._take_over(found)
 
     def _take_over(self, found: list[ApiKey]) -> None:
         self._hashes = {
-            key.id: (key.hash, caller_of(key)) for key in found if key.revoked_at is None
+            key.id: (key.hash, caller)
+            for key in found
+            if key.revoked_at is None and (caller := _caller_of(key)) is not None
         }
         self._is_open = self._may_be_open and not found
         self.is_known = True
+
+
+def _caller_of(key: ApiKey) -> Caller | None:
+    try:
+        return caller_of(key)
+    except ValueError as exc:  # somebody has written it by hand: the others must go on to count
+        logger.error("API key %s is not let in: %s", key.id, exc)
+        return None

@@ -199,3 +199,16 @@ def test_a_key_is_stored_as_a_hash_and_never_made_twice() -> None:
 
     assert len({key.text for key in made}) == len({key.id for key in made}) == 100
     assert all(len(key.hash) == 32 and len(key.text) > 50 for key in made)
+
+
+def test_a_key_that_cannot_be_read_leaves_the_others_as_they_are(
+    ledger: Ledger, caplog: pytest.LogCaptureFixture
+) -> None:
+    good, odd = enter(ledger, "send"), enter(ledger, "send", rate="10 per s")
+
+    ring = keyring(ledger)
+
+    assert ring.admit(bearer(good.text)).owner == good.id
+    with pytest.raises(UnknownKey):
+        ring.admit(bearer(odd.text))
+    assert f"API key {odd.id} is not let in" in caplog.text
