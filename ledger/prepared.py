@@ -58,11 +58,13 @@ def _compiled(statement: ClauseElement, dialect: Dialect) -> Compiled:
 
 
 def _translated(connection: Connection, error: Exception) -> Exception:
-    """Return SQLAlchemy's error for a driver's; a connection that is dead leaves the pool."""
+    """Return SQLAlchemy's error for a driver's. After a connection that is dead the pool begins
+    anew, as SQLAlchemy does it: its server was restarted, and the others are dead, too."""
     dialect: Any = connection.dialect
     dead = dialect.is_disconnect(error, connection.connection.dbapi_connection, None)
     if dead:
         connection.invalidate(error)
+        connection.engine.dispose()  # closes the idle ones; the others go as they are given back
     found: Exception = DBAPIError.instance(
         None,
         None,

@@ -7,14 +7,19 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import psycopg
 import pytest
+from sqlalchemy import Connection, text
 
 from dev import packages
 from dev.postgres import PostgresError, PostgresNode, running
+from ledger import Ledger, commands, migrate
+from tests.ledgers import ids, new_email
 from tests.system import ROOT, wait_until
 
 NODE_IN_A_PROCESS = """
@@ -173,3 +178,24 @@ def test_a_folder_that_its_user_may_not_write_to_is_named(tmp_path: Path) -> Non
         node.start()
 
     assert str(folder) in str(raised.value)
+
+
+def test_the_first_write_after_a_restart_finds_no_connection_of_the_time_before(
+    own_postgres: PostgresNode,
+) -> None:
+    migrate.upgrade(own_postgres.url)
+    with closing(Ledger(own_postgres.url)) as ledger:
+        email = new_email()
+        ledger.accept(email).result()
+        with ThreadPoolExecutor(6) as pool:  # as many connections as are kept
+            list(pool.map(lambda _: ledger.read(slow), range(6)))
+        own_postgres.stop()
+        own_postgres.start()
+
+        ledger.commit(partial(commands.cancel, email_id=email.id, api_key=None, keep=False, now=1))
+
+        assert list(ledger.read(ids)) == [email.id]
+
+
+def slow(connection: Connection) -> None:
+    connection.execute(text("SELECT pg_sleep(0.3)"))
