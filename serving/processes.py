@@ -48,8 +48,7 @@ class _Parent:
         for signum in STOP_SIGNALS:
             signal.signal(signum, self._stop)
         for _ in range(self._count):
-            if not self._stopping:
-                self._fork()
+            self._fork()
         while self._children:
             pid, status = os.wait()
             self._children.discard(pid)
@@ -57,13 +56,16 @@ class _Parent:
                 code = os.waitstatus_to_exitcode(status)
                 logger.error("process %d ended (%d); starting another", pid, code)
                 time.sleep(RESTART_DELAY_S)
-                if not self._stopping:
-                    self._fork()
+                self._fork()
         return 0
 
     def _fork(self) -> None:
+        """Start a process, unless told to stop."""
         # A signal in between would miss the new process, or be the parent's in the child.
         signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+        if self._stopping:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+            return
         parent = os.getpid()
         pid = os.fork()
         if pid:
@@ -84,4 +86,5 @@ class _Parent:
         self._stopping = True
         self._before_stop()
         for pid in self._children:
-            os.kill(pid, signal.SIGTERM)
+            with suppress(ProcessLookupError):  # it has ended, and was waited for just now
+                os.kill(pid, signal.SIGTERM)

@@ -36,3 +36,30 @@ def test_a_process_whose_parent_is_killed_while_it_is_forked_ends() -> None:
 
     assert done.returncode < 0
     assert done.stdout == ""
+
+
+#: The parent is told to stop right before it would fork its second process.
+STOPPED = """
+import os, signal, time
+from serving import processes
+
+mask, blocked = signal.pthread_sigmask, []
+
+def stopped_meanwhile(how, signals):
+    if how == signal.SIG_BLOCK:
+        blocked.append(how)
+        if len(blocked) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+    return mask(how, signals)
+
+processes.signal.pthread_sigmask = stopped_meanwhile
+print(processes.run_processes(2, lambda: time.sleep(60), lambda: print("stopping", flush=True)))
+"""
+
+
+def test_a_parent_that_is_told_to_stop_while_it_forks_ends_with_all_of_its_processes() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", STOPPED], cwd=ROOT, capture_output=True, text=True, timeout=30
+    )
+
+    assert done.stdout == "stopping\n0\n"
