@@ -20,6 +20,7 @@ from typing import Any
 
 import kombu
 import pika
+from pika.exceptions import AMQPError
 
 from bridge import tls
 from bridge.adapter import connect
@@ -162,7 +163,10 @@ class Link:
             raise ConnectionError(f"{self.name}: {self.problem}")
         opened: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
-        channel = self._connection.channel(on_open_callback=lambda ch: resolve(opened, ch))
+        try:
+            channel = self._connection.channel(on_open_callback=lambda ch: resolve(opened, ch))
+        except AMQPError as exc:  # it is just closing
+            raise ConnectionError(f"{self.name}: {exc!r}") from exc
         channel.add_on_close_callback(lambda _ch, why: fail(opened, ConnectionError(str(why))))
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
             return await opened

@@ -13,6 +13,7 @@ import pika.exceptions
 from bridge.connection import Link
 from bridge.errors import (
     Blocked,
+    BridgeError,
     MessageTooLarge,
     NotConnected,
     PublishRejected,
@@ -26,6 +27,9 @@ logger = logging.getLogger(__name__)
 
 #: How often a channel whose first message for a queue is refused is exchanged, in seconds.
 RENEW_S = 5.0
+#: A channel that closes is open again so soon at the earliest, in seconds: the link is told of its
+#: end a little later, or, of a broker that stands still, much later.
+CLOSING_S = 0.01
 #: What RabbitMQ says as it closes a channel for a message over its ``max_message_size``.
 TOO_LARGE = re.compile(r"message size \d+ is larger than configured max size (\d+)")
 #: Of so many routing keys it is known that the channel had a message confirmed.
@@ -132,7 +136,9 @@ class Publisher:
             except (_ChannelLost, pika.exceptions.AMQPError) as exc:
                 logger.info("confirm lost, publishing again (%s)", exc)
                 message = message.again() if sent else message
-            await asyncio.sleep(0)  # the link is told of a channel's end a little later
+            if asyncio.get_running_loop().time() >= deadline:
+                raise self._too_late(sent)
+            await asyncio.sleep(CLOSING_S)
 
     def _is_renewed(self, channel: Any, message: Message) -> bool:
         """Exchange a channel that may know a dead leader only; False: it was no such channel, or
@@ -156,9 +162,12 @@ class Publisher:
             async with asyncio.timeout_at(deadline):
                 await self.link.wait_open()
         except TimeoutError:
-            if sent:
-                raise PublishTimeout from None
-            raise NotConnected(f"no connection to the broker: {self.link.problem}") from None
+            raise self._too_late(sent) from None
+
+    def _too_late(self, sent: bool) -> BridgeError:
+        if sent:
+            return PublishTimeout()
+        return NotConnected(f"no connection to the broker: {self.link.problem}")
 
     def _send(self, message: Message, deadline: float) -> asyncio.Future[None]:
         if len(message.body) > self._limit_bytes:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from pika.exceptions import AMQPError
+
 from bridge.futures import fail, resolve
 from bridge.records import Record
 
@@ -33,10 +35,12 @@ async def consume(channel: Any, stream: str, offset: Any, read: Callable[[Record
         read(Record.from_delivery(properties, body))
 
     ready: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-    channel.basic_qos(prefetch_count=PREFETCH)
-    channel.basic_consume(
-        stream, on_message, arguments={"x-stream-offset": offset}, callback=partial(resolve, ready)
-    )
+    from_there, begun = {"x-stream-offset": offset}, partial(resolve, ready)
+    try:
+        channel.basic_qos(prefetch_count=PREFETCH)
+        channel.basic_consume(stream, on_message, arguments=from_there, callback=begun)
+    except AMQPError as exc:  # it is just closing
+        raise ConnectionError(repr(exc)) from exc
     channel.add_on_close_callback(lambda _ch, why: fail(ready, ConnectionError(str(why))))
 
     channel.add_on_cancel_callback(lambda _frame: channel.close())  # the stream is gone

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from pika.exceptions import ConnectionWrongStateError
 
 from bridge import connection
 from bridge.connection import Link
@@ -69,3 +70,16 @@ async def test_each_attempt_takes_the_next_address_and_the_wait_comes_after_the_
         assert "hunter2" not in message
     at_once = ["next try in 0.0 s" in message for message in messages]
     assert at_once == [True, True, False] * 2
+
+
+@pytest.mark.gen_test
+async def test_a_channel_of_a_connection_that_is_closing_is_a_lost_one() -> None:
+    class Closing:
+        def channel(self, **_: Any) -> None:
+            raise ConnectionWrongStateError("closing")
+
+    link = Link("test", [url(1)], setup=nothing, on_lost=lambda _: None)
+    link._connection = Closing()
+
+    with pytest.raises(ConnectionError, match=r"test: .*closing"):
+        await link.open_channel()

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 import uvloop
 
-from bridge import PublishRejected, PublishTimeout, Unroutable
+from bridge import NotConnected, PublishRejected, PublishTimeout, Unroutable
 from tests.unit.bridge.fakes import SHORT_S, Rig, message
 
 
@@ -219,3 +219,13 @@ def test_a_publish_whose_time_is_up_at_once_disturbs_no_other_one_on_uvloop() ->
             await late
 
     uvloop.run(publish())
+
+
+@pytest.mark.gen_test
+async def test_a_publish_does_not_outlast_its_deadline_on_a_channel_that_is_closing() -> None:
+    rig = Rig()
+    channel = await rig.connect()
+    channel.is_open = False  # and the broker does not say that it has closed it
+
+    with pytest.raises(NotConnected):
+        await rig.publisher.publish(message("a"), timeout_s=SHORT_S)
