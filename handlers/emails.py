@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from functools import partial
 from typing import get_args
@@ -20,6 +21,9 @@ from mailing.address import parse_mailbox
 DEFAULT_LIMIT = 20
 LARGEST_LIMIT = 100
 STATUSES: tuple[Status, ...] = get_args(Status)
+#: Of a mail from a template, whose rendering would hold up the loop. JSON may write a letter as an
+#: escape.
+TEMPLATE = re.compile(rb'"template"|\\u00[2-7]')
 FILTERS = ("status", "to", "tag")
 PAGES = ("before", "after", "limit")
 
@@ -46,7 +50,7 @@ class EmailsHandler(AcceptingHandler):
 
     async def _prepared(self, now: float) -> list[Outgoing]:
         raw = self.body.octets()
-        if len(raw) < LARGE_BYTES and b'"template"' not in raw:
+        if len(raw) < LARGE_BYTES and not TEMPLATE.search(raw):
             return [prepare(raw, now, self.caller)]
         return [await asyncio.to_thread(prepare, raw, now, self.caller)]
 

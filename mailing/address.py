@@ -26,7 +26,8 @@ _NAME_WORD = rf"(?:{_ATEXT}|[^\x00-\x7f])+"
 _PLAIN_NAME = re.compile(rf"{_NAME_WORD}(?: {_NAME_WORD})*")
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _NAMED = re.compile(r'((?:"(?:[^"\\]|\\.)*"|[^"<>@,;:\\])*)<([^<>]*)>')
-_COMMA_OR_WHOLE = re.compile(r'"(?:[^"\\]|\\.)*"|<[^<>]*>|,|.')
+# A quote without an end goes to the end: it must not be looked for again behind each further one.
+_COMMA_OR_WHOLE = re.compile(r'"(?:[^"\\]|\\.?)*"?|<[^<>]*>|,|.')
 # Characters that IDNA 2003, which is what Python has, maps to others or drops, and IDNA 2008
 # keeps: a mail to one domain would go to another.
 _DEVIATIONS = re.compile("[\u00df\u03c2\u200c\u200d]", re.IGNORECASE)

@@ -287,3 +287,9 @@ def test_a_mail_travels_as_json_and_does_not_show() -> None:
 
     assert msgspec.json.decode(msgspec.json.encode(mail), type=Mail) == mail
     assert repr(mail) == "<Mail, 2 recipients>"
+
+
+def test_a_quote_without_an_end_is_read_once() -> None:
+    text = '"' + '\\"' * 200_000  # takes minutes where it is looked for again at each quote
+
+    assert list(split_mailboxes(text)) == [text]
