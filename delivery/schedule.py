@@ -11,6 +11,10 @@ UNREACHABLE = (1, 6, 24, 120)
 #: The same for a relay that said *later* (60 s: 1 min, 5 min, 15 min, 1 h).
 REFUSED = (1, 5, 15, 60)
 JITTER = 0.25
+#: So often a mail comes back as soon as the circuit may be closed: for the first two minutes or so.
+PATIENT_RETURNS = 12
+#: The longest delay before an open circuit, in times of that.
+LONGEST_WAIT = 6.0
 
 
 def unreachable_s(delays: int) -> float:
@@ -28,9 +32,14 @@ def ledger_away_s() -> float:
     return _jittered(config.options.mail_retry_first_s)
 
 
-def circuit_open_s(retry_after_s: float) -> float:
-    """Return the delay of a mail that was not tried, since the circuit is open: not all at once."""
-    return retry_after_s * random.uniform(1, 1 + JITTER)  # nosec B311 # no secret
+def circuit_open_s(retry_after_s: float, returns: int) -> float:
+    """Return the delay of a mail that was not tried, since the circuit is open: not all at once.
+
+    Longer for one that has come back in vain for minutes: thousands that come back every 10 s are
+    more work than sending them would be.
+    """
+    longer = min(max(1.0, returns / PATIENT_RETURNS), LONGEST_WAIT)
+    return longer * retry_after_s * random.uniform(1, 1 + JITTER)  # nosec B311 # no secret
 
 
 def _delay_s(first_s: float, steps: tuple[int, ...], step: int) -> float:

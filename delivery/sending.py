@@ -97,7 +97,7 @@ def send(
     Args:
         arguments: of the mail's task.
         track: the number of this message.
-        returns: how often the mail was put off before, so that its turn comes first.
+        returns: how often its message came back: its turn comes first, or it waits longer.
         moment: when the mail was accepted, if its id does not tell.
     """
     try:
@@ -110,7 +110,7 @@ def send(
             if wait_s:
                 reason = mailing.TransientFailure(None, "held back by RATE_LIMITS")
                 return Wait(delay_s=wait_s, reason=reason)
-            return _send(attempt)
+            return _send(attempt, returns)
     except mailing.InvalidMessage as exc:  # nothing was sent of it
         return _refuse(email_id, arguments, exc)
     except LedgerUnavailable as exc:
@@ -118,11 +118,11 @@ def send(
         return Wait(delay_s=schedule.ledger_away_s(), reason=exc)
 
 
-def _send(attempt: _Attempt) -> Step:
+def _send(attempt: _Attempt, returns: int) -> Step:
     try:
         parts.breaker().before_attempt()
     except mailing.CircuitOpen as exc:
-        open_s = schedule.circuit_open_s(exc.retry_after_s)
+        open_s = schedule.circuit_open_s(exc.retry_after_s, returns)
         error = mailing.Unreachable(None, "the relay does not answer; not tried")
         return _put_off(attempt, error, lambda delays: open_s, counted=False)
     octets = entry.content(attempt.mail, attempt.new.id, attempt.moment)

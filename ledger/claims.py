@@ -88,22 +88,20 @@ def put_off(
 
     Args:
         next_attempt_at: is told how often the mail was delayed since the relay was last reached.
-        counted: whether this counts as one more such delay.
+        counted: whether this counts as one more such delay. One that does not is no event of a mail
+            that is delayed already: while a relay is away, there would be thousands.
     """
     row = _taken(connection, new, track, is_gone, now, reason)
     if isinstance(row, Value):
         return row
     due_at = min(next_attempt_at(row.delays), row.expires_at)
-    data = {**reason, "next_attempt_at": rows.iso(due_at)}
-    columns = {
-        "track": track + 1,
-        "due_at": due_at,
-        "delays": row.delays + (1 if counted else 0),
-        "worker": None,
-        "lease_until": None,
-        "reason": rows.dumps(data),
-    }
-    rows.change(connection, row, "delivery_delayed", now, data, **columns)
+    columns = {"track": track + 1, "due_at": due_at, "worker": None, "lease_until": None}
+    if not counted and row.status == "delivery_delayed":
+        rows.write(connection, row, columns)  # the timeline says why it is delayed
+    else:
+        data = {**reason, "next_attempt_at": rows.iso(due_at)}
+        columns |= {"delays": row.delays + (1 if counted else 0), "reason": rows.dumps(data)}
+        rows.change(connection, row, "delivery_delayed", now, data, **columns)
     return Delayed(track=track + 1, due_at=due_at)
 
 

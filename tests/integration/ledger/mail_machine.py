@@ -123,7 +123,7 @@ class Mail:
             self.passed_on()
             worker.step = standing.step_for(found, "<id>")
 
-    def put_off(self, worker: Worker) -> None:
+    def put_off(self, worker: Worker, *, counted: bool = True) -> None:
         found = self.write(
             lambda c: claims.put_off(
                 c,
@@ -131,7 +131,7 @@ class Mail:
                 track=worker.message.track,
                 is_gone=self.is_gone,
                 next_attempt_at=lambda delays: self.now + 5.0 * (delays + 1),
-                counted=True,
+                counted=counted,
                 reason={"error": "away"},
                 now=self.now,
             )

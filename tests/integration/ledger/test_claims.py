@@ -85,6 +85,18 @@ def test_an_old_message_is_dropped_while_the_mail_is_being_sent(mail: Mail) -> N
     assert isinstance(step, Drop)
 
 
+def test_a_mail_that_comes_back_while_the_circuit_is_open_tells_it_once(mail: Mail) -> None:
+    for _ in range(3):
+        worker = mail.take(mail.queue[-1])
+        mail.put_off(worker, counted=False)
+        mail.end(worker)
+
+    assert (mail.row.status, mail.row.delays, mail.row.track) == ("delivery_delayed", 0, 4)
+    assert mail.row.events == 2  # that it was queued, and is delayed
+    mail.attempt(mail.queue[-1], SENT)
+    assert mail.row.status == "sent"
+
+
 def test_a_lost_reply_is_a_possible_duplicate_once_the_mail_is_to_be_sent_again(mail: Mail) -> None:
     mail.attempt(mail.queue[0], SENT, reply_lost=True)
     doubtful = mail.row

@@ -50,3 +50,10 @@ def test_delays_are_spread_around_their_time() -> None:
 
     assert 5 * JITTER[0] <= min(delays_s) < 4.5
     assert 5.5 < max(delays_s) <= 5 * JITTER[1]
+
+
+@pytest.mark.usefixtures("_no_jitter")
+def test_an_open_circuit_is_looked_at_less_often_after_minutes() -> None:
+    delays_s = [schedule.circuit_open_s(10, returns) for returns in (0, 12, 24, 1000)]
+
+    assert delays_s == [10, 10, 20, 60]
