@@ -11,7 +11,7 @@ import msgspec
 from sqlalchemy import Connection
 
 import config
-from delivery import entry, parts
+from delivery import entry, parts, retention
 from delivery.identity import is_gone
 from ledger import NewEmail, commands, queries
 from ledger.accept import enter
@@ -92,6 +92,8 @@ def revive(mail: DeadMail, *, held: bool) -> dict[str, Any] | None:
         known = queries.get(connection, email_id=mail.id, api_key=None)
         if known is None and (mail.new is None or mail.new.expires_at < now):
             return None  # it was perhaps sent long ago, and is forgotten
+        if mail.new is not None and retention.is_forgotten(connection, mail.new):
+            return None
         _bury(connection, mail)  # perhaps no worker has done so yet
         return _revive(connection, mail, held, now)
 
@@ -99,7 +101,7 @@ def revive(mail: DeadMail, *, held: bool) -> dict[str, Any] | None:
 
 
 def _bury(connection: Connection, mail: DeadMail) -> None:
-    if mail.new is not None:
+    if mail.new is not None and not retention.is_forgotten(connection, mail.new):
         enter(connection, [mail.new])
     reason = {"error": f"The message went to the dead queue: {mail.detail}.", "dead": True}
     try:

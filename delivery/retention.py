@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
+from functools import partial
+
+from sqlalchemy import Connection
 
 import config
 from delivery import parts
-from ledger import commands, retention
+from ledger import NewEmail, commands, queries, retention, rows
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +33,7 @@ def prune() -> None:
     old = now - config.options.ledger_days * DAY_S
     keys_before = now - config.options.idempotency_s
     commit = parts.ledger().commit
-    lost = commit(lambda c: commands.expire(c, before=now - GRACE_S, now=now, limit=STEP))
+    lost = _give_up(now)
     removed = keys = 0
     for _ in range(STEPS):
         step = commit(lambda c: retention.prune(c, before=old, limit=STEP))
@@ -39,3 +42,28 @@ def prune() -> None:
         if step < STEP and step_keys < STEP:
             break
     logger.info("ledger: %d mails and %d keys removed, %d mails given up", removed, keys, lost)
+
+
+def _give_up(now: float) -> int:
+    """End mails whose message never came; return how many."""
+    before, lost = now - GRACE_S, 0
+    for _ in range(STEPS):
+        # Looked for apart: no writer waits while the whole ledger is looked through.
+        late = parts.ledger().read(lambda c: queries.overdue(c, before=before, limit=STEP))
+        ended = parts.ledger().commit(
+            partial(commands.expire, email_ids=late, before=before, now=now)
+        )
+        lost += ended
+        if len(late) < STEP or not ended:
+            break
+    return lost
+
+
+def is_forgotten(connection: Connection, new: NewEmail) -> bool:
+    """Whether a mail that has no row had one, and was pruned after its end.
+
+    A message of it may come all the same, of a time that it was scheduled for before: nobody is to
+    enter it anew, and send it.
+    """
+    oldest = time.time() - config.options.ledger_days * DAY_S
+    return new.created_at < oldest and rows.locked(connection, new.id) is None

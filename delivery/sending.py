@@ -16,13 +16,13 @@ from sqlalchemy import Connection
 
 import config
 import mailing
-from delivery import circuit, entry, parts, schedule, standing
+from delivery import circuit, entry, parts, retention, schedule, standing
 from delivery.identity import attempt_name, is_gone
 from delivery.steps import Again, Done, Drop, Fail, Step, Wait
 from delivery.verdicts import judge, reason_of
 from ledger import claims, commands, outcomes
 from ledger.errors import LedgerUnavailable, NotPossible, UnknownEmail
-from ledger.values import Claim, Granted, NewEmail
+from ledger.values import Claim, Forgotten, Granted, NewEmail
 
 logger = logging.getLogger(__name__)
 
@@ -65,6 +65,8 @@ class _Attempt:
         lease_s = relay.dialogue_s + relay.data_timeout_s + LEASE_MARGIN_S
 
         def operation(connection: Connection) -> Claim:
+            if retention.is_forgotten(connection, self.new):
+                return Forgotten()
             return claims.claim(
                 connection,
                 self.new,
@@ -187,6 +189,8 @@ def _put_off(
     now = time.time()
 
     def operation(connection: Connection) -> claims.Delayed | Claim:
+        if retention.is_forgotten(connection, attempt.new):
+            return Forgotten()
         return claims.put_off(
             connection,
             attempt.new,

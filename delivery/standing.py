@@ -8,7 +8,7 @@ from typing import Any
 
 import mailing
 from delivery.steps import Again, Done, Drop, Fail, Step, Wait
-from ledger.values import Busy, Claim, Early, Ended, Recipient, Superseded
+from ledger.values import Busy, Claim, Early, Ended, Forgotten, Recipient, Superseded
 
 
 def step_for(found: Claim, message_id: str) -> Step:
@@ -21,6 +21,9 @@ def step_for(found: Claim, message_id: str) -> Step:
             return Drop(canceled=True)
         case Ended():
             return Fail(error=_known_failure(found))
+        case Forgotten():
+            gone = "its record was removed, LEDGER_DAYS after its end"
+            return Fail(error=mailing.PermanentFailure(None, gone))
         case Busy():
             return Wait(delay_s=max(1.0, found.until - time.time()), reason=busy)
         case Early():

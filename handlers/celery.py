@@ -16,6 +16,7 @@ from bridge.options import normalise
 from bridge.topology import MAIL_TASK
 from handlers import tasks
 from handlers.base import BaseHandler
+from handlers.email_arguments import check_ahead
 from handlers.outgoing import outgoing
 from handlers.problems import Problem, invalid
 from handlers.quota import quota_of
@@ -65,9 +66,12 @@ class CallingHandler(BaseHandler):
             tasks.check_arguments(task, call.args, call.kwargs)
             return await self.bridge.apply_async(task, call.args, call.kwargs, **call.options())
         arguments = tasks.named_arguments(task, call.args, call.kwargs)
-        options = normalise(self.app, call.options())
+        options, now = normalise(self.app, call.options()), time.time()
+        if "countdown" in options:
+            argument = "countdown" if call.eta is None else "eta"
+            check_ahead(argument, now + options["countdown"], now)
         try:
-            mail = outgoing(*_timed(arguments, options, time.time()), caller=self.caller)
+            mail = outgoing(*_timed(arguments, options, now), caller=self.caller)
         except InvalidMessage as exc:
             raise InvalidArgument(exc.field, exc.detail) from exc
         self._services.pressure.check([mail])

@@ -113,10 +113,19 @@ def moment_to_send(text: str, now: float) -> float:
     moment = _moment("scheduled_at", text)
     if moment <= now:
         raise invalid("scheduled_at", "is in the past")
+    check_ahead("scheduled_at", moment, now)
+    return moment
+
+
+def check_ahead(argument: str, moment: float, now: float) -> None:
+    """Refuse a time to send that is too far ahead.
+
+    Raises:
+        Problem: 422
+    """
     days = config.options.mail_schedule_days
     if moment > now + days * DAY_S:
-        raise invalid("scheduled_at", f"must not be more than {days} days ahead")
-    return moment
+        raise invalid(argument, f"must not be more than {days} days ahead")
 
 
 def _expiry(text: str | None, begin: float) -> float | None:

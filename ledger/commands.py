@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, delete, select, update
+from sqlalchemy import Connection, Row, delete, update
 
 from ledger import keys, queries, rows, schema
 from ledger.errors import NotPossible, UnknownEmail
@@ -184,28 +184,20 @@ def give_up(
     return True
 
 
-def expire(connection: Connection, *, before: float, now: float, limit: int) -> int:
-    """Give up mails whose time was over ``before``, and whose message never came; return how many.
-
-    Looks at the oldest ``limit`` mails of each status.
-    """
-    ended = 0
+def expire(connection: Connection, email_ids: Iterable[str], *, before: float, now: float) -> int:
+    """Give up those of these mails whose time was over ``before``, and whose message never came;
+    return how many."""
     error = "The mail's time is over, and its message never came out of the queue."
     reason = {"error": error, "expired": True}
-    for status in sorted(WAITING | {"sending"}):
-        oldest = select(emails.c.id, emails.c.expires_at).where(emails.c.status == status)
-        for email_id, expires_at in connection.execute(
-            oldest.order_by(emails.c.id).limit(limit)
-        ).all():
-            if expires_at < before:
-                ended += _give_up_lost(connection, email_id, reason, before, now)
-    return ended
+    return sum(_give_up_lost(connection, one, reason, before, now) for one in email_ids)
 
 
 def _give_up_lost(
     connection: Connection, email_id: str, reason: dict[str, Any], before: float, now: float
 ) -> bool:
-    row = _owned(connection, email_id, None)  # locked, and as it stands by now
+    row = rows.locked(connection, email_id)  # as it stands by now
+    if row is None or row.status not in (*WAITING, "sending"):
+        return False
     if row.expires_at >= before or (row.lease_until or 0) >= now:
         return False
     return give_up(

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, select
 
 from ledger import rows, schema
-from ledger.values import Email, Event, Recipient, Status
+from ledger.values import WAITING, Email, Event, Recipient, Status
 
 emails = schema.emails
 
@@ -83,6 +83,13 @@ def payload(connection: Connection, email_id: str) -> bytes | None:
     query = select(payloads.c.content).where(payloads.c.email_id == email_id)
     content: bytes | None = connection.execute(query).scalar_one_or_none()
     return content
+
+
+def overdue(connection: Connection, *, before: float, limit: int) -> list[str]:
+    """Return the ids of up to ``limit`` mails that have not ended, and whose time was over
+    ``before``. Looks through all that have not ended."""
+    late = (emails.c.status.in_(sorted(WAITING | {"sending"})), emails.c.expires_at < before)
+    return list(connection.scalars(select(emails.c.id).where(*late).limit(limit)))
 
 
 def _accepted(connection: Connection, email_id: str) -> list[Event]:

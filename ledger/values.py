@@ -159,4 +159,8 @@ class Early(Value, frozen=True, kw_only=True):
     due_at: float
 
 
-Claim = Granted | Ended | Busy | Superseded | Early
+class Forgotten(Value, frozen=True, kw_only=True):
+    """The mail had ended, and its record was pruned: nothing more is sent."""
+
+
+Claim = Granted | Ended | Busy | Superseded | Early | Forgotten

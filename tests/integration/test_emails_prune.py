@@ -12,6 +12,7 @@ import pytest
 from celery.beat import PersistentScheduler
 from sqlalchemy import Connection, select, update
 
+from bridge.ids import new_task_id
 from dev.broker import BrokerNode
 from dev.ports import free_port
 from ledger import NewEmail, idempotency, schema
@@ -145,3 +146,29 @@ def test_beat_has_the_ledger_pruned_when_the_hour_is_over(mails: Parts, logs: Pa
         wait_until(lambda: old not in mails.ledger.read(ids), "what beat had pruned", 60)
 
     assert entry.task == "task.prune"
+
+
+def test_a_message_of_a_mail_that_is_forgotten_sends_nothing(mails: Parts) -> None:
+    begin = time.time() - (KEPT_DAYS + 1) * DAY_S
+    fresh = new_task_id()
+    milliseconds = f"{int(begin * 1000):012x}"
+    forgotten = f"{milliseconds[:8]}-{milliseconds[8:]}{fresh[13:]}"
+
+    # Of another time that it was scheduled for, before it was sent, or canceled.
+    mails.send(forgotten, to="forgotten@example.com", _scheduled_at=time.time())
+    mails.send(fresh, to="fresh@example.com", _scheduled_at=time.time())
+
+    mails.when(fresh, "sent")
+    mails.until_log(f"[{forgotten}]", times=2)  # it came, and ended
+    assert "its record was removed" in mails.worker.text()
+    assert mails.email(forgotten) is None
+    assert [mail.recipients for mail in mails.relay.mails] == [("fresh@example.com",)]
+
+
+def test_more_mails_than_one_transaction_takes_are_given_up_in_one_run(mails: Parts) -> None:
+    enter_old(mails, "scheduled", -1, STEP + 1)  # they are first, and their time is to come
+    lost = enter_old(mails, "scheduled", KEPT_DAYS, STEP + 1)
+
+    prune(mails)
+
+    assert {email.status for one in lost if (email := mails.email(one))} == {"failed"}

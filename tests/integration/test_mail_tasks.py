@@ -5,6 +5,7 @@ from __future__ import annotations
 import email
 import email.policy
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 from typing import Any
 
@@ -233,3 +234,18 @@ def test_a_connection_lost_before_the_mail_is_tried_again(
 
     assert server.get(f"/celery/{task_id}?wait=20").json()["state"] == "SUCCESS"
     assert len(relay.mails) == before + 1
+
+
+@pytest.mark.parametrize("argument", ["countdown", "eta"])
+def test_a_mail_is_not_put_off_for_longer_than_a_scheduled_one(
+    server: Server, argument: str
+) -> None:
+    far = 31 * 86400
+    moment = datetime.now(UTC) + timedelta(seconds=far)
+    when = {"countdown": far} if argument == "countdown" else {"eta": moment.isoformat()}
+
+    answer = server.post("/celery/sendmail", {"kwargs": MAIL, **when})
+
+    (error,) = answer.json()["errors"]
+    assert (answer.status, error["argument"]) == (422, argument)
+    assert "30 days" in error["detail"]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import Connection
 
-from ledger import commands
+from ledger import commands, queries
 from tests.integration.ledger.mail_machine import ANN, BOB, LEASE_S, LIFE_S, Mail
 
 
@@ -28,7 +29,7 @@ def test_a_mail_that_is_being_sent_is_not_given_up(mail: Mail) -> None:
     mail.claim(mail.take(mail.queue[0]))
     mail.pass_time(2)
 
-    ended = mail.write(lambda c: commands.expire(c, before=mail.now, now=mail.now, limit=10))
+    ended = mail.write(lambda c: give_up(c, mail))
 
     assert (ended, mail.row.status) == (0, "sending")
 
@@ -38,6 +39,11 @@ def test_a_mail_whose_worker_vanished_is_given_up_when_its_lease_has_ended(mail:
     mail.claim(mail.take(mail.queue[0]))
     mail.pass_time(LEASE_S + 1)
 
-    ended = mail.write(lambda c: commands.expire(c, before=mail.now, now=mail.now, limit=10))
+    ended = mail.write(lambda c: give_up(c, mail))
 
     assert (ended, mail.row.status, mail.row.possible_duplicates) == (1, "failed", 1)
+
+
+def give_up(connection: Connection, mail: Mail) -> int:
+    late = queries.overdue(connection, before=mail.now, limit=10)
+    return commands.expire(connection, late, before=mail.now, now=mail.now)
