@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 from sqlalchemy import Connection
@@ -27,11 +27,10 @@ from handlers.outgoing import (
     replay,
 )
 from handlers.quota import UNLIMITED, Quota
+from handlers.running import Running
 from ledger import Ledger, LedgerError, Reserved, Sendable, commands, discard, idempotency
 
 logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 #: How often a copy of a request looks whether another process has published its mails.
 POLL_S = 0.05
@@ -55,7 +54,7 @@ class Acceptance:
         self._publish = publish
         self._lease_s = publish_timeout_s + GRACE_S
         self._kept_s = kept_s
-        self._running: set[asyncio.Task[Any]] = set()
+        self._running = Running()
         self._by_key: dict[tuple[str, str], tuple[bytes, asyncio.Task[Receipt]]] = {}
 
     async def accept(self, outgoing: Sequence[Outgoing], quota: Quota = UNLIMITED) -> Receipt:
@@ -68,7 +67,7 @@ class Acceptance:
             NotAccepted
             LedgerUnavailable: the quota could not be charged; nothing was published.
         """
-        return await asyncio.shield(self._start(self._accept(outgoing, quota)))
+        return await asyncio.shield(self._running.start(self._accept(outgoing, quota)))
 
     async def accept_once(
         self, key: Key, outgoing: Sequence[Outgoing], quota: Quota = UNLIMITED
@@ -85,7 +84,7 @@ class Acceptance:
         """
         name = (key.owner, key.text)
         if name not in self._by_key:
-            first = self._start(self._accept_once(key, outgoing, quota))
+            first = self._running.start(self._accept_once(key, outgoing, quota))
             self._by_key[name] = (key.body_hash, first)
             first.add_done_callback(lambda _: self._by_key.pop(name))
             return await asyncio.shield(first)
@@ -118,38 +117,28 @@ class Acceptance:
         email_id: str,
         change: Callable[[Connection], Sendable],
         not_before: float | None = None,
+        *,
+        order: str = "",
     ) -> None:
         """Change a mail in the ledger so that it needs a new message, and publish that.
+
+        ``order``: as :meth:`Ledger.write` has it, of a change that is charged.
 
         Raises:
             UnknownEmail, NotPossible
             NotAccepted: refused, so the change is undone; or nobody knows (``queued`` is None).
             LedgerUnavailable: nothing was published.
         """
-        await asyncio.shield(self._start(self._send_again(email_id, change, not_before)))
+        await asyncio.shield(
+            self._running.start(self._send_again(email_id, change, not_before, order))
+        )
 
     async def close(self, timeout_s: float) -> None:
         """Finish what has begun."""
-        deadline = time.monotonic() + timeout_s
-        while self._running and (left_s := deadline - time.monotonic()) > 0:
-            await asyncio.wait(self._running, timeout=left_s)  # what ends may begin another
-        if self._running:
-            logger.warning("stopping with %d acceptances unfinished", len(self._running))
-
-    def _start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        task = asyncio.create_task(work)
-        self._running.add(task)
-        task.add_done_callback(self._ended)
-        return task
-
-    def _ended(self, task: asyncio.Task[Any]) -> None:
-        self._running.discard(task)
-        if not task.cancelled():
-            task.exception()  # seen, even if the client that waited for it is gone
+        await self._running.close(timeout_s)
 
     async def _accept(self, outgoing: Sequence[Outgoing], quota: Quota) -> Receipt:
-        if quota.is_limited and not await self._ledger.awaited(self._ledger.write(quota.charge)):
-            raise quota.exceeded()
+        await quota.pay(self._ledger)
         entry = self._ledger.accept(*(one.email for one in outgoing))  # goes on meanwhile
         errors = await self._publish_all(outgoing)
         entered = await error_of(self._ledger.awaited(entry))
@@ -159,7 +148,8 @@ class Acceptance:
             if error is not None and not isinstance(error, PublishTimeout)
         ]
         if refused:
-            await self._note(self._ledger.write(partial(_take_back, mails=refused, quota=quota)))
+            take_back = partial(_take_back, mails=refused, quota=quota)
+            await self._note(self._ledger.write(take_back, order=quota.order))
         check(outgoing, errors, entered)
         return Receipt(ids=tuple(one.id for one in outgoing))
 
@@ -180,7 +170,7 @@ class Acceptance:
                 await self._note(self._ledger.write(release, order=key.order))
             check(mails, errors, None)
         published = partial(idempotency.published, api_key=key.owner, key=key.text, now=time.time())
-        self._start(self._note(self._ledger.write(published, order=key.order)))
+        self._running.start(self._note(self._ledger.write(published, order=key.order)))
         taken_over = mails[0].id != outgoing[0].id
         return Receipt(ids=tuple(reserved.email_ids), replayed=taken_over)
 
@@ -189,6 +179,7 @@ class Acceptance:
         news = [one.email for one in outgoing]
 
         def reserve(connection: Connection) -> Reserved:
+            quota.lock(connection)
             now = time.time()  # a busy ledger's queue is no part of the publisher's time
             return idempotency.reserve(
                 connection,
@@ -221,9 +212,13 @@ class Acceptance:
         return await asyncio.gather(*(error_of(self._publish(one)) for one in outgoing))
 
     async def _send_again(
-        self, email_id: str, change: Callable[[Connection], Sendable], not_before: float | None
+        self,
+        email_id: str,
+        change: Callable[[Connection], Sendable],
+        not_before: float | None,
+        order: str,
     ) -> None:
-        sendable = await self._ledger.awaited(self._ledger.write(change))
+        sendable = await self._ledger.awaited(self._ledger.write(change, order=order))
         arguments = {**msgspec.json.decode(sendable.payload), "_track": sendable.track}
         if not_before is not None:
             arguments["_scheduled_at"] = not_before
@@ -233,7 +228,7 @@ class Acceptance:
             raise NotAccepted(exc, queued=None, ids=[email_id]) from exc
         except BridgeError as exc:
             undo = partial(commands.undo, email_id=email_id, sendable=sendable)
-            await self._note(self._ledger.write(undo))
+            await self._note(self._ledger.write(undo, order=order))
             raise NotAccepted(exc, queued=False, ids=[]) from exc
 
     async def _note(self, entry: Future[Any]) -> None:
@@ -245,5 +240,6 @@ class Acceptance:
 
 
 def _take_back(connection: Connection, mails: Sequence[Outgoing], quota: Quota) -> None:
+    quota.lock(connection)
     discard(connection, [mail.id for mail in mails])
     quota.refund(connection, mails)

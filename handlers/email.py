@@ -18,7 +18,7 @@ from handlers.email_arguments import moment_to_send
 from handlers.email_body import Rescheduling, read
 from handlers.email_handler import SETTLED, EmailHandler
 from handlers.problems import SOON, Problem, invalid
-from handlers.quota import charged
+from handlers.quota import charged, quota_of
 from ledger import Email, Sendable, commands
 
 
@@ -75,13 +75,15 @@ class RetryHandler(EmailHandler):
 
     async def post(self, email_id: str) -> None:
         wait_s = self.seconds_to_wait()
-        await self._services.acceptance.send_again(email_id, partial(self._retry, email_id))
+        change, order = partial(self._retry, email_id), quota_of(self.caller, ()).order
+        await self._services.acceptance.send_again(email_id, change, order=order)
         self.set_header("Location", f"/emails/{email_id}")
         email = await (self.email(email_id) if wait_s is None else self.settled(email_id, wait_s))
         waited = wait_s is not None and email.status in SETTLED
         await self.write_email(email, 200 if waited else 202)
 
     def _retry(self, email_id: str, connection: Connection) -> Sendable:
+        quota_of(self.caller, ()).lock(connection)
         now = time.time()
         sendable = commands.retry(
             connection,

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from access import Caller, QuotaExceeded
 from handlers.outgoing import Outgoing
-from ledger import Charge, Sendable, keys
+from ledger import Charge, Ledger, Sendable, keys
 
 
 class Quota:
@@ -24,6 +24,31 @@ class Quota:
         self._recipients = recipients
         self._now = time.time()
         self._today = keys.day_of(self._now)
+
+    @property
+    def order(self) -> str:
+        """Where its key stands among all keys, which several processes charge at the same time."""
+        return self._key_id
+
+    async def pay(self, ledger: Ledger) -> None:
+        """Charge.
+
+        Raises:
+            QuotaExceeded, LedgerUnavailable
+        """
+        if self.is_limited and not await ledger.awaited(
+            ledger.write(self.charge, order=self.order)
+        ):
+            raise self.exceeded()
+
+    def lock(self, connection: Connection) -> None:
+        """Let nobody else charge the key until the transaction's end.
+
+        It comes before all else that a transaction with a charge locks: on PostgreSQL two that lock
+        in other orders wait for each other, for a second.
+        """
+        if self.is_limited:
+            keys.lock(connection, self._key_id)
 
     def charge(self, connection: Connection) -> bool:
         """Count the recipients; False, and nothing counted, where there would be too many."""

@@ -106,6 +106,8 @@ def retry(
 
 def undo(connection: Connection, email_id: str, sendable: Sendable) -> None:
     """Put back what :func:`reschedule` or :func:`retry` changed, since its publish was refused."""
+    if sendable.charge is not None:
+        keys.lock(connection, sendable.charge.key_id)  # first, as whoever charged it did
     number = sendable.before["events"]
     # Nothing has happened to it since: an older message may have gone on in this one's place.
     untouched = (

@@ -108,6 +108,11 @@ _REFUND = (
 )
 
 
+def lock(connection: Connection, key_id: str) -> None:
+    """Lock a key's row until the transaction's end (SQLite's transaction has locked all)."""
+    connection.execute(select(table.c.id).where(table.c.id == key_id).with_for_update())
+
+
 def charge(connection: Connection, *, key_id: str, recipients: int, today: int) -> bool:
     """Count recipients against a key's quota of a day; False, and nothing counted, where they
     would pass it. Exact over all processes: the database decides."""

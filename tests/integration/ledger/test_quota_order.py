@@ -1,0 +1,72 @@
+"""Processes that charge the same keys at the same time do not wait for each other in a circle."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from functools import partial
+
+import pytest
+from sqlalchemy import text
+
+from access import Caller, Scope
+from dev.postgres import PostgresNode
+from handlers.quota import quota_of
+from ledger import Ledger, keys, migrate
+from tests.acceptance import Queue, acceptance, key, mail
+
+ANN, BOB = (
+    Caller(owner=name, scopes=frozenset({Scope.SEND}), daily_recipients=10**6)
+    for name in ("ann", "bob")
+)
+#: Between two charges of a transaction there is time for another one's.
+SLOW = """
+CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN PERFORM pg_sleep(0.02); RETURN NEW; END $$;
+CREATE TRIGGER slow AFTER UPDATE ON api_keys FOR EACH ROW EXECUTE FUNCTION slow();
+"""
+
+
+@pytest.fixture
+def pair(own_postgres: PostgresNode) -> Iterator[tuple[Ledger, Ledger]]:
+    """Two processes' ledgers, in one database with two keys."""
+    migrate.upgrade(own_postgres.url)
+    first, second = Ledger(own_postgres.url), Ledger(own_postgres.url)
+    first.commit(lambda connection: connection.execute(text(SLOW)))
+    for caller in (ANN, BOB):
+        enter = partial(
+            keys.enter, key_id=caller.owner, name="k", hashed=b"h" * 32, scopes=("send",),
+            daily_recipients=caller.daily_recipients, now=1.0,
+        )  # fmt: skip
+        first.commit(enter)
+    yield first, second
+    first.close()
+    second.close()
+
+
+@pytest.mark.parametrize("with_keys", [False, True], ids=["plain", "with Idempotency-Keys"])
+def test_charges_of_two_keys_by_two_processes_are_no_deadlock(
+    own_postgres: PostgresNode, pair: tuple[Ledger, Ledger], with_keys: bool
+) -> None:
+    accepting = [acceptance(ledger, Queue()) for ledger in pair]
+
+    async def send(place: int, caller: Caller, number: int) -> None:
+        mails = [mail()]
+        quota = quota_of(caller, mails)
+        if with_keys and number % 2:  # the same ones come to both
+            own = key(f"{number}")
+            await accepting[place].accept_once(
+                type(own)(owner=caller.owner, text=own.text, body_hash=own.body_hash), mails, quota
+            )
+        else:
+            await accepting[place].accept(mails, quota)
+
+    async def rounds() -> None:
+        for number in range(8):
+            there, back = (ANN, BOB, ANN, BOB), (BOB, ANN, BOB, ANN)
+            sends = [send(0, one, number) for one in there] + [send(1, one, number) for one in back]
+            await asyncio.gather(*sends)
+
+    asyncio.run(asyncio.wait_for(rounds(), 60))
+
+    assert "deadlock detected" not in own_postgres.log.read_text()
