@@ -64,6 +64,7 @@ def install(app: Celery) -> None:
     )
     app.steps["worker"].add(record_dead_letters(bury))
     signals.worker_init.connect(prepare, weak=False)
+    signals.task_revoked.connect(_enter_revoked, weak=False)
     signals.worker_process_shutdown.connect(_end_pool_process, weak=False)
     signals.worker_shutting_down.connect(_bound_shutdown, weak=False)
 
@@ -92,6 +93,11 @@ def _arguments(app: Celery, letter: DeadLetter) -> Mapping[str, Any] | None:
         return inspect.signature(app.tasks[MAIL_TASK].run).bind_partial(*args, **kwargs).arguments
     except (Undecodable, TypeError):
         return None
+
+
+def _enter_revoked(sender: Any, request: Any, **_: Any) -> None:
+    if sender.name == MAIL_TASK:
+        delivery.revoked(request.id)
 
 
 def _end_pool_process(**_: Any) -> None:

@@ -8,6 +8,7 @@ from delivery.dead import DeadMail, bury, revive
 from delivery.entry import compose, content, new_email
 from delivery.parts import ledger, prepare_ledger, share, templates
 from delivery.retention import prune
+from delivery.revoked import revoked
 from delivery.sending import send
 from delivery.steps import Again, Done, Drop, Fail, Step, Wait
 
@@ -28,6 +29,7 @@ __all__ = [
     "prepare_ledger",
     "prune",
     "revive",
+    "revoked",
     "send",
     "share",
     "templates",

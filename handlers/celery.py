@@ -16,6 +16,7 @@ from bridge.options import normalise
 from bridge.topology import MAIL_TASK
 from handlers import tasks
 from handlers.base import BaseHandler
+from handlers.canceling import stop
 from handlers.email_arguments import check_ahead
 from handlers.outgoing import outgoing
 from handlers.problems import Problem, invalid
@@ -153,11 +154,11 @@ class TaskHandler(CallingHandler):
 
     async def _revoke(self, result: TaskResult) -> bool:
         """Revoke a task; False where that fails: the task is queued, so the answer stays 202."""
+        terminate = self.is_set("terminate")
         try:
-            await result.revoke(terminate=self.is_set("terminate"))
+            return await stop(self._services, self.caller, result, terminate=terminate)
         except BridgeError:
             return False
-        return True
 
     def _read_call(self) -> Call:
         """Read the body of a call; a body that is none is read once more, to say why.

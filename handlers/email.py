@@ -7,13 +7,12 @@ import time
 from contextlib import suppress
 from functools import partial
 
-from celery.exceptions import TaskRevokedError
 from sqlalchemy import Connection
 from tornado.iostream import StreamClosedError
 
 import config
 import delivery
-from bridge import BridgeError
+from handlers.canceling import cancel
 from handlers.email_arguments import moment_to_send
 from handlers.email_body import Rescheduling, read
 from handlers.email_handler import SETTLED, EmailHandler
@@ -56,17 +55,7 @@ class CancelHandler(EmailHandler):
     """``/emails/<id>/cancel``: a mail that waits, or is held, is not sent."""
 
     async def post(self, email_id: str) -> None:
-        await self.write_entry(
-            partial(
-                commands.cancel,
-                email_id=email_id,
-                api_key=self.caller.sees,
-                keep=config.options.ledger_keep == "all",
-                now=time.time(),
-            )
-        )
-        with suppress(BridgeError):  # the ledger decides; this only wakes those who wait
-            await self.bridge.record(email_id, "REVOKED", TaskRevokedError("canceled"))
+        await cancel(self._services, self.caller, email_id)
         await self.write_email(await self.email(email_id))
 
 

@@ -12,6 +12,7 @@ from tornado.iostream import StreamClosedError
 import config
 from bridge import TaskState
 from handlers.base import BaseHandler
+from handlers.canceling import stop
 from handlers.event_stream import EventStreamHandler
 from handlers.representation import describe
 from handlers.services import Interrupted
@@ -34,7 +35,7 @@ class OwnedTaskHandler(BaseHandler):
 
 
 class ResultHandler(OwnedTaskHandler):
-    """``/celery/<id>``: a task's state; deleting it revokes the task."""
+    """``/celery/<id>``: a task's state; deleting it revokes the task, or cancels the mail."""
 
     async def get(self, task_id: str) -> None:
         await self.check_owner(task_id)
@@ -49,10 +50,11 @@ class ResultHandler(OwnedTaskHandler):
         terminate = self.is_set("terminate")
         result = self.bridge.result(task_id)
         state = await result.state()
-        if not state.ready:
-            await result.revoke(terminate=terminate)
-        document = {**describe(state), "revoking": not state.ready, "terminate": terminate}
-        self.write_json(document, 200 if state.ready else 202)
+        revoking = not state.ready and await stop(
+            self._services, self.caller, result, terminate=terminate
+        )
+        document = {**describe(state), "revoking": revoking, "terminate": terminate}
+        self.write_json(document, 202 if revoking else 200)
 
 
 class EventsHandler(OwnedTaskHandler, EventStreamHandler):

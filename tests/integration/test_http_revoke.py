@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+from task import app
 from tests.smtp_server import SMTPServer
 from tests.system import Process, Server, wait_until
+
+
+def has_come(server: Server, email_id: str) -> bool:
+    """Return whether a message has come that sent nothing."""
+    return bool(server.get(f"/emails/{email_id}").json()["suppressed"] == 1)
 
 
 def state_of(server: Server, where: str) -> str:
@@ -53,13 +61,14 @@ def test_a_mail_on_its_way_is_not_terminated(
     before = len(relay.mails)
     mail = {"args": ["subject", "text", "ann@example.com"]}
     where = server.post("/celery/sendmail", mail).headers["Location"]
-    wait_until(lambda: state_of(server, where) == "STARTED", "start")
+    path = where.replace("/celery/", "/emails/")
+    wait_until(lambda: server.get(path).json()["status"] == "sending", "it is being sent")
 
     answer = server.request("DELETE", where + "?terminate=1")
     final = server.get(where + "?wait=20").json()
     relay.behave()
 
-    assert answer.status == 202
+    assert (answer.status, answer.json()["revoking"]) == (200, False)
     assert final["state"] == "SUCCESS"
     assert len(relay.mails) == before + 1
 
@@ -103,3 +112,35 @@ def test_a_call_that_is_ready_in_time_is_not_revoked(
 
     assert (answer.status, answer.json()["result"]) == (200, 3)
     assert "revoking" not in answer.json()
+
+
+def test_a_mail_that_is_revoked_is_canceled_at_once(
+    server: Server, celery_worker: Process, relay: SMTPServer
+) -> None:
+    before = len(relay.mails)
+    mail = {"args": ["subject", "text", "ann@example.com"], "countdown": 2}
+    first = server.post("/celery/sendmail?wait=0.2&revoke=1", mail).json()
+    second = server.post("/celery/sendmail", mail).json()
+
+    answer = server.request("DELETE", f"/celery/{second['id']}")
+
+    assert (first["revoking"], answer.status, answer.json()["revoking"]) == (True, 202, True)
+    for task_id in (first["id"], second["id"]):
+        assert server.get(f"/emails/{task_id}").json()["status"] == "canceled"
+        assert server.get(f"/celery/{task_id}?wait=10").json()["state"] == "REVOKED"
+        wait_until(partial(has_come, server, task_id), "its message")
+    assert len(relay.mails) == before
+
+
+def test_a_mail_that_is_revoked_by_celerys_own_way_is_canceled_when_its_message_comes(
+    server: Server, celery_worker: Process, relay: SMTPServer
+) -> None:
+    before = len(relay.mails)
+    mail = {"args": ["subject", "text", "ann@example.com"], "countdown": 2}
+    task_id = server.post("/celery/sendmail", mail).json()["id"]
+
+    app.control.revoke(task_id)  # as Flower's button does
+
+    path = f"/emails/{task_id}"
+    wait_until(lambda: server.get(path).json()["status"] == "canceled", "it is canceled")
+    assert len(relay.mails) == before

@@ -1,0 +1,48 @@
+"""Stopping what is queued: a mail is canceled in the ledger, another task is revoked."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from functools import partial
+
+from celery.exceptions import TaskRevokedError
+
+import config
+from access import Caller
+from bridge import BridgeError, TaskResult
+from handlers.services import Services
+from ledger import LedgerUnavailable, NotPossible, UnknownEmail, commands
+
+
+async def cancel(services: Services, caller: Caller, email_id: str) -> None:
+    """Cancel a mail; success promises that no message of it sends anything any more.
+
+    Raises:
+        UnknownEmail, NotPossible, LedgerUnavailable
+    """
+    operation = partial(
+        commands.cancel,
+        email_id=email_id,
+        api_key=caller.sees,
+        keep=config.options.ledger_keep == "all",
+        now=time.time(),
+    )
+    await services.ledger.awaited(services.ledger.write(operation))
+    with suppress(BridgeError):  # the ledger decides; this only wakes those who wait
+        await services.bridge.record(email_id, "REVOKED", TaskRevokedError("canceled"))
+
+
+async def stop(services: Services, caller: Caller, result: TaskResult, *, terminate: bool) -> bool:
+    """Cancel a mail, or revoke another task; False: the mail is on its way, or has ended.
+
+    Raises:
+        BridgeError: the command could not be sent.
+    """
+    try:
+        await cancel(services, caller, result.id)
+    except NotPossible:
+        return False
+    except (UnknownEmail, LedgerUnavailable):  # no mail, or one whose message a worker is to drop
+        await result.revoke(terminate=terminate)
+    return True
