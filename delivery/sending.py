@@ -1,4 +1,4 @@
-"""One attempt at a mail: claim it in the ledger, send it, record what came of it.
+"""Trying a mail once: claim it in the ledger, send it, record what came of it.
 
 The claim is committed right before MAIL FROM, the outcome right after the relay's last reply, so
 the time in which a crash leaves a doubt is as short as the SMTP dialogue.
@@ -9,81 +9,23 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from sqlalchemy import Connection
 
 import config
 import mailing
 from delivery import circuit, entry, parts, retention, schedule, standing
-from delivery.identity import attempt_name, is_gone
+from delivery.attempt import Attempt, NotGranted, persistently
+from delivery.identity import is_gone
 from delivery.steps import Again, Done, Drop, Fail, Step, Wait
 from delivery.verdicts import judge, reason_of
 from ledger import claims, commands, outcomes
 from ledger.errors import LedgerUnavailable, NotPossible, UnknownEmail
-from ledger.values import Claim, Forgotten, Granted, NewEmail
+from ledger.values import Claim, Forgotten
 
 logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
-
-#: Beyond the longest SMTP dialogue, for the ledger and the scheduler.
-LEASE_MARGIN_S = 15.0
-#: Pause between tries to record an outcome, or to claim, in seconds.
-AGAIN_S = 0.5
-#: How long a claim is tried: long enough for a connection that was lost, not for an outage.
-CLAIM_AGAIN_S = 2.0
-
-
-class _NotGranted(Exception):
-    def __init__(self, found: Claim) -> None:
-        self.found = found
-        super().__init__()
-
-
-class _Attempt:
-    """What one call of :func:`send` knows."""
-
-    def __init__(
-        self, email_id: str, arguments: Mapping[str, Any], track: int, moment: float | None
-    ) -> None:
-        self.track = track
-        self.moment = entry.accepted_at(email_id, moment)
-        self.mail = entry.compose(arguments)
-        keep = config.options.ledger_keep == "all"
-        self.new: NewEmail = entry.new_email(
-            email_id, arguments, keep=keep, mail=self.mail, moment=self.moment
-        )
-        self.message_id = mailing.message_id(self.mail, email_id)
-        self.granted: Granted | None = None
-
-    def claim(self) -> Sequence[str]:
-        """Claim the mail; return the recipients whose fate is open."""
-        now = time.time()
-        name, relay = attempt_name(), parts.relay()
-        lease_s = relay.dialogue_s + relay.data_timeout_s + LEASE_MARGIN_S
-
-        def operation(connection: Connection) -> Claim:
-            if retention.is_forgotten(connection, self.new):
-                return Forgotten()
-            return claims.claim(
-                connection,
-                self.new,
-                track=self.track,
-                worker=name,
-                is_gone=is_gone,
-                lease_until=now + lease_s,
-                now=now,
-            )
-
-        # Where the answer to COMMIT was lost, the same name finds its own claim.
-        found = _persistently("a claim", operation, until=now + CLAIM_AGAIN_S)
-        if not isinstance(found, Granted):
-            raise _NotGranted(found)
-        self.granted = found
-        settled = {reply.address for reply in found.settled}
-        return [one.address for one in self.new.recipients if one.address not in settled]
 
 
 def send(
@@ -103,7 +45,7 @@ def send(
         moment: when the mail was accepted, if its id does not tell.
     """
     try:
-        attempt = _Attempt(email_id, arguments, track, moment)
+        attempt = Attempt(email_id, arguments, track, moment)
     except mailing.InvalidMessage as exc:
         return _refuse(email_id, arguments, exc)
     domains = {one.address.rpartition("@")[2] for one in attempt.new.recipients}
@@ -120,40 +62,50 @@ def send(
         return Wait(delay_s=schedule.ledger_away_s(), reason=exc)
 
 
-def _send(attempt: _Attempt, returns: int) -> Step:
+def _send(attempt: Attempt, returns: int) -> Step:
     try:
         parts.breaker().before_attempt()
     except mailing.CircuitOpen as exc:
         open_s = schedule.circuit_open_s(exc.retry_after_s, returns)
         error = mailing.Unreachable(None, "the relay does not answer; not tried")
         return _put_off(attempt, error, lambda delays: open_s, counted=False)
+    try:
+        delivery = _dialogue(attempt)
+    except NotGranted as exc:
+        return _standing(exc.found, attempt)
+    if attempt.granted is None and isinstance(delivery, mailing.DeliveryError):
+        return _put_off(attempt, delivery, schedule.unreachable_s, counted=True)
+    return _record(attempt, delivery)
+
+
+def _dialogue(attempt: Attempt) -> mailing.Delivery | mailing.DeliveryError:
+    """Speak with the relay, and tell the circuit whether it has answered; return what came of it.
+
+    Raises:
+        NotGranted, LedgerUnavailable
+        Exception: whatever went wrong before the mail was claimed.
+    """
     octets = entry.content(attempt.mail, attempt.new.id, attempt.moment)
     try:
-        delivery: Any = mailing.deliver(
+        delivery = mailing.deliver(
             parts.relay(),
             sender=attempt.mail.envelope_from,
             recipients=[one.address for one in attempt.new.recipients],
             content=octets,
             claim=attempt.claim,
         )
-    except _NotGranted as exc:
+    except (NotGranted, LedgerUnavailable):
         circuit.note(answered=True)  # a session was there
-        return _standing(exc.found, attempt)
+        raise
     except mailing.DeliveryError as exc:
         circuit.note(answered=exc.code is not None and not isinstance(exc, mailing.Unreachable))
-        if attempt.granted is None:
-            return _put_off(attempt, exc, schedule.unreachable_s, counted=True)
-        delivery = exc
-    except LedgerUnavailable:
-        circuit.note(answered=True)
-        raise
+        return exc
     except Exception as exc:  # a time limit, or a fault of ours, in the middle of the dialogue
         if attempt.granted is None:
             raise
-        delivery = mailing.Uncertain(None, f"the attempt was stopped by {type(exc).__name__}")
-    else:
-        circuit.note(answered=True)
-    return _record(attempt, delivery)
+        return mailing.Uncertain(None, f"the attempt was stopped by {type(exc).__name__}")
+    circuit.note(answered=True)
+    return delivery
 
 
 def _refuse(email_id: str, arguments: Mapping[str, Any], error: mailing.InvalidMessage) -> Step:
@@ -180,7 +132,7 @@ def _refuse(email_id: str, arguments: Mapping[str, Any], error: mailing.InvalidM
 
 
 def _put_off(
-    attempt: _Attempt,
+    attempt: Attempt,
     error: mailing.DeliveryError,
     delay_s: Callable[[int], float],
     *,
@@ -208,12 +160,12 @@ def _put_off(
     return _standing(found, attempt)
 
 
-def _standing(found: Claim, attempt: _Attempt) -> Step:
+def _standing(found: Claim, attempt: Attempt) -> Step:
     logger.info("mail %s is not sent: %s", attempt.new.id, type(found).__name__.lower())
     return standing.step_for(found, attempt.message_id)
 
 
-def _record(attempt: _Attempt, delivery: mailing.Delivery | mailing.DeliveryError) -> Step:
+def _record(attempt: Attempt, delivery: mailing.Delivery | mailing.DeliveryError) -> Step:
     """Record the outcome, for as long as the claim stands: without it, the mail is in doubt."""
     granted, new = attempt.granted, attempt.new
     if granted is None:  # deliver() claims first
@@ -227,7 +179,7 @@ def _record(attempt: _Attempt, delivery: mailing.Delivery | mailing.DeliveryErro
             connection, new.id, judged.outcome, attempt=granted.attempt, keep=keep, now=now
         )
 
-    recorded = _persistently("an outcome", operation, until=granted.lease_until)
+    recorded = persistently("an outcome", operation, until=granted.lease_until)
     if judged.error is None:
         smtp = judged.outcome.reason["smtp"]
         return Done(result=standing.result(smtp, attempt.message_id, judged.recipients))
@@ -237,14 +189,3 @@ def _record(attempt: _Attempt, delivery: mailing.Delivery | mailing.DeliveryErro
         return Fail(error=judged.error)
     due_at = judged.outcome.next_attempt_at
     return Again(track=recorded.track, due_at=due_at, reason=judged.error)
-
-
-def _persistently(what: str, operation: Callable[[Connection], T], *, until: float) -> T:
-    while True:
-        try:
-            return parts.ledger().commit(operation)
-        except LedgerUnavailable as exc:
-            if time.time() > until:
-                raise
-            logger.warning("%s waits for the ledger: %s", what, exc)
-            time.sleep(AGAIN_S)

@@ -1,0 +1,97 @@
+"""One attempt at a mail: what it knows, and its claim in the ledger."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection
+
+import config
+import mailing
+from delivery import entry, parts, retention
+from delivery.identity import attempt_name, is_gone
+from ledger import claims
+from ledger.errors import LedgerUnavailable
+from ledger.values import Claim, Forgotten, Granted, NewEmail
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+#: Beyond the longest SMTP dialogue, for the ledger and the scheduler.
+LEASE_MARGIN_S = 15.0
+#: Pause between tries to record an outcome, or to claim, in seconds.
+AGAIN_S = 0.5
+#: How long a claim is tried: long enough for a connection that was lost, not for an outage.
+CLAIM_AGAIN_S = 2.0
+
+
+class NotGranted(Exception):
+    """Something stands in the way: ``found``."""
+
+    def __init__(self, found: Claim) -> None:
+        self.found = found
+        super().__init__()
+
+
+class Attempt:
+    """What one call of :func:`delivery.send` knows."""
+
+    def __init__(
+        self, email_id: str, arguments: Mapping[str, Any], track: int, moment: float | None
+    ) -> None:
+        self.track = track
+        self.moment = entry.accepted_at(email_id, moment)
+        self.mail = entry.compose(arguments)
+        keep = config.options.ledger_keep == "all"
+        self.new: NewEmail = entry.new_email(
+            email_id, arguments, keep=keep, mail=self.mail, moment=self.moment
+        )
+        self.message_id = mailing.message_id(self.mail, email_id)
+        self.granted: Granted | None = None
+
+    def claim(self) -> Sequence[str]:
+        """Claim the mail; return the recipients whose fate is open."""
+        now = time.time()
+        name, relay = attempt_name(), parts.relay()
+        lease_s = relay.dialogue_s + relay.data_timeout_s + LEASE_MARGIN_S
+
+        def operation(connection: Connection) -> Claim:
+            if retention.is_forgotten(connection, self.new):
+                return Forgotten()
+            return claims.claim(
+                connection,
+                self.new,
+                track=self.track,
+                worker=name,
+                is_gone=is_gone,
+                lease_until=now + lease_s,
+                now=now,
+            )
+
+        # Where the answer to COMMIT was lost, the same name finds its own claim.
+        found = persistently("a claim", operation, until=now + CLAIM_AGAIN_S)
+        if not isinstance(found, Granted):
+            raise NotGranted(found)
+        self.granted = found
+        settled = {reply.address for reply in found.settled}
+        return [one.address for one in self.new.recipients if one.address not in settled]
+
+
+def persistently(what: str, operation: Callable[[Connection], T], *, until: float) -> T:
+    """Run an operation on the ledger, again and again while it is away, up to a moment.
+
+    Raises:
+        LedgerUnavailable: it was away for as long.
+    """
+    while True:
+        try:
+            return parts.ledger().commit(operation)
+        except LedgerUnavailable as exc:
+            if time.time() > until:
+                raise
+            logger.warning("%s waits for the ledger: %s", what, exc)
+            time.sleep(AGAIN_S)
