@@ -26,7 +26,7 @@ import delivery
 from access import Buckets, Keyring
 from application import make_application
 from bridge import Bridge
-from handlers.services import make_services
+from handlers.services import Services, make_services
 from ledger import ApiKey, LedgerUnavailable, OtherVersion, keys
 from lifecycle import CIRCUIT_ID
 from serving.connections import bound_unread, possible, raise_file_limit
@@ -60,24 +60,11 @@ async def serve(listening: Listening, buckets: Buckets) -> None:
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, stop.set)
-    bridge = Bridge(
-        app,
-        publish_timeout_s=options.publish_timeout_s,
-        replay_s=options.result_replay_s,
-        cache_bytes=options.result_cache_bytes,
-        pinned=frozenset({HEARTBEAT_ID, CIRCUIT_ID}),
-    )
+    bridge = _make_bridge()
     ledger = delivery.ledger()
     keyring = Keyring(ledger, buckets, may_be_open=is_private(listening.sockets))
     services = make_services(app, bridge, ledger, keyring)
-    server = DrainingServer(
-        make_application(services),
-        max_connections=possible(options.max_connections),
-        header_s=options.idle_timeout_s,
-        body_s=options.body_timeout_s,
-        max_body_size=TORNADO_BODY_LIMIT,
-        max_header_size=MAX_HEADER_BYTES,
-    )
+    server = _make_server(services)
     bound_unread(listening.sockets, options.unread_timeout_s)
     bridge.start()
     await keyring.start()
@@ -88,6 +75,29 @@ async def serve(listening: Listening, buckets: Buckets) -> None:
     await keyring.close()
     await bridge.close()
     await asyncio.to_thread(ledger.close)
+
+
+def _make_bridge() -> Bridge:
+    options = config.options
+    return Bridge(
+        app,
+        publish_timeout_s=options.publish_timeout_s,
+        replay_s=options.result_replay_s,
+        cache_bytes=options.result_cache_bytes,
+        pinned=frozenset({HEARTBEAT_ID, CIRCUIT_ID}),
+    )
+
+
+def _make_server(services: Services) -> DrainingServer:
+    options = config.options
+    return DrainingServer(
+        make_application(services),
+        max_connections=possible(options.max_connections),
+        header_s=options.idle_timeout_s,
+        body_s=options.body_timeout_s,
+        max_body_size=TORNADO_BODY_LIMIT,
+        max_header_size=MAX_HEADER_BYTES,
+    )
 
 
 def is_private(sockets: list[socket.socket]) -> bool:

@@ -22,32 +22,42 @@ def normalise(app: Celery, options: dict[str, Any]) -> dict[str, Any]:
         InvalidOption: ``countdown``, ``eta``, ``expires`` or ``queue`` cannot be used.
     """
     checked = {name: value for name, value in options.items() if value is not None}
-    if "eta" in checked and "countdown" in checked:
-        raise InvalidOption("eta", "give either eta or countdown")
-    delay = "eta" if "eta" in checked else "countdown"
-    if delay == "eta":
-        checked["countdown"] = _seconds_until(_moment("eta", checked.pop("eta")))
-    countdown_s = checked.pop("countdown", 0)
-    if not 0 <= countdown_s <= LONGEST_DELAY_S:
-        problem = "is in the past" if countdown_s < 0 else "is too far ahead"
-        raise InvalidOption(delay, problem)
+    countdown_s = _delay_s(checked)
     if countdown_s:
-        checked["countdown"] = math.ceil(countdown_s)
+        checked["countdown"] = countdown_s
     if "expires" in checked:
         checked["expires"] = _expiry(checked["expires"])
     if "queue" in checked and checked["queue"] not in app.amqp.queues:
         names = ", ".join(sorted(app.amqp.queues))
         raise InvalidOption("queue", f"is not one of {names}")
-    for limit in ("time_limit", "soft_time_limit"):
-        if limit in checked:
-            checked[limit] = math.ceil(checked[limit])  # pika writes no floats into headers
-    if "time_limit" in checked:
+    checked |= _limits(checked, app.conf.task_soft_time_limit)
+    return checked
+
+
+def _delay_s(checked: dict[str, Any]) -> int:
+    """Take the delay out of a call's options; return it in whole seconds, rounded up."""
+    if "eta" in checked and "countdown" in checked:
+        raise InvalidOption("eta", "give either eta or countdown")
+    name = "eta" if "eta" in checked else "countdown"
+    if name == "eta":
+        checked["countdown"] = _seconds_until(_moment("eta", checked.pop("eta")))
+    delay_s: float = checked.pop("countdown", 0)
+    if not 0 <= delay_s <= LONGEST_DELAY_S:
+        raise InvalidOption(name, "is in the past" if delay_s < 0 else "is too far ahead")
+    return math.ceil(delay_s)
+
+
+def _limits(checked: dict[str, Any], usual_soft: float | None) -> dict[str, int]:
+    """Return a call's time limits in whole seconds: pika writes no floats into headers."""
+    names = ("time_limit", "soft_time_limit")
+    limits = {name: math.ceil(checked[name]) for name in names if name in checked}
+    if "time_limit" in limits:
         # Celery starts the hard limit's clock at the soft limit's end, and so would not keep
         # a hard limit below the soft one of the settings.
-        soft = checked.get("soft_time_limit") or app.conf.task_soft_time_limit
-        if soft is None or soft > checked["time_limit"]:
-            checked["soft_time_limit"] = checked["time_limit"]
-    return checked
+        soft = limits.get("soft_time_limit") or usual_soft
+        if soft is None or soft > limits["time_limit"]:
+            limits["soft_time_limit"] = limits["time_limit"]
+    return limits
 
 
 def _expiry(expires: Any) -> Any:
