@@ -17,7 +17,7 @@ from bridge import TaskResult, TaskState
 from handlers.problems import Problem, from_exception, invalid
 from handlers.representation import encode
 from handlers.request_body import RequestBody
-from handlers.services import Interrupted, Services
+from handlers.services import ServerStops, Services
 from mailing import TemplateError
 
 logger = logging.getLogger(__name__)
@@ -127,14 +127,14 @@ class BaseHandler(RequestHandler):
         """
         try:
             return await self.interruptible(result.wait(seconds))
-        except Interrupted:
+        except ServerStops:
             return await result.state()
 
     async def interruptible(self, wait: Coroutine[Any, Any, T]) -> T:
         """Await something that may take long.
 
         Raises:
-            Interrupted: the server is about to stop.
+            ServerStops: the server is about to stop.
             Finish: the client has hung up.
         """
         self._waiting = waiting = asyncio.create_task(wait)
@@ -144,7 +144,7 @@ class BaseHandler(RequestHandler):
         try:
             return await waiting
         except asyncio.CancelledError:
-            raise (Finish if self._client_is_gone else Interrupted) from None
+            raise (Finish if self._client_is_gone else ServerStops) from None
         finally:
             self._waiting = None
 

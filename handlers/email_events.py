@@ -15,7 +15,7 @@ from bridge import TaskState
 from handlers.email_handler import EmailHandler
 from handlers.email_representation import event_data
 from handlers.event_stream import EventStreamHandler
-from handlers.services import Interrupted
+from handlers.services import ServerStops
 from ledger import FINAL, Email, Event, UnknownEmail, queries
 
 #: A worker's news may come before its entry in the ledger: it is read again so many s later.
@@ -40,7 +40,7 @@ class EmailEventsHandler(EmailHandler, EventStreamHandler):
             await self.begin()
             with self.bridge.result(email_id).news() as next_state:
                 await self._follow(email_id, after, next_state)
-        except Interrupted:
+        except ServerStops:
             self.pause()
         except StreamClosedError:
             return

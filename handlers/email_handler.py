@@ -14,7 +14,7 @@ from handlers.base import BaseHandler
 from handlers.email_representation import document
 from handlers.problems import Problem
 from handlers.representation import encode
-from handlers.services import Interrupted
+from handlers.services import ServerStops
 from ledger import FINAL, Email, UnknownEmail, queries
 
 T = TypeVar("T")
@@ -62,7 +62,7 @@ class EmailHandler(BaseHandler):
         """
         try:
             return await self.interruptible(self._settled(email_id, seconds))
-        except Interrupted:
+        except ServerStops:
             return await self.email(email_id)
 
     async def _settled(self, email_id: str, seconds: float) -> Email:

@@ -19,7 +19,7 @@ COME_BACK_MS = (500, 2500)
 class EventStreamHandler(BaseHandler):
     """A handler whose answer is a stream of events.
 
-    Its writes raise ``Interrupted`` when the server stops and ``StreamClosedError`` when the
+    Its writes raise ``ServerStops`` when the server stops and ``StreamClosedError`` when the
     client is gone.
     """
 

@@ -15,7 +15,7 @@ from handlers.base import BaseHandler
 from handlers.canceling import stop
 from handlers.event_stream import EventStreamHandler
 from handlers.representation import describe
-from handlers.services import Interrupted
+from handlers.services import ServerStops
 from ledger import UnknownEmail, queries
 
 
@@ -76,7 +76,7 @@ class EventsHandler(OwnedTaskHandler, EventStreamHandler):
             await self.begin()
             async with aclosing(result.events(after)) as events:
                 await self._send_all(events)
-        except Interrupted:
+        except ServerStops:
             self.pause()
         except StreamClosedError:
             return

@@ -27,7 +27,7 @@ from ledger import Ledger
 CONTENTS_AT_ONCE = 4
 
 
-class Interrupted(Exception):
+class ServerStops(Exception):
     """The server stops before what is waited for has come."""
 
 
