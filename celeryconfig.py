@@ -28,13 +28,13 @@ _var.mkdir(parents=True, exist_ok=True)
 
 # -- broker and topology
 broker_url = _options.broker_url
-broker_use_ssl = config.broker_tls()  # as bridge/tls.py reads it
+broker_use_ssl = config.broker_tls()  # for the transport of bridge/tls.py
 broker_connection_retry_on_startup = True
 broker_connection_max_retries = None  # an outage of any length ends by itself
 # No read_timeout: during an alarm a publish waits for its confirm. With one, Celery would publish
 # again and again, and the broker would take every copy at the alarm's end.
-# Who waits for one sends nothing himself. Where the other end is gone without a word, the kernel
-# finds out: it asks after 5 s, and gives up after 7; with py-amqp's settings after 71.
+# A connection that waits for a confirm sends nothing. Where the other end is gone without a word,
+# the kernel finds out: it asks after 5 s, and gives up after 7; with py-amqp's settings after 71.
 _keepalive = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 3}
 broker_transport_options = {
     "confirm_publish": True,

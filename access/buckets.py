@@ -41,8 +41,7 @@ class Buckets:
         token_s = rate.period_s / rate.count
         after = max(before, now) + token_s
         early_s = after - now - rate.period_s
-        # A hair of tolerance: sums of many tokens are not exact in binary.
-        if early_s > 1e-6:
+        if early_s > 1e-6:  # not 0: sums of many tokens are not exact in binary
             return early_s
         full_at[place] = after
         return 0.0

@@ -191,7 +191,8 @@ class Bridge:
         """
         recorder = Recorder()
         arguments = {"task_id": task_id, "terminate": terminate, "signal": "SIGTERM"}
-        # The channel is asked for only where a reply is expected.
+        # ``revoke`` of Celery's own publishes by itself, and waits. The channel is asked for only
+        # where a reply is expected.
         self.app.control.mailbox._publish("revoke", arguments, producer=recorder, channel=object())
         await self._publish(recorder.messages[0], task_id)
 

@@ -82,22 +82,6 @@ def _browser() -> Path | None:
     return chromium() or next(folder.expanduser().glob("chromium-*"), None)
 
 
-def _openssl() -> Path | None:
-    return which("openssl")
-
-
-def _wrk() -> Path | None:
-    return which("wrk")
-
-
-def _postfix() -> Path | None:
-    return which("smtp-sink")  # its test programs are what is needed, it need not run
-
-
-def _slowhttptest() -> Path | None:
-    return which("slowhttptest")
-
-
 #: what is asked for -> how to find it, Debian's package, advice for other systems
 FINDERS: dict[str, tuple[Callable[[], Path | None], str, str]] = {
     "rabbitmq": (
@@ -113,14 +97,18 @@ FINDERS: dict[str, tuple[Callable[[], Path | None], str, str]] = {
         "or on macOS:                        brew install postgresql",
     ),
     "chromium": (_browser, "chromium", "or install Chromium or Chrome by hand"),
-    "openssl": (_openssl, "openssl", "or install OpenSSL's command by hand"),
+    "openssl": (lambda: which("openssl"), "openssl", "or install OpenSSL's command by hand"),
     "slowhttptest": (
-        _slowhttptest,
+        lambda: which("slowhttptest"),
         "slowhttptest",
         "or on macOS:                        brew install slowhttptest",
     ),
-    "wrk": (_wrk, "wrk", "or on macOS:                        brew install wrk"),
-    "postfix": (_postfix, "postfix", "or let smtp-sink and smtp-source of Postfix be in PATH"),
+    "wrk": (lambda: which("wrk"), "wrk", "or on macOS:                        brew install wrk"),
+    "postfix": (  # its test programs are what is needed, it need not run
+        lambda: which("smtp-sink"),
+        "postfix",
+        "or let smtp-sink and smtp-source of Postfix be in PATH",
+    ),
 }
 
 

@@ -205,7 +205,7 @@ class BaseHandler(RequestHandler):
             logger.error("%s %s", self.request.method, self.request.path, exc_info=(typ, value, tb))
 
     def _allowed_methods(self) -> list[str]:
-        unimplemented = RequestHandler._unimplemented_method
+        unimplemented = RequestHandler._unimplemented_method  # Tornado has no other mark
         return [
             method
             for method in self.SUPPORTED_METHODS
