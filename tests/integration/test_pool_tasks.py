@@ -70,7 +70,7 @@ def test_all_its_states_are_told_in_order(pool: UserTasks, pause_s: float) -> No
 def test_its_start_is_told_while_it_runs(pool: UserTasks) -> None:
     task_id = pool.server.post("/celery/sleep", {"args": [5]}).json()["id"]
 
-    wait_until(lambda: state(pool, task_id) == "STARTED", "its start", 3)
+    wait_until(lambda: state(pool, task_id) == "STARTED", "its start", 4.5)
 
 
 @pytest.mark.parametrize("seconds", [AT_ONCE, LATER])

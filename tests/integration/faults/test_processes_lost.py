@@ -32,7 +32,7 @@ def test_the_task_of_a_killed_worker_runs_again(own_worker: Process, own_server:
     own_worker.kill()
 
     assert pool
-    wait_until(lambda: not [pid for pid in pool if is_alive(pid)], "the end of its pool", 2)
+    wait_until(lambda: not [pid for pid in pool if is_alive(pid)], "the end of its pool", 4)
     assert own_server.get(f"/celery/{task_id}").json()["state"] == "STARTED"
     own_worker.start()
     assert own_server.get(f"/celery/{task_id}?wait=20").json()["result"] == 5

@@ -114,7 +114,7 @@ def test_none_of_its_processes_is_left(
     assert len(processes) > 3
     assert not own_postgres.pid
     # What has closed its files already can need some milliseconds more to be gone.
-    wait_until(lambda: not any(map(runs, processes)), "the processes' end", timeout_s=1)
+    wait_until(lambda: not any(map(runs, processes)), "the processes' end", timeout_s=5)
 
 
 def test_it_goes_when_the_process_that_started_it_is_killed() -> None:
