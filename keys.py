@@ -8,11 +8,12 @@ import time
 from datetime import UTC, datetime
 
 import delivery
-from access import Rate, Scope, new_key
+from access import Scope, new_key
 from command_line import Commands
 from ledger import ApiKey, LedgerError, keys
 from mailing import InvalidMessage
 from mailing.address import parse_mailbox
+from mailing.rate import Rate
 
 NAME_LENGTH = 100
 LARGEST_QUOTA = 2**31 - 1

@@ -14,7 +14,6 @@ from access.errors import (
     UnknownKey,
 )
 from access.keyring import Keyring
-from access.rate import Rate
 from access.secret import NewKey, new_key
 from access.site import check_site
 
@@ -30,7 +29,6 @@ __all__ = [
     "NoKey",
     "NotPermitted",
     "QuotaExceeded",
-    "Rate",
     "Scope",
     "SenderRefused",
     "TooFast",

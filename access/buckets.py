@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from access.rate import Rate
+from mailing.rate import Rate
 from mailing.shared import SharedNumbers
 
 #: Keys with a bucket of their own. Keys are numbered in the order of their making, so two share

@@ -7,9 +7,9 @@ from enum import StrEnum
 import msgspec
 
 from access.errors import NotPermitted, SenderRefused
-from access.rate import Rate
 from ledger import ApiKey
 from mailing.address import parse_mailbox
+from mailing.rate import Rate
 
 
 class Scope(StrEnum):

@@ -13,6 +13,7 @@ import msgspec
 
 from mailing.address import parse_mailbox
 from mailing.errors import InvalidMessage
+from mailing.rate import Rate
 from mailing.shared import SharedNumbers
 
 #: Nobody is told to come back later than that, seconds. Who still has no turn then is told again.
@@ -25,8 +26,7 @@ BUSY_WAIT_S = 0.1
 PATIENCE_S = 0.2
 LONGEST_SLEEP_S = 1.0
 
-_UNITS_S = {"s": 1, "m": 60, "h": 3600}
-_LIMIT = re.compile(r"(?P<count>[1-9]\d{0,8})/(?P<unit>[smh])(?::(?P<at_once>[1-9]\d{0,3}))?")
+_AT_ONCE = re.compile(r"[1-9]\d{0,3}")
 
 # A limit's shared numbers: three times, then the process of each mail under way (0: none).
 _NEXT, _LAST_RETURN, _LAST_TURN, _HOLDERS = range(4)
@@ -195,16 +195,17 @@ def parse_limits(text: str) -> tuple[Limit, ...]:
 
 
 def _parse_limit(entry: str) -> Limit:
-    domain, equals, rate = (part.strip() for part in entry.partition("="))
-    match = _LIMIT.fullmatch(rate)
-    if not (equals and match):
-        raise ValueError(f"{entry!r} must look like example.com=20/s or example.com=100/m:4")
+    domain, _, limit = (part.strip() for part in entry.partition("="))
+    text, colon, at_once = limit.partition(":")
+    try:
+        rate = Rate.parse(text)
+        if colon and not _AT_ONCE.fullmatch(at_once):
+            raise ValueError(at_once)
+    except ValueError:
+        must = "must look like example.com=20/s or example.com=100/m:4"
+        raise ValueError(f"{entry!r} {must}") from None
     try:
         domain = parse_mailbox("domain", f"x@{domain}").domain
     except InvalidMessage:
         raise ValueError(f"{domain!r} is not a domain") from None
-    return Limit(
-        domain=domain,
-        per_s=int(match["count"]) / _UNITS_S[match["unit"]],
-        at_once=int(match["at_once"] or 0),
-    )
+    return Limit(domain=domain, per_s=rate.count / rate.period_s, at_once=int(at_once or 0))

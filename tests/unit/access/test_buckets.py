@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from access import Buckets, Rate
+from access import Buckets
 from access.buckets import PATIENCE_S
+from mailing.rate import Rate
 
 
 class Clock:

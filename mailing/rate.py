@@ -12,7 +12,7 @@ _RATE = re.compile(r"([1-9]\d{0,8})/([smh])")
 
 
 class Rate(msgspec.Struct, frozen=True, kw_only=True):
-    """``count`` requests every ``period_s`` seconds; so many may come at once after a pause."""
+    """``count`` every ``period_s`` seconds."""
 
     text: str
     count: int
