@@ -73,7 +73,7 @@ def new_email(
     return NewEmail(
         id=email_id,
         api_key=arguments.get("_api_key") or "",
-        sender=mail.from_,
+        sender=str(mail.from_),
         subject=mail.subject,
         recipients=recipients(mail),
         tags=_tags(arguments.get("tags") or {}),
@@ -114,7 +114,7 @@ def recipients(mail: mailing.Mail) -> tuple[To, ...]:
     """Return a mail's recipients, each address once, as the envelope has them."""
     found: dict[str, To] = {}
     fields: tuple[tuple[Kind, tuple[Mailbox, ...]], ...] = (
-        ("to", mail.mailboxes.to), ("cc", mail.mailboxes.cc), ("bcc", mail.mailboxes.bcc),
+        ("to", mail.to), ("cc", mail.cc), ("bcc", mail.bcc),
     )  # fmt: skip
     for kind, mailboxes in fields:
         for one in mailboxes:

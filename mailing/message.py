@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
-from typing import NamedTuple
 
 import msgspec
 
@@ -16,64 +14,29 @@ from mailing.header_check import check_text, check_value
 from mailing.limits import DEFAULT_LIMITS, Limits
 
 
-class Mailboxes(NamedTuple):
-    """The addresses of a mail, field by field."""
-
-    from_: Mailbox
-    to: tuple[Mailbox, ...]
-    cc: tuple[Mailbox, ...]
-    bcc: tuple[Mailbox, ...]
-    reply_to: tuple[Mailbox, ...]
-
-
-class Mail(msgspec.Struct, frozen=True, kw_only=True, dict=True):
-    """A mail that was checked; make it with ``compose``.
-
-    Addresses are ``name@domain`` or ``Name <name@domain>``, their domains in IDNA, their names
-    in plain Unicode.
-    """
+class Mail(msgspec.Struct, frozen=True, kw_only=True):
+    """A mail that was checked; make it with ``compose``."""
 
     subject: str
     text: str
-    to: tuple[str, ...]
+    to: tuple[Mailbox, ...]
     html: str | None = None
-    from_: str
-    cc: tuple[str, ...] = ()
-    bcc: tuple[str, ...] = ()
-    reply_to: tuple[str, ...] = ()
+    from_: Mailbox
+    cc: tuple[Mailbox, ...] = ()
+    bcc: tuple[Mailbox, ...] = ()
+    reply_to: tuple[Mailbox, ...] = ()
     headers: dict[str, str] = {}
     attachments: tuple[Attachment, ...] = ()
-
-    @cached_property
-    def mailboxes(self) -> Mailboxes:
-        """The addresses as values: read once, or left here by ``compose``, which has read them.
-
-        Raises:
-            InvalidMessage: the mail did not come from ``compose``, and one is not valid.
-        """
-        return Mailboxes(
-            from_=parse_mailbox("from_", self.from_),
-            to=_read("to", self.to),
-            cc=_read("cc", self.cc),
-            bcc=_read("bcc", self.bcc),
-            reply_to=_read("reply_to", self.reply_to),
-        )
 
     @property
     def recipients(self) -> tuple[str, ...]:
         """The envelope's recipients (RCPT TO): bare, each once, in the order to, cc, bcc."""
-        _, to, cc, bcc, _ = self.mailboxes
-        return tuple(dict.fromkeys(mailbox.address for mailbox in to + cc + bcc))
+        return tuple(dict.fromkeys(one.address for one in self.to + self.cc + self.bcc))
 
     @property
     def envelope_from(self) -> str:
         """The envelope's sender (MAIL FROM), bare: where bounces go."""
-        return self.sender.address
-
-    @property
-    def sender(self) -> Mailbox:
-        """``from_`` as a value."""
-        return self.mailboxes.from_
+        return self.from_.address
 
     def __repr__(self) -> str:
         return f"<Mail, {len(self.to) + len(self.cc) + len(self.bcc)} recipients>"
@@ -113,34 +76,22 @@ def compose(
         TooLarge: the mail or one of its attachments is.
         InvalidMessage: naming the field.
     """
-    mailboxes = Mailboxes(
+    mail = Mail(
         from_=parse_mailbox("from_", from_),
         to=_mailboxes("to", to, limits),
         cc=_mailboxes("cc", cc, limits),
         bcc=_mailboxes("bcc", bcc, limits),
         reply_to=_mailboxes("reply_to", reply_to, limits),
-    )
-    if not (mailboxes.to or mailboxes.cc or mailboxes.bcc):
-        raise InvalidMessage("to", "must name at least one recipient")
-    mail = Mail(
         subject=check_value("subject", subject, limits.subject_length),
         text=check_text("text", text),
         html=None if html is None else check_text("html", html),
-        to=tuple(map(str, mailboxes.to)),
-        from_=str(mailboxes.from_),
-        cc=tuple(map(str, mailboxes.cc)),
-        bcc=tuple(map(str, mailboxes.bcc)),
-        reply_to=tuple(map(str, mailboxes.reply_to)),
         headers=check_headers(headers, limits),
         attachments=check_attachments(attachments, limits),
     )
+    if not (mail.to or mail.cc or mail.bcc):
+        raise InvalidMessage("to", "must name at least one recipient")
     _check_size(mail, limits.total_bytes)
-    vars(mail)["mailboxes"] = mailboxes  # what the cached property would read again
     return mail
-
-
-def _read(field: str, texts: tuple[str, ...]) -> tuple[Mailbox, ...]:
-    return tuple(parse_mailbox(field, text) for text in texts)
 
 
 def _mailboxes(field: str, value: object, limits: Limits) -> tuple[Mailbox, ...]:

@@ -49,20 +49,19 @@ def message_id(mail: Mail, mail_id: str) -> str:
     """
     if len(mail_id) > _ID_LENGTH or not _ID.fullmatch(mail_id):
         mail_id = hashlib.sha256(mail_id.encode("utf-8", "replace")).hexdigest()
-    return f"<{mail_id}@{mail.sender.domain}>"
+    return f"<{mail_id}@{mail.from_.domain}>"
 
 
 def _headers(mail: Mail, mail_id: str, accepted_at: datetime) -> Iterator[tuple[str, str]]:
     if accepted_at.tzinfo is None:
         raise ValueError("accepted_at must have a timezone")
-    mailboxes = mail.mailboxes
-    yield "From", mailbox_list("From", [mailboxes.from_])
-    if mailboxes.to:
-        yield "To", mailbox_list("To", mailboxes.to)
-    if mailboxes.cc:
-        yield "Cc", mailbox_list("Cc", mailboxes.cc)
-    if mailboxes.reply_to:
-        yield "Reply-To", mailbox_list("Reply-To", mailboxes.reply_to)
+    yield "From", mailbox_list("From", [mail.from_])
+    if mail.to:
+        yield "To", mailbox_list("To", mail.to)
+    if mail.cc:
+        yield "Cc", mailbox_list("Cc", mail.cc)
+    if mail.reply_to:
+        yield "Reply-To", mailbox_list("Reply-To", mail.reply_to)
     yield "Subject", unstructured("Subject", mail.subject)
     yield "Date", f" {format_datetime(accepted_at.astimezone(UTC))}"
     yield "Message-ID", f" {message_id(mail, mail_id)}"

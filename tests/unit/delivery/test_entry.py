@@ -12,6 +12,7 @@ import mailing
 from bridge.ids import created_at, new_task_id
 from delivery import compose, content, new_email
 from delivery.entry import accepted_at
+from mailing.address import Mailbox
 
 ANN = "ann@b.example"
 MAIL = {"subject": "A subject", "text": "A text.", "to": f"Ann <{ANN}>", "html": None}
@@ -20,8 +21,8 @@ MAIL = {"subject": "A subject", "text": "A text.", "to": f"Ann <{ANN}>", "html":
 def test_a_mail_is_what_its_arguments_say_and_the_settings_add() -> None:
     mail = compose(MAIL)
 
-    assert (mail.subject, mail.to) == ("A subject", (f"Ann <{ANN}>",))
-    assert mail.from_ == config.options.mail_from
+    assert (mail.subject, mail.to) == ("A subject", (Mailbox("Ann", ANN),))
+    assert str(mail.from_) == config.options.mail_from
 
 
 def test_a_mail_without_recipients_is_none() -> None:

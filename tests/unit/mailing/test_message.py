@@ -51,7 +51,7 @@ def refused(**values: Any) -> InvalidMessage:
     ],
 )
 def test_addresses_are_read(to: object, expected: tuple[str, ...]) -> None:
-    assert composed(to=to).to == expected
+    assert tuple(map(str, composed(to=to).to)) == expected
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_any_text_is_an_address_list_or_invalid(text: str) -> None:
         mail = composed(to=text)
     except InvalidMessage:
         return
-    assert composed(to=list(mail.to)) == mail
+    assert composed(to=list(map(str, mail.to))) == mail
     assert all(one.isascii() and " " not in one for one in mail.recipients)
 
 
@@ -264,22 +264,6 @@ def test_what_is_not_text_is_refused(field: str, value: object) -> None:
 
 def test_subject_and_text_may_be_empty() -> None:
     assert composed(subject="", text="").subject == ""
-
-
-def test_a_mail_with_other_addresses_goes_to_those() -> None:
-    mail = composed(to="Ann <ann@example.com>", bcc="bob@example.com")
-
-    other = msgspec.structs.replace(mail, to=("cid@example.com",), bcc=())
-
-    assert other.recipients == ("cid@example.com",)
-    assert other.mailboxes.to == (Mailbox("", "cid@example.com"),)
-
-
-@pytest.mark.parametrize("values", [{}, {"to": "A B <a@b>, c@d", "cc": "Ü <e@f>", "bcc": "g@h"}])
-def test_compose_leaves_the_addresses_that_reading_them_would_give(values: dict[str, Any]) -> None:
-    mail = composed(**values)
-
-    assert mail.mailboxes == msgspec.structs.replace(mail).mailboxes
 
 
 def test_a_mail_travels_as_json_and_does_not_show() -> None:

@@ -7,11 +7,13 @@ from datetime import UTC, datetime, timedelta, timezone
 from email.header import decode_header, make_header
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mailing import InvalidMessage, Mail, build, compose, message_id
+from mailing import InvalidMessage, build, compose, message_id
+from mailing.address import Mailbox
 from mailing.header import LINE_LENGTH, encoded_words, header_field
 from tests.readers import assert_well_formed, decoded, parsed, raw
 
@@ -220,12 +222,13 @@ def test_an_odd_id_still_makes_a_message_id(mail_id: str) -> None:
         {"subject": "a\r\nBcc: x@y"},
         {"headers": {"X-Foo": "a\nBcc: x@y"}},
         {"headers": {"Bcc": "x@y"}},
-        {"to": ("a@b\r\nBcc: x@y",)},
-        {"from_": "a@b\nBcc: x@y"},
+        {"to": (Mailbox("", "a@b\r\nBcc: x@y"),)},
+        {"cc": (Mailbox("a\r\nBcc: x@y", "a@b"),)},
+        {"from_": Mailbox("", "a@b\nBcc: x@y")},
     ],
 )
 def test_a_mail_that_was_not_composed_can_not_add_a_header(changes: dict[str, Any]) -> None:
-    mail = Mail(**{"subject": "s", "text": "t", "to": ("a@b",), "from_": FROM, **changes})
+    mail = msgspec.structs.replace(compose("s", "t", "a@b", from_=FROM), **changes)
 
     with pytest.raises(InvalidMessage):
         build(mail, mail_id="x", accepted_at=NOW)

@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from mailing import Attachment, InvalidMessage, Mail
+from mailing import Attachment, InvalidMessage
 from tests.readers import assert_well_formed, parsed
-from tests.unit.mailing.mime_parts import SENDER, built, composed, part
+from tests.unit.mailing.mime_parts import built, composed, part
 
 
 def shape(message: MIMEPart) -> Any:
@@ -149,7 +149,7 @@ def test_an_empty_file_may_be_attached() -> None:
 )
 def test_an_attachment_that_was_not_composed_can_not_break_out(values: dict[str, str]) -> None:
     one = Attachment(**{"filename": "a", "content": "AAAA", "content_id": "a", **values})
-    mail = Mail(subject="s", text="t", html="<p>", to=("a@b",), from_=SENDER, attachments=(one,))
+    mail = msgspec.structs.replace(composed(html="<p>"), attachments=(one,))
 
     with pytest.raises(InvalidMessage):
         built(mail)
@@ -159,6 +159,6 @@ def test_an_attachment_that_was_not_composed_can_not_break_out(values: dict[str,
 
 def test_an_uncomposed_attachment_gets_the_type_of_its_name() -> None:
     one = Attachment(filename="a.pdf", content="AAAA")
-    mail = Mail(subject="s", text="t", to=("a@b",), from_=SENDER, attachments=(one,))
+    mail = msgspec.structs.replace(composed(), attachments=(one,))
 
     assert shape(parsed(built(mail))) == ("mixed", PLAIN, FILE)
