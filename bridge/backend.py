@@ -100,9 +100,7 @@ class StreamBackend(RPCBackend):
             ResultRefused: RabbitMQ does not take it, because of its size. An error that is too
                 large is told as this one instead.
         """
-        meta = self._to_result(task_id, state, result, traceback, request)
-        properties = properties_of(task_id, state, request)
-        message = message_of(self.stream.name, dumps(meta, self.serializer), properties)
+        message = self.message(task_id, result, state, traceback, request)
         try:
             if state == states.STARTED and (starts := self._late_starts):
                 starts.hold(message, self._direct.write)
@@ -113,6 +111,14 @@ class StreamBackend(RPCBackend):
                 raise
             return self.store_result(task_id, exc, state, request=request)
         return result
+
+    def message(
+        self, task_id: str, result: Any, state: str, traceback: Any = None, request: Any = None
+    ) -> Message:
+        """Return what tells of a state change."""
+        meta = self._to_result(task_id, state, result, traceback, request)
+        properties = properties_of(task_id, state, request)
+        return message_of(self.stream.name, dumps(meta, self.serializer), properties)
 
     def _append(self, message: Message, *, ends: bool) -> None:
         is_large = len(message.body) > LARGE

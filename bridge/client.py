@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
 import kombu
+import msgspec
 from celery import Celery, Task
 
 from bridge import topology
@@ -203,17 +203,8 @@ class Bridge:
             BridgeError: it could not be written.
         """
         backend = self.app.backend
-        recorder = Recorder()
-        recorder.publish(
-            backend._to_result(task_id, state, backend.encode_result(result, state), None, None),
-            exchange=backend.stream.name,
-            routing_key=backend.stream.name,
-            correlation_id=task_id,
-            serializer=backend.serializer,
-            timestamp=int(time.time()),
-            mandatory=True,
-        )
-        await self._publish(recorder.messages[0], task_id)
+        message = backend.message(task_id, backend.encode_result(result, state), state)
+        await self._publish(msgspec.structs.replace(message, mandatory=True), task_id)
 
     def result(self, task_id: str) -> TaskResult:
         """Return a handle for a task by its id, whoever called it."""
