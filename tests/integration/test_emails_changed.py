@@ -35,6 +35,8 @@ def test_a_scheduled_mail_is_moved_and_canceled(server: Server, celery_worker: P
     assert (canceled.status, canceled.json()["status"]) == (200, "canceled")
     assert again.status == 409
     assert again.json()["email_status"] == "canceled"
+    task = f"/celery/{email_id}?wait=10"
+    assert server.get(task).json()["state"] == "REVOKED"
 
 
 def test_a_scheduled_mail_that_is_moved_near_is_sent_once(
