@@ -127,6 +127,7 @@ class Calls:
         return (
             kind.apply_async is DurableTask.apply_async
             and kind.shadow_name is Task.shadow_name
+            and task.expires is None  # Celery makes a time of it at each call
             and task._dump_pydantic_arguments is None
             and type(amqp) is TaskAMQP
             and amqp.create_task_message == amqp.task_protocols[2]

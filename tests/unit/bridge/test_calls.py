@@ -205,6 +205,22 @@ def test_a_task_that_sends_itself_in_its_own_way_is_celerys_work() -> None:
     assert not is_prepared(app, "own")
 
 
+def test_a_tasks_own_expiry_is_counted_from_each_call_anew() -> None:
+    def nothing() -> None: ...
+
+    app = make_app(task_annotations={"annotated": {"expires": 2}})
+    app.task(name="decorated", expires=2, shared=False)(nothing)
+    app.task(name="annotated", shared=False)(nothing)
+    own = Calls(app)
+    for name in ("decorated", "annotated"):
+        first, second = (
+            own.messages(app.tasks[name], (), {}, new_task_id(), {})[0] for _ in range(2)
+        )
+
+        expiries = [one.properties.headers["expires"] for one in (first, second)]
+        assert expiries[0] < expiries[1]
+
+
 def test_a_task_that_is_called_by_its_proxy_is_prepared_all_the_same() -> None:
     def nothing() -> None: ...
 
