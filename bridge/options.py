@@ -1,4 +1,5 @@
-"""A call's options, checked and put into the form that delayed delivery can carry."""
+"""A call's options: checked where they come from outside, and put into the form that a message can
+carry, whoever calls."""
 
 from __future__ import annotations
 
@@ -7,24 +8,22 @@ from datetime import UTC, datetime
 from typing import Any
 
 from celery import Celery
+from celery.utils.time import subtract_datetimes
 
 from bridge.errors import InvalidOption
 from bridge.topology import LONGEST_DELAY_S
 
 
 def normalise(app: Celery, options: dict[str, Any]) -> dict[str, Any]:
-    """Return ``apply_async`` options with delays in whole seconds and limits rounded up.
-
-    Native delayed delivery counts in whole seconds below 2**28 (kombu raises for a delay
-    between 0 and 1 and misroutes one that is too long); an ``eta`` becomes a delay.
+    """Return ``apply_async`` options, checked, with limits rounded up; an ``eta`` becomes a delay.
 
     Raises:
         InvalidOption: ``countdown``, ``eta``, ``expires`` or ``queue`` cannot be used.
     """
     checked = {name: value for name, value in options.items() if value is not None}
-    countdown_s = _delay_s(checked)
-    if countdown_s:
-        checked["countdown"] = countdown_s
+    delay_s = _delay_s(checked)
+    if delay_s:
+        checked["countdown"] = delay_s
     if "expires" in checked:
         checked["expires"] = _expiry(checked["expires"])
     if "queue" in checked and checked["queue"] not in app.amqp.queues:
@@ -34,8 +33,23 @@ def normalise(app: Celery, options: dict[str, Any]) -> dict[str, Any]:
     return checked
 
 
-def _delay_s(checked: dict[str, Any]) -> int:
-    """Take the delay out of a call's options; return it in whole seconds, rounded up."""
+def carried(app: Celery, options: dict[str, Any]) -> dict[str, Any]:
+    """Return ``apply_async`` options with the delay in whole seconds, rounded up.
+
+    Native delayed delivery counts in whole seconds below 2**28: kombu raises for a delay between 0
+    and 1, and misroutes one that is too long.
+    """
+    eta, delay_s = options.get("eta"), options.get("countdown") or 0
+    if eta:
+        moment = datetime.fromisoformat(eta) if isinstance(eta, str) else eta
+        delay_s = subtract_datetimes(moment, app.now()).total_seconds()
+    if not delay_s > 0:
+        return options
+    return {**options, "eta": None, "countdown": math.ceil(delay_s)}
+
+
+def _delay_s(checked: dict[str, Any]) -> float:
+    """Take the delay out of a call's options, and return it."""
     if "eta" in checked and "countdown" in checked:
         raise InvalidOption("eta", "give either eta or countdown")
     name = "eta" if "eta" in checked else "countdown"
@@ -44,7 +58,7 @@ def _delay_s(checked: dict[str, Any]) -> int:
     delay_s: float = checked.pop("countdown", 0)
     if not 0 <= delay_s <= LONGEST_DELAY_S:
         raise InvalidOption(name, "is in the past" if delay_s < 0 else "is too far ahead")
-    return math.ceil(delay_s)
+    return delay_s
 
 
 def _limits(checked: dict[str, Any], usual_soft: float | None) -> dict[str, int]:

@@ -21,6 +21,7 @@ from kombu.transport.native_delayed_delivery import (
 )
 
 from bridge.ids import created_at, new_task_id
+from bridge.options import carried
 from bridge.recorder import Recorder
 from bridge.shown import hidden
 from bridge.signing import Signer, SigningProducer
@@ -122,8 +123,13 @@ class DurableTask(Task):
         task_id: str | None = None,
         **options: Any,
     ) -> Any:
-        """Send the task, as Celery's own ``apply_async`` does, under an id that tells its time."""
-        return super().apply_async(args, kwargs, task_id=task_id or new_task_id(), **options)
+        """Send the task, as Celery's own ``apply_async`` does, under an id that tells its time.
+
+        Retries, canvas and beat come here as well.
+        """
+        return super().apply_async(
+            args, kwargs, task_id=task_id or new_task_id(), **carried(self.app, options)
+        )
 
 
 class PrivateTask(DurableTask):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
 import pytest
 from celery import Celery
+from celery.exceptions import Retry
 
 from bridge import DurableTask, PrivateTask, TaskAMQP
 from bridge.ids import created_at, new_task_id
@@ -106,6 +108,34 @@ def test_a_countdown_goes_by_native_delayed_delivery(app: Celery) -> None:
     assert message.exchange == "celery_delayed_2"
     assert message.routing_key == ".".join(f"{5:028b}") + ".celery"
     assert message.mandatory
+
+
+SOON: list[Callable[[], dict[str, Any]]] = [
+    lambda: {"countdown": 0.5},
+    lambda: {"eta": datetime.now(UTC) + timedelta(seconds=0.8)},
+]
+
+
+@pytest.mark.parametrize("soon", SOON, ids=["countdown", "eta"])
+def test_a_delay_under_a_second_is_one_second(
+    app: Celery, soon: Callable[[], dict[str, Any]]
+) -> None:
+    message, _event = sent(app, "open", **soon())
+
+    assert message.exchange == "celery_delayed_0"
+
+
+def test_a_task_may_be_retried_within_a_second(app: Celery) -> None:
+    recorder = Recorder()
+    task = app.tasks["open"]
+    task.push_request(id=new_task_id(), args=(), kwargs={}, called_directly=False)
+    try:
+        with pytest.raises(Retry):
+            task.retry(countdown=0.5, producer=recorder)
+    finally:
+        task.pop_request()
+
+    assert recorder.messages[0].exchange == "celery_delayed_0"
 
 
 @pytest.mark.parametrize(
