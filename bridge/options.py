@@ -7,7 +7,7 @@ import math
 from datetime import UTC, datetime
 from typing import Any
 
-from celery import Celery
+from celery import Celery, Task
 from celery.utils.time import subtract_datetimes
 
 from bridge.errors import InvalidOption
@@ -15,7 +15,7 @@ from bridge.topology import LONGEST_DELAY_S
 
 
 def normalise(app: Celery, options: dict[str, Any]) -> dict[str, Any]:
-    """Return ``apply_async`` options, checked, with limits rounded up; an ``eta`` becomes a delay.
+    """Return ``apply_async`` options, checked; an ``eta`` becomes a delay.
 
     Raises:
         InvalidOption: ``countdown``, ``eta``, ``expires`` or ``queue`` cannot be used.
@@ -29,12 +29,30 @@ def normalise(app: Celery, options: dict[str, Any]) -> dict[str, Any]:
     if "queue" in checked and checked["queue"] not in app.amqp.queues:
         names = ", ".join(sorted(app.amqp.queues))
         raise InvalidOption("queue", f"is not one of {names}")
-    checked |= _limits(checked, app.conf.task_soft_time_limit)
     return checked
 
 
-def carried(app: Celery, options: dict[str, Any]) -> dict[str, Any]:
-    """Return ``apply_async`` options with the delay in whole seconds, rounded up.
+def carried(task: Task, options: dict[str, Any]) -> dict[str, Any]:
+    """Return ``apply_async`` options with delay and limits in whole seconds, rounded up."""
+    return {**options, **_delay(task.app, options), **_limits(task, options)}
+
+
+def whole_limits(
+    time_limit: float | None, soft_time_limit: float | None
+) -> tuple[int | None, int | None]:
+    """Return a hard and a soft limit in whole seconds (pika writes no floats into headers), the
+    soft one not over the hard one.
+
+    Celery refuses to call a task with a hard limit below its soft one, which may be the settings',
+    and would not keep it: it starts the hard limit's clock at the soft limit's end.
+    """
+    hard = math.ceil(time_limit) if time_limit else None
+    soft = math.ceil(soft_time_limit) if soft_time_limit else None
+    return hard, min(hard, soft) if hard and soft else soft
+
+
+def _delay(app: Celery, options: dict[str, Any]) -> dict[str, Any]:
+    """Return a call's delay as Celery's options.
 
     Native delayed delivery counts in whole seconds below 2**28: kombu raises for a delay between 0
     and 1, and misroutes one that is too long.
@@ -43,9 +61,17 @@ def carried(app: Celery, options: dict[str, Any]) -> dict[str, Any]:
     if eta:
         moment = datetime.fromisoformat(eta) if isinstance(eta, str) else eta
         delay_s = subtract_datetimes(moment, app.now()).total_seconds()
-    if not delay_s > 0:
-        return options
-    return {**options, "eta": None, "countdown": math.ceil(delay_s)}
+    return {"eta": None, "countdown": math.ceil(delay_s)} if delay_s > 0 else {}
+
+
+def _limits(task: Task, options: dict[str, Any]) -> dict[str, Any]:
+    """Return the limits of a call that has any; the worker would add its settings' soft one."""
+    hard, soft = options.get("time_limit"), options.get("soft_time_limit")
+    if not (hard or soft):
+        return {}
+    hard = hard or task.time_limit
+    hard, soft = whole_limits(hard, soft or task.soft_time_limit or hard)
+    return {"time_limit": hard, "soft_time_limit": soft}
 
 
 def _delay_s(checked: dict[str, Any]) -> float:
@@ -59,19 +85,6 @@ def _delay_s(checked: dict[str, Any]) -> float:
     if not 0 <= delay_s <= LONGEST_DELAY_S:
         raise InvalidOption(name, "is in the past" if delay_s < 0 else "is too far ahead")
     return delay_s
-
-
-def _limits(checked: dict[str, Any], usual_soft: float | None) -> dict[str, int]:
-    """Return a call's time limits in whole seconds: pika writes no floats into headers."""
-    names = ("time_limit", "soft_time_limit")
-    limits = {name: math.ceil(checked[name]) for name in names if name in checked}
-    if "time_limit" in limits:
-        # Celery starts the hard limit's clock at the soft limit's end, and so would not keep
-        # a hard limit below the soft one of the settings.
-        soft = limits.get("soft_time_limit") or usual_soft
-        if soft is None or soft > limits["time_limit"]:
-            limits["soft_time_limit"] = limits["time_limit"]
-    return limits
 
 
 def _expiry(expires: Any) -> Any:

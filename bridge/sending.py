@@ -12,7 +12,7 @@ from typing import Any
 
 import kombu
 from amqp.exceptions import ChannelError
-from celery import Task
+from celery import Celery, Task
 from celery.app.amqp import AMQP
 from kombu.transport.native_delayed_delivery import (
     MAX_LEVEL,
@@ -21,7 +21,7 @@ from kombu.transport.native_delayed_delivery import (
 )
 
 from bridge.ids import created_at, new_task_id
-from bridge.options import carried
+from bridge.options import carried, whole_limits
 from bridge.recorder import Recorder
 from bridge.shown import hidden
 from bridge.signing import Signer, SigningProducer
@@ -96,7 +96,7 @@ class TaskAMQP(AMQP):
 
 
 class DurableTask(Task):
-    """A task whose ids tell when it was called."""
+    """A task whose ids tell when it was called, with delays and limits in whole seconds."""
 
     abstract = True
     Request = "bridge.request:DurableRequest"
@@ -108,6 +108,14 @@ class DurableTask(Task):
     once = False
     #: Failures that are recorded elsewhere: the message is acknowledged, and no dead letter.
     verdicts: tuple[type[BaseException], ...] = ()
+
+    @classmethod
+    def bind(cls, app: Celery) -> Celery:
+        """Take what the app's settings say; a soft limit of theirs is not over the task's own hard
+        one, which is then the soft one, too."""
+        bound = super().bind(app)
+        cls.time_limit, cls.soft_time_limit = whole_limits(cls.time_limit, cls.soft_time_limit)
+        return bound
 
     def check(self, arguments: Mapping[str, Any]) -> None:
         """Refuse arguments that fit the signature, but make no task; called before sending.
@@ -128,7 +136,7 @@ class DurableTask(Task):
         Retries, canvas and beat come here as well.
         """
         return super().apply_async(
-            args, kwargs, task_id=task_id or new_task_id(), **carried(self.app, options)
+            args, kwargs, task_id=task_id or new_task_id(), **carried(self, options)
         )
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from celery import Celery
+from celery import Celery, Task
 
 from bridge import InvalidOption
 from bridge.options import carried, normalise
@@ -21,6 +21,13 @@ def app() -> Celery:
     return app
 
 
+@pytest.fixture(scope="module")
+def task(app: Celery) -> Task:
+    def nothing() -> None: ...
+
+    return app.task(name="nothing", shared=False)(nothing)
+
+
 def in_seconds(seconds: float) -> datetime:
     return datetime.now(UTC) + timedelta(seconds=seconds)
 
@@ -29,8 +36,8 @@ def in_seconds(seconds: float) -> datetime:
     ("given", "whole"),
     [(0.001, 1), (0.5, 1), (1, 1), (1.5, 2), (59.01, 60), (LONGEST_DELAY_S, 2**28 - 1)],
 )
-def test_a_countdown_is_rounded_up_to_whole_seconds(app: Celery, given: float, whole: int) -> None:
-    countdown = carried(app, normalise(app, {"countdown": given}))["countdown"]
+def test_a_countdown_is_rounded_up_to_whole_seconds(task: Task, given: float, whole: int) -> None:
+    countdown = carried(task, {"countdown": given})["countdown"]
 
     assert countdown == whole
     assert type(countdown) is int
@@ -39,24 +46,24 @@ def test_a_countdown_is_rounded_up_to_whole_seconds(app: Celery, given: float, w
 @pytest.mark.parametrize("as_text", [True, False])
 @pytest.mark.parametrize(("given", "whole"), [(0.5, 1), (99.5, 100)])
 def test_an_eta_of_a_python_program_becomes_a_countdown(
-    app: Celery, given: float, whole: int, as_text: bool
+    task: Task, given: float, whole: int, as_text: bool
 ) -> None:
     moment = in_seconds(given)
 
-    options = carried(app, {"eta": moment.isoformat() if as_text else moment, "queue": "mail"})
+    options = carried(task, {"eta": moment.isoformat() if as_text else moment, "queue": "mail"})
 
     assert options == {"eta": None, "countdown": whole, "queue": "mail"}
 
 
-def test_an_eta_without_a_zone_is_in_utc_as_celery_has_it(app: Celery) -> None:
-    assert carried(app, {"eta": in_seconds(99.5).replace(tzinfo=None)})["countdown"] == 100
+def test_an_eta_without_a_zone_is_in_utc_as_celery_has_it(task: Task) -> None:
+    assert carried(task, {"eta": in_seconds(99.5).replace(tzinfo=None)})["countdown"] == 100
 
 
 @pytest.mark.parametrize(
     "now", [{}, {"countdown": None}, {"countdown": 0}, {"countdown": -3}, {"eta": in_seconds(-5)}]
 )
-def test_what_is_due_already_is_left_to_celery(app: Celery, now: dict[str, Any]) -> None:
-    assert carried(app, now) == now
+def test_what_is_due_already_is_left_to_celery(task: Task, now: dict[str, Any]) -> None:
+    assert carried(task, now) == now
 
 
 @pytest.mark.parametrize("nothing", [{"countdown": 0}, {"countdown": None}, {"eta": None}, {}])
@@ -145,17 +152,31 @@ def test_an_unknown_queue_is_refused_and_the_known_ones_are_named(app: Celery) -
     assert caught.value.option == "queue"
 
 
-def test_time_limits_are_rounded_up(app: Celery) -> None:
-    limits = normalise(app, {"time_limit": 1.5, "soft_time_limit": 1})
-
-    assert limits == {"time_limit": 2, "soft_time_limit": 1}
-
-
-def test_the_soft_limit_is_never_over_the_hard_one_which_celery_would_not_keep(
-    app: Celery,
+@pytest.mark.parametrize(
+    ("own", "given", "sent"),
+    [
+        ((None, None), (1.5, 1), (2, 1)),
+        ((None, None), (1.5, None), (2, 2)),
+        ((1500, 1440), (1.5, None), (2, 2)),
+        ((1500, 1440), (5, 9), (5, 5)),
+        ((1500, 5), (10, None), (10, 5)),
+        ((60, 60), (None, 90), (60, 60)),
+        ((60, 60), (90, None), (90, 60)),
+    ],
+)
+def test_a_calls_limits_are_whole_and_the_soft_one_is_never_over_the_hard_one(
+    task: Task,
+    own: tuple[float | None, float | None],
+    given: tuple[float | None, float | None],
+    sent: tuple[int, int],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert normalise(app, {"time_limit": 1.5}) == {"time_limit": 2, "soft_time_limit": 2}
-    assert normalise(app, {"time_limit": 5, "soft_time_limit": 9})["soft_time_limit"] == 5
+    monkeypatch.setattr(task, "time_limit", own[0])
+    monkeypatch.setattr(task, "soft_time_limit", own[1])
+
+    options = carried(task, {"time_limit": given[0], "soft_time_limit": given[1]})
+
+    assert options == {"time_limit": sent[0], "soft_time_limit": sent[1]}
 
 
 def test_other_options_pass(app: Celery) -> None:

@@ -33,6 +33,8 @@ def app() -> Celery:
         task_default_queue_type="quorum",
         task_create_missing_queues=False,
         task_send_sent_event=True,
+        task_time_limit=1500,
+        task_soft_time_limit=1440,
     )
 
     def anything(*args: Any, **kwargs: Any) -> None: ...
@@ -145,6 +147,35 @@ def test_a_delay_begins_at_its_highest_level(app: Celery, countdown: int, level:
     message, _event = sent(app, "open", countdown=countdown)
 
     assert message.exchange == f"celery_delayed_{level}"
+
+
+@pytest.mark.parametrize(
+    ("own", "sent_limits"),
+    [
+        ({}, [1500, 1440]),
+        ({"time_limit": 60}, [60, 60]),
+        ({"time_limit": 2.5, "soft_time_limit": 2}, [3, 2]),
+        ({"soft_time_limit": 0.5}, [1500, 1]),
+        ({"soft_time_limit": 2000}, [1500, 1500]),
+    ],
+)
+def test_a_tasks_own_limits_are_whole_and_fit_the_settings(
+    app: Celery, own: dict[str, float], sent_limits: list[int]
+) -> None:
+    def nothing() -> None: ...
+
+    task = app.task(name=f"limited {own}", shared=False, **own)(nothing)
+
+    message, _event = sent(app, task.name)
+
+    assert message.properties.headers["timelimit"] == sent_limits
+    assert [task.time_limit, task.soft_time_limit] == sent_limits  # as the worker reads them
+
+
+def test_a_calls_own_hard_limit_is_kept(app: Celery) -> None:
+    message, _event = sent(app, "open", time_limit=9.5)
+
+    assert message.properties.headers["timelimit"] == [10, 10]
 
 
 CALLS: list[Callable[[Celery, Recorder], Any]] = [
