@@ -73,6 +73,9 @@ class _Signature:
             for p in self.parameters
             if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
         ]
+        self.by_name = {
+            p.name for p in self.parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+        }
         self.required = [
             p.name
             for p in self.parameters
@@ -166,8 +169,11 @@ def _bind(
     for name, value in kwargs.items():
         if name in arguments:
             raise InvalidArgument(name, "is given twice")
-        if name not in signature.hints and not signature.takes_any_name:
-            raise InvalidArgument(name, f"is not a parameter of {task_name}")
+        if name not in signature.by_name:
+            if name in positional:
+                raise InvalidArgument(name, "goes into args: it cannot be given by name")
+            if not signature.takes_any_name:
+                raise InvalidArgument(name, f"is not a parameter of {task_name}")
         arguments[name] = value
     for name in signature.required:
         if name not in arguments:

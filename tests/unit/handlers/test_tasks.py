@@ -46,6 +46,9 @@ def app() -> Celery:
     @app.task(name="shop.anything")  # type: ignore[untyped-decorator]
     def anything(*args: Any, **kwargs: Any) -> None: ...
 
+    @app.task(name="shop.several")  # type: ignore[untyped-decorator]
+    def several(a: int, *more: int) -> None: ...
+
     @app.task(name="shop.plain")
     def plain(a, /, *, b): ...  # type: ignore[no-untyped-def]
 
@@ -160,6 +163,18 @@ def test_an_unknown_argument_is_named(pay: Task) -> None:
     exc = refusal(pay, 1, colour="red")
 
     assert (exc.argument, exc.detail) == ("colour", "is not a parameter of shop.pay")
+
+
+def test_a_parameter_that_has_a_position_only_cannot_be_given_by_name(app: Celery) -> None:
+    exc = refusal(app.tasks["shop.plain"], a=1, b=2)
+
+    assert (exc.argument, exc.detail) == ("a", "goes into args: it cannot be given by name")
+
+
+def test_further_arguments_have_no_name(app: Celery) -> None:
+    exc = refusal(app.tasks["shop.several"], 1, more=2)
+
+    assert (exc.argument, exc.detail) == ("more", "is not a parameter of shop.several")
 
 
 def test_an_argument_given_twice_is_named(pay: Task) -> None:
