@@ -14,13 +14,17 @@ import mailing
 from bridge.ids import created_at
 from delivery import parts
 from ledger import NewEmail
-from ledger.values import Kind, TagName, TagText, To
+from ledger.values import Kind, Scalar, TagName, TagText, To
 from mailing.address import Mailbox
 
 #: The arguments that make the mail itself.
 CONTENT = (
     "subject", "text", "to", "html", "from_", "cc", "bcc", "reply_to", "headers", "attachments",
 )  # fmt: skip
+#: What may be said about a mail at most: it stands in every list of mails, for as long as its row.
+TAGS = 50
+METADATA_MEMBERS = 50
+METADATA_BYTES = 8192
 #: The argument that numbers a mail's messages; all the others are what the mail is made of.
 TRACK = "_track"
 
@@ -77,7 +81,7 @@ def new_email(
         subject=mail.subject,
         recipients=recipients(mail),
         tags=_tags(arguments.get("tags") or {}),
-        metadata=dict(arguments.get("metadata") or {}),
+        metadata=_metadata(arguments.get("metadata") or {}),
         on_uncertain=arguments.get("on_uncertain") or "retry",
         created_at=begin,
         scheduled_at=scheduled_at,
@@ -89,9 +93,32 @@ def new_email(
 
 def _tags(tags: Mapping[str, str]) -> dict[str, str]:
     try:
-        return msgspec.convert(tags, dict[TagName, TagText])
+        checked = msgspec.convert(tags, dict[TagName, TagText])
     except msgspec.ValidationError as exc:
         raise mailing.InvalidMessage("tags", str(exc).replace("`", "")) from None
+    if len(checked) > TAGS:
+        raise mailing.InvalidMessage("tags", f"must not be more than {TAGS}")
+    return checked
+
+
+def _metadata(metadata: Mapping[str, Any]) -> dict[str, Scalar]:
+    """Return the metadata as the ledger keeps them.
+
+    Raises:
+        InvalidMessage: they are too many or too large, or one is no scalar.
+    """
+    try:
+        plain = msgspec.to_builtins(metadata)  # a Python program's may hold times and decimals
+        checked = msgspec.convert(plain, dict[str, Scalar])
+        size_bytes = len(msgspec.json.encode(checked))
+    except (msgspec.ValidationError, TypeError, ValueError) as exc:
+        raise mailing.InvalidMessage("metadata", str(exc).replace("`", "")) from None
+    if len(checked) > METADATA_MEMBERS:
+        detail = f"must not have more than {METADATA_MEMBERS} members"
+        raise mailing.InvalidMessage("metadata", detail)
+    if size_bytes > METADATA_BYTES:
+        raise mailing.InvalidMessage("metadata", f"must not be over {METADATA_BYTES} bytes")
+    return checked
 
 
 def _moment(field: str, moment: float | None) -> float | None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from datetime import datetime
 from keyword import iskeyword
 from typing import Any
 
@@ -11,18 +9,15 @@ import msgspec
 from celery import Task
 
 from access import Scope
-from bridge import BridgeError, InvalidArgument, ResultsUnreadable, TaskResult, TaskState
-from bridge.options import normalise
+from bridge import BridgeError, ResultsUnreadable, TaskResult, TaskState
 from bridge.topology import MAIL_TASK
 from handlers import tasks
 from handlers.base import BaseHandler
+from handlers.called_mail import called_mail
 from handlers.canceling import stop
-from handlers.email_arguments import check_ahead
-from handlers.outgoing import outgoing
 from handlers.problems import Problem, invalid
 from handlers.quota import quota_of
 from handlers.representation import describe
-from mailing import InvalidMessage
 
 #: How long the old system's ``GET /celery?title=...`` waits for the mail, in seconds.
 OLD_WAIT_S = 30.0
@@ -62,19 +57,12 @@ class CallingHandler(BaseHandler):
 
         Raises:
             InvalidArgument, InvalidOption, BridgeError, NotAccepted, AccessError, Overloaded
+            and, of a mail, as :func:`called_mail`.
         """
         if task.name != MAIL_TASK:
             tasks.check_arguments(task, call.args, call.kwargs)
             return await self.bridge.apply_async(task, call.args, call.kwargs, **call.options())
-        arguments = tasks.named_arguments(task, call.args, call.kwargs)
-        options, now = normalise(self.app, call.options()), time.time()
-        if "countdown" in options:
-            argument = "countdown" if call.eta is None else "eta"
-            check_ahead(argument, now + options["countdown"], now)
-        try:
-            mail = outgoing(*_timed(arguments, options, now), caller=self.caller)
-        except InvalidMessage as exc:
-            raise InvalidArgument(exc.field, exc.detail) from exc
+        mail = called_mail(task, call.args, call.kwargs, call.options(), caller=self.caller)
         self._services.pressure.check([mail])
         receipt = await self._services.acceptance.accept([mail], quota_of(self.caller, [mail]))
         return self.bridge.result(receipt.ids[0])
@@ -195,25 +183,6 @@ def _explained(body: dict[str, Any]) -> Call:
     except msgspec.ValidationError as exc:
         detail, _, path = str(exc).replace("`", "").partition(" - at $.")
         raise invalid(path or "body", detail) from None
-
-
-def _timed(
-    arguments: dict[str, Any], options: dict[str, Any], now: float
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return a mail's arguments with the times that the call's options say, and the other options.
-
-    Celery would drop an expired task without a word to the ledger.
-    """
-    times: dict[str, float] = {}
-    rest = dict(options)
-    if "countdown" in rest:
-        times["_scheduled_at"] = now + rest.pop("countdown")
-    if "expires" in rest:
-        expires = rest.pop("expires")
-        moment = expires.timestamp() if isinstance(expires, datetime) else now + expires
-        own = arguments.get("expires_at")
-        times["expires_at"] = moment if own is None else min(moment, own)
-    return {**arguments, **times}, rest
 
 
 def _describe(task: Task) -> dict[str, Any]:

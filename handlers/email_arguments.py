@@ -1,26 +1,21 @@
 """From a mail's body to the arguments of its task: what a request may ask for.
 
-What makes a mail valid in itself (addresses, headers, sizes) is checked later, by composing it.
+What makes a mail valid in itself (addresses, headers, sizes, tags, metadata) is checked later, by
+composing and entering it: that is so for every mail, wherever it comes from.
 """
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-import msgspec
-
 import config
 import delivery
-from handlers.email_body import Attachment, EmailBody, Scalar, Tag, missing
+from handlers.email_body import Attachment, EmailBody, Tag, missing
 from handlers.problems import invalid
 
 DAY_S = 86400
-METADATA_KEYS = 50
-METADATA_BYTES = 8192
-TAGS = 50
 
 
 def arguments(body: EmailBody, now: float) -> dict[str, Any]:
@@ -40,7 +35,7 @@ def arguments(body: EmailBody, now: float) -> dict[str, Any]:
         "headers": body.headers,
         "attachments": [_attachment(i, one) for i, one in enumerate(body.attachments or ())],
         "tags": _tags(body.tags or []),
-        "metadata": _metadata(body.metadata or {}),
+        "metadata": body.metadata,
         "expires_at": _expiry(body.expires_at, scheduled_at or now),
         "on_uncertain": body.on_uncertain,
         "_scheduled_at": scheduled_at,
@@ -88,20 +83,10 @@ def _attachment(index: int, given: Attachment) -> dict[str, str]:
 
 
 def _tags(tags: list[Tag]) -> dict[str, str]:
-    if len(tags) > TAGS:
-        raise invalid("tags", f"must not be more than {TAGS}")
     by_name = {tag.name: tag.value for tag in tags}
     if len(by_name) < len(tags):
         raise invalid("tags", "must not hold a name twice")
     return by_name
-
-
-def _metadata(metadata: Mapping[str, Scalar]) -> Mapping[str, Scalar]:
-    if len(metadata) > METADATA_KEYS:
-        raise invalid("metadata", f"must not have more than {METADATA_KEYS} members")
-    if len(msgspec.json.encode(metadata)) > METADATA_BYTES:
-        raise invalid("metadata", f"must not be over {METADATA_BYTES} bytes")
-    return metadata
 
 
 def moment_to_send(text: str, now: float) -> float:
@@ -132,9 +117,18 @@ def _expiry(text: str | None, begin: float) -> float | None:
     if text is None:
         return None
     moment = _moment("expires_at", text)
-    if moment <= begin:
-        raise invalid("expires_at", "must be in the future, and after scheduled_at")
+    check_expiry("expires_at", moment, begin)
     return moment
+
+
+def check_expiry(argument: str, moment: float, due_at: float) -> None:
+    """Refuse an expiry at which no try could have begun.
+
+    Raises:
+        Problem: 422
+    """
+    if not moment > due_at:
+        raise invalid(argument, "must be in the future, and after the mail is due")
 
 
 def _moment(name: str, text: str) -> float:

@@ -12,11 +12,10 @@ import msgspec
 from msgspec import Meta
 
 from handlers.problems import Problem, invalid
-from ledger.values import TagName, TagText
+from ledger.values import Scalar, TagName, TagText
 
 Addresses = str | list[str]
 Octet = Annotated[int, Meta(ge=0, le=255)]
-Scalar = str | int | float | bool | None
 
 T = TypeVar("T", bound="Member")
 

@@ -15,6 +15,8 @@ Kind = Literal["to", "cc", "bcc"]
 # A bare $ of Python's also stands before a line break at the end.
 TagText = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]*$(?!\n)", max_length=256)]
 TagName = Annotated[TagText, Meta(min_length=1)]
+#: A value of the metadata.
+Scalar = str | int | float | bool | None
 
 #: No further attempt is made by itself.
 FINAL: frozenset[str] = frozenset({"sent", "failed", "canceled"})
@@ -46,7 +48,7 @@ class NewEmail(Value, frozen=True, kw_only=True):
     subject: str
     recipients: tuple[To, ...]
     tags: dict[str, str] = {}
-    metadata: dict[str, Any] = {}
+    metadata: dict[str, Scalar] = {}
     on_uncertain: OnUncertain = "retry"
     created_at: float
     scheduled_at: float | None = None

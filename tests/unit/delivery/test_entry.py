@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
+from decimal import Decimal
 
 import msgspec
 import pytest
@@ -97,6 +99,12 @@ def test_the_payload_has_all_but_the_number_of_the_message() -> None:
         ("tags", {"a\0": "b"}),
         ("tags", {"a": "b\n"}),
         ("tags", {"": "b"}),
+        ("tags", {str(number): "" for number in range(51)}),
+        ("metadata", {str(number): number for number in range(51)}),
+        ("metadata", {"a": "x" * 8192}),
+        ("metadata", {"a": {}}),
+        ("metadata", {"a": "\ud800"}),
+        ("metadata", [1]),
         ("expires_at", -1e308),
         ("expires_at", float("nan")),
     ],
@@ -106,3 +114,22 @@ def test_what_no_database_holds_or_no_answer_can_show_is_refused(field: str, val
         new_email(new_task_id(), {**MAIL, field: value}, keep=False)
 
     assert info.value.field == field
+
+
+def test_what_a_mail_may_say_at_most_is_taken() -> None:
+    given = {
+        "tags": {str(number): "" for number in range(50)},
+        "metadata": {str(number): "x" * 150 for number in range(50)},
+    }
+
+    entry = new_email(new_task_id(), {**MAIL, **given}, keep=False)
+
+    assert (entry.tags, entry.metadata) == (given["tags"], given["metadata"])
+
+
+def test_times_and_decimals_in_a_programs_metadata_are_texts() -> None:
+    metadata = {"at": datetime(2030, 1, 1, tzinfo=UTC), "price": Decimal("9.90")}
+
+    entry = new_email(new_task_id(), {**MAIL, "metadata": metadata}, keep=False)
+
+    assert entry.metadata == {"at": "2030-01-01T00:00:00Z", "price": "9.90"}
