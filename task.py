@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -110,7 +111,8 @@ def sendmail(
         "subject": subject, "text": text, "to": to, "html": html, "from_": from_, "cc": cc,
         "bcc": bcc, "reply_to": reply_to, "headers": headers, "attachments": attachments,
         "tags": tags, "metadata": metadata, "expires_at": expires_at,
-        "on_uncertain": on_uncertain, "_scheduled_at": _scheduled_at, "_api_key": _api_key,
+        "on_uncertain": on_uncertain, "_scheduled_at": _scheduled_at or _due_at(self),
+        "_api_key": _api_key,
     }  # fmt: skip
     given = self.request.headers or {}
     step = delivery.send(
@@ -133,6 +135,16 @@ def sendmail(
             raise _publish(self, arguments, step.track, step.due_at - time.time(), step.reason)
         case delivery.Wait():
             raise _publish(self, arguments, _track, step.delay_s, step.reason)
+
+
+def _due_at(task: MailTask) -> float | None:
+    """Return when a mail is due that a Python program has called with a delay, in Unix seconds.
+
+    Over HTTP ``_scheduled_at`` says so; a retry's message is for later, too, but the mail is not.
+    """
+    if task.request.retries or not task.request.eta:
+        return None
+    return datetime.fromisoformat(task.request.eta).timestamp()
 
 
 def _publish(

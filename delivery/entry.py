@@ -73,7 +73,7 @@ def new_email(
     begin = accepted_at(email_id, moment)
     expires_at = _moment("expires_at", arguments.get("expires_at"))
     scheduled_at = arguments.get("_scheduled_at")
-    longest = (scheduled_at or begin) + config.options.mail_retry_for_s
+    longest = max(scheduled_at or begin, begin) + config.options.mail_retry_for_s
     return NewEmail(
         id=email_id,
         api_key=arguments.get("_api_key") or "",
