@@ -15,7 +15,7 @@ import msgspec
 
 from chaos.ask import WAITING, Document
 from chaos.journal import Answered, AnyLine, Dropped, Posted, Received
-from chaos.relay import REFUSED_DOMAIN
+from chaos.relay import REFUSED_CODE, REFUSED_DOMAIN
 
 
 @dataclass
@@ -151,7 +151,8 @@ def _of_status(findings: Findings, story: Story, document: Document) -> Iterable
         yield f"STUCK: accepted, and {status} when all was over"
     elif status == "sent":
         findings.sent += 1
-        missing = {one["address"] for one in document["recipients"]} - received
+        recorded = {one["address"] for one in document["recipients"]}
+        missing = (recorded | set(story.posts[0].to)) - received
         if missing:
             findings.lost += 1
             yield f"LOST: sent, it says, and the relay has it not for {sorted(missing)}"
@@ -160,8 +161,8 @@ def _of_status(findings: Findings, story: Story, document: Document) -> Iterable
         if not story.posts[0].to[0].endswith("@" + REFUSED_DOMAIN):
             findings.lost += not received
             yield f"failed, though nobody had refused it: {document['reason']}"
-        elif not document["reason"]:
-            yield "failed without a reason"
+        elif {one["code"] for one in document["recipients"]} != {REFUSED_CODE}:
+            yield f"failed, and not since the relay had refused it: {document['reason']}"
     elif status == "uncertain":
         findings.held += 1
         if not story.posts[0].hold:

@@ -25,10 +25,11 @@ BEHAVIOUR = "behaviour.json"
 LOOK_S = 0.05
 #: Mails to this domain are always refused for good.
 REFUSED_DOMAIN = "refused.example"
+REFUSED_CODE = 550
 
 OK = "250 OK"
 LATER = "451 4.3.0 try again later"
-UNKNOWN = "550 5.1.1 no such user"
+UNKNOWN = f"{REFUSED_CODE} 5.1.1 no such user"
 
 
 class Behaviour(msgspec.Struct, frozen=True, kw_only=True):

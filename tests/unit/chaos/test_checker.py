@@ -28,12 +28,14 @@ def received(at: float = 3.0, to: str = ANN, email_id: str = ID, told: bool = Tr
     return Received(at=at, number=1, message_id=f"<{email_id}@example.com>", to=[to], told=told)
 
 
-def document(status: str = "sent", duplicates: int = 0, *to: str) -> dict[str, Any]:
+def document(
+    status: str = "sent", duplicates: int = 0, *to: str, code: int | None = 250
+) -> dict[str, Any]:
     return {
         "status": status,
         "possible_duplicates": duplicates,
         "reason": {"error": "why"},
-        "recipients": [{"address": address} for address in to or (ANN,)],
+        "recipients": [{"address": address, "code": code} for address in to or (ANN,)],
     }
 
 
@@ -76,6 +78,13 @@ def test_a_mail_is_lost_for_each_recipient_by_itself() -> None:
     )
 
 
+def test_a_recipient_whom_the_record_has_lost_is_lost() -> None:
+    found = findings(posted(to=[ANN, BEN]), answered(), received(), of=document("sent", 0, ANN))
+
+    assert found.lost == 1
+    assert "the relay has it not for ['m1@b.example']" in found.violations[0][1]
+
+
 def test_a_mail_that_is_held_as_was_asked_for_is_in_order() -> None:
     found = findings(
         posted(hold=True), answered(), Dropped(at=3.0, number=1), of=document("uncertain")
@@ -85,10 +94,13 @@ def test_a_mail_that_is_held_as_was_asked_for_is_in_order() -> None:
     assert found.held == 1
 
 
-def test_an_address_that_is_always_refused_may_fail_with_a_reason() -> None:
+@pytest.mark.parametrize("code", [550, 451, None])
+def test_an_address_that_is_always_refused_fails_for_that_alone(code: int | None) -> None:
     to = "m1@refused.example"
 
-    assert not texts(posted(to=[to]), answered(), of=document("failed", 0, to))
+    said = texts(posted(to=[to]), answered(), of=document("failed", 0, to, code=code))
+
+    assert ("not since the relay had refused it" in said) is (code != 550)
 
 
 def test_a_duplicate_that_is_recorded_is_explained() -> None:
