@@ -1,8 +1,8 @@
 """Is a promise broken? Judged by what the client was told and what the relay received alone.
 
 An accepted mail is sent, or failed with a reason, or held; nothing is sent that nobody asked for,
-or that was refused; a mail goes twice only if its record says that it may have, one to be held
-never; a request with a key is accepted in the end.
+or that was refused, or with another content; a mail goes twice only if its record says that it may
+have, one to be held never; a request with a key is accepted in the end.
 """
 
 from __future__ import annotations
@@ -82,6 +82,7 @@ class Findings(msgspec.Struct):
     explained: int = 0
     unexplained: int = 0
     in_doubt: int = 0
+    altered: int = 0
     violations: list[tuple[int, str]] = msgspec.field(default_factory=list)
 
 
@@ -102,6 +103,7 @@ def check(
             *_of_request(story),
             *_of_acceptance(findings, story, documents),
             *_of_receipts(story),
+            *_of_content(findings, story),
             *_of_duplicates(findings, story, doubts, first_fault_at),
         ]
         findings.violations += [(story.number, text) for text in wrong]
@@ -184,6 +186,16 @@ def _of_receipts(story: Story) -> Iterable[str]:
         yield f"sent to {sorted(strangers)}, to whom it was not addressed"
     if len({one.message_id for one in story.receipts}) > 1:
         yield "sent under several Message-IDs"
+
+
+def _of_content(findings: Findings, story: Story) -> Iterable[str]:
+    wrong = []
+    if not all(one.whole for one in story.receipts):
+        wrong.append("sent with a text that is not its own")
+    if len({one.sha256 for one in story.receipts}) > 1:
+        wrong.append("sent with several contents")
+    findings.altered += bool(wrong)
+    return wrong
 
 
 def _of_duplicates(

@@ -45,11 +45,14 @@ class Answered(Line, frozen=True, kw_only=True):
 
 
 class Received(Line, frozen=True, kw_only=True):
-    """The relay has taken a mail for these recipients. ``told`` False: it never said so."""
+    """The relay has taken a mail for these recipients. ``told`` False: it never said so;
+    ``sha256``: of what all copies have in common; ``whole``: its text is that of its number."""
 
     message_id: str
     to: list[str]
     told: bool = True
+    sha256: str = ""
+    whole: bool = True
 
 
 class Dropped(Line, frozen=True, kw_only=True):

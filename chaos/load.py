@@ -19,6 +19,7 @@ from typing import Any
 
 import uvloop
 
+from chaos.content import text_of
 from chaos.http import Answer, Broken, Pool
 from chaos.journal import Answered, Journal, Posted
 from chaos.relay import REFUSED_DOMAIN
@@ -49,7 +50,7 @@ class Mail:
             "from": "chaos@example.com",
             "to": self.to,
             "subject": f"Mail {self.number}",
-            "text": f"This is mail number {self.number}.\n" * 10,
+            "text": text_of(self.number),
             "headers": {"X-Chaos-Number": str(self.number)},
             "on_uncertain": "hold" if self.hold else "retry",
         }

@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 import uvloop
 
+from chaos.content import digest, says
 from chaos.journal import Dropped, Journal, Received
 from chaos.smtp import Envelope, Session
 
@@ -94,9 +95,16 @@ class Relay:
         if drops and self._random.random() < 0.5:
             self._journal.write(Dropped(number=number))
         else:
-            message_id = _header(content, "Message-ID")
-            line = Received(number=number, message_id=message_id, to=envelope.to, told=not drops)
-            self._journal.write(line)
+            self._journal.write(
+                Received(
+                    number=number,
+                    message_id=_header(content, "Message-ID"),
+                    to=envelope.to,
+                    told=not drops,
+                    sha256=digest(content),
+                    whole=says(content, number),
+                )
+            )
         await self._work()
         return None if drops else OK
 

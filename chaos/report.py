@@ -82,6 +82,10 @@ def _mails(found: Findings) -> str:
         ("**accepted and lost**", f"**{found.lost}**"),
         ("sent again, and recorded as possible duplicates", found.explained),
         ("**sent again without a record of it**", f"**{found.unexplained}**"),
+        (
+            "**sent with a content that is not its own, or not always the same**",
+            f"**{found.altered}**",
+        ),
         ("sent again, of those accepted", f"{share:.3f} %"),
         ("possible duplicates recorded", found.in_doubt),
     ]

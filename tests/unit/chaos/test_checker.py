@@ -24,8 +24,11 @@ def answered(status: int = 202, email_id: str | None = ID, **more: Any) -> Answe
     return Answered(at=2.0, number=1, status=status, id=email_id, **more)
 
 
-def received(at: float = 3.0, to: str = ANN, email_id: str = ID, told: bool = True) -> Received:
-    return Received(at=at, number=1, message_id=f"<{email_id}@example.com>", to=[to], told=told)
+def received(
+    at: float = 3.0, to: str = ANN, email_id: str = ID, told: bool = True, **content: Any
+) -> Received:
+    message_id = f"<{email_id}@example.com>"
+    return Received(at=at, number=1, message_id=message_id, to=[to], told=told, **content)
 
 
 def document(
@@ -123,6 +126,21 @@ def test_two_recipients_that_got_it_one_after_the_other_are_no_duplicate() -> No
     lines = posted(to=[ANN, BEN]), answered(), received(to=ANN), received(4.0, to=BEN)
 
     assert not texts(*lines, of=document("sent", 0, ANN, BEN))
+
+
+def test_a_mail_has_the_same_content_for_everybody() -> None:
+    lines = posted(to=[ANN, BEN]), answered(), received(to=ANN, sha256="a")
+    of = document("sent", 0, ANN, BEN)
+
+    assert not texts(*lines, received(4.0, to=BEN, sha256="a"), of=of)
+    found = findings(*lines, received(4.0, to=BEN, sha256="b"), of=of)
+    assert (found.altered, found.violations) == (1, [(1, "sent with several contents")])
+
+
+def test_a_mail_has_its_own_text() -> None:
+    found = findings(posted(), answered(), received(whole=False), of=document())
+
+    assert (found.altered, found.violations) == (1, [(1, "sent with a text that is not its own")])
 
 
 def test_a_mail_to_be_held_is_never_sent_twice() -> None:
