@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from celery.result import AsyncResult
 
+import config
 import delivery
 from ledger import Email, queries
 from mailing import PermanentFailure
@@ -102,3 +103,12 @@ def test_only_those_are_tried_again_who_were_told_to_wait(relay: SMTPServer) -> 
     assert timeline(result) == [
         "queued", "sending", "delivery_delayed", "sending", "sent",
     ]  # fmt: skip
+
+
+def test_a_programs_mail_for_later_is_a_scheduled_one() -> None:
+    result = sendmail.apply_async(("A subject", "A text.", ANN), countdown=0.5)
+
+    sent = when(result, "sent")
+
+    assert sent.scheduled_at == pytest.approx(sent.created_at + 1, abs=0.5)
+    assert sent.expires_at == sent.scheduled_at + config.options.mail_retry_for_s
