@@ -11,12 +11,13 @@ from functools import partial
 from typing import Any
 
 from billiard.einfo import ExceptionInfo
+from billiard.pool import CLOSE, RUN, TERMINATE
 from celery import bootsteps, current_app
 from celery.concurrency import prefork
 
 from bridge.late_starts import LateStarts
 from bridge.message import Message
-from bridge.settlement import Settlement
+from bridge.settlement import TICK_S, Settlement
 
 #: What :func:`hand_over` returns: the task's outcome as Celery has it, and its last states.
 Ended = tuple[Any, list[Message]]
@@ -43,6 +44,8 @@ class TaskPool(prefork.TaskPool):
 
     #: None: the tasks write their results themselves.
     settlement: Settlement | None = None
+    #: billiard's pool; None: it does not run.
+    _pool: Any
 
     def on_start(self) -> None:
         super().on_start()
@@ -50,18 +53,39 @@ class TaskPool(prefork.TaskPool):
             self.on_apply: Any = partial(apply_async, self.on_apply, self.settlement)
             self._settle_while_stopping(self.settlement)
 
+    def on_stop(self) -> None:
+        """Wait until what runs has ended, in the main thread alone: Celery has a second one fire
+        timers meanwhile, and both would write to one connection."""
+        if self.settlement is None:
+            super().on_stop()
+        elif self._pool is not None and self._pool._state in (RUN, CLOSE):
+            self._pool.close()
+            self._pool.join()
+            self._pool = None
+
     def _settle_while_stopping(self, settlement: Settlement) -> None:
-        """Settle in the rounds in which a stopping pool waits for its processes, in the main
-        thread; they look after time limits, and the event loop has ended."""
-        handler = self._pool._result_handler
-        check_timeouts = handler.check_timeouts
+        """Do what the event loop does no more in the rounds in which a stopping pool waits."""
+        handler, processes = self._pool._result_handler, self._pool._pool
+        join_exited, wait_for_tasks = handler.join_exited_workers, handler.on_stop_not_started
 
-        def look() -> None:
-            if check_timeouts is not None:
-                check_timeouts()
-            settlement.settle()
+        def join_exited_workers(*args: Any, **kwargs: Any) -> Any:
+            settlement.turn()
+            return join_exited(*args, **kwargs)
 
-        handler.check_timeouts = look
+        def on_stop_not_started() -> None:
+            wait_for_tasks()
+            # A task that its process had not accepted when the worker was told to stop is none
+            # that the pool knows, but may run.
+            while handler._state != TERMINATE and (alive := _alive(processes)):
+                settlement.turn()
+                alive[0].join(TICK_S)
+
+        handler.join_exited_workers = join_exited_workers
+        handler.on_stop_not_started = on_stop_not_started
+
+
+def _alive(processes: Sequence[Any]) -> list[Any]:
+    return [process for process in processes if process.is_alive()]
 
 
 def apply_async(

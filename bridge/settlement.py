@@ -59,8 +59,12 @@ class Settlement:
         """Wait for a thread's end, and do meanwhile what the event loop does no more."""
         while thread.is_alive():
             thread.join(TICK_S)
-            self._worker.hub.fire_timers()
-            self.settle()
+            self.turn()
+        self.settle()
+
+    def turn(self) -> None:
+        """Do what the event loop does in a turn, when it has ended; in the main thread."""
+        self._worker.hub.fire_timers()
         self.settle()
 
     def write(self, messages: Sequence[Message]) -> Future[None] | None:

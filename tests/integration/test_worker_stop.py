@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import time
 from pathlib import Path
@@ -13,6 +14,7 @@ from dev.broker import BrokerNode
 from dev.ports import free_port
 from tests.delivery_parts import parts
 from tests.outside import python, virtual_host
+from tests.processes import children
 from tests.system import wait_until, worker
 
 SHUTDOWN_S = 2.0
@@ -70,10 +72,10 @@ def test_a_stopping_worker_settles_what_ends_while_it_waits_for_a_long_task(
 ) -> None:
     with parts(broker, logs, free_port(), WORKER_SHUTDOWN_S="120") as mails:
         mails.relay.behave(slow_final_dot=1.5)
-        ids = "out([task.sleep.delay(seconds).id for seconds in (60, 2)])"
-        long, short = python(ids, {"BROKER_URL": mails.url})
-        mails.until_log(f"{long}] received")
-        mails.until_log(f"{short}] received")
+        env = {"BROKER_URL": mails.url}
+        long, short = python("out([task.sleep.delay(seconds).id for seconds in (60, 5)])", env)
+        # A task that its process has not accepted yet goes back.
+        wait_until(lambda: long in active(env), "a long task at work")
         mail = mails.send()
         mails.when(mail, "sending")
 
@@ -81,18 +83,49 @@ def test_a_stopping_worker_settles_what_ends_while_it_waits_for_a_long_task(
         for ended in (mail, short):
             mails.until_log(f"{ended}] succeeded")
 
-        def unacknowledged() -> int:
-            # By channel: a quorum queue's own figure is up to a tick (5 s) old.
-            vhost, column = mails.url.rpartition("/")[2], "messages_unacknowledged"
-            rows = broker.ctl("list_channels", "-p", vhost, column, "--formatter=json")
-            return sum(int(row[column]) for row in json.loads(rows))
-
         # Long before the worker's end: the long task alone is held, and goes back.
-        wait_until(lambda: unacknowledged() == 1, "two acknowledgements")
-        assert f"{long}] succeeded" not in mails.worker.text()
+        wait_until(lambda: unacknowledged(broker, mails.url) == 1, "two acknowledgements")
         mails.kill_worker()
         wait_until(lambda: ready(mails.url, "celery"), "the message's return")
         assert (ready(mails.url, "celery"), ready(mails.url, "mail")) == (1, 0)
+
+
+def test_a_stopping_worker_settles_while_it_waits_for_what_no_process_had_accepted(
+    broker: BrokerNode, logs: Path
+) -> None:
+    with parts(broker, logs, free_port(), WORKER_SHUTDOWN_S="120") as mails:
+        mails.relay.behave(slow_final_dot=1.5)
+        processes = children(mails.worker.pid)
+        for process in processes:
+            os.kill(process, signal.SIGSTOP)
+        long = python("out(task.sleep.delay(60).id)", {"BROKER_URL": mails.url})
+        mails.until_log(f"{long}] received")
+        mail = mails.send()
+        mails.when(mail, "sending")
+
+        mails.worker.signal(signal.SIGTERM)
+        mails.until_log(f"{mail}] succeeded")
+        for process in processes:
+            os.kill(process, signal.SIGCONT)
+
+        wait_until(lambda: unacknowledged(broker, mails.url) == 1, "the mail's acknowledgement")
+        wait_until(lambda: len(processes & children(mails.worker.pid)) == 1, "the idle one's end")
+        mails.kill_worker()
+
+
+def active(env: dict[str, str]) -> set[str]:
+    """Return the ids of the tasks that the worker knows to run."""
+    inspect = "task.app.control.inspect(timeout=5, limit=1).active()"
+    found = python(f"out([one['id'] for tasks in {inspect}.values() for one in tasks])", env)
+    return set(found)
+
+
+def unacknowledged(broker: BrokerNode, url: str) -> int:
+    """Return how many messages are held; by channel, since a queue's own figure is some seconds
+    old."""
+    vhost, column = url.rpartition("/")[2], "messages_unacknowledged"
+    rows = broker.ctl("list_channels", "-p", vhost, column, "--formatter=json")
+    return sum(int(row[column]) for row in json.loads(rows))
 
 
 def ready(url: str, queue: str) -> int:
