@@ -134,11 +134,11 @@ class Follower:
         self.replayed.set()
 
     async def look_back(
-        self, wanted: set[str], since: float, is_final: Callable[[Record], bool]
+        self, wanted: set[str], since: float, is_last: Callable[[Record], bool]
     ) -> RecordCache:
         """Return the wanted tasks' records written since then (Unix seconds).
 
-        Reads until each of them is final, or to the stream's end.
+        Reads until each of them has its last one, or to the stream's end.
 
         Raises:
             ConnectionError: the connection was lost, or is not there.
@@ -153,7 +153,7 @@ class Follower:
         def read(record: Record) -> bool:
             if record.task_id in wanted:
                 found.add(record)
-                if is_final(record):
+                if is_last(record):
                     open_tasks.discard(record.task_id)
             return record.offset >= newest.offset or not open_tasks
 

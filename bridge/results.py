@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager
 
-from celery import Celery
+from celery import Celery, states
 
 from bridge.errors import ResultsUnreadable
 from bridge.follower import Follower
@@ -91,13 +91,13 @@ class Results:
             ResultsUnreadable: the stream cannot be read now.
         """
         with self._subscriptions.open(task_id) as inbox:
-            for record in await self._load(task_id, whole=True):
-                state = self.decode(record)
+            history = await self._load(task_id, whole=True)
+            for record in history:
                 if record.offset > after:
                     after = record.offset
-                    yield state
-                if state.ready:
-                    return
+                    yield self.decode(record)
+            if history and self.decode(history[-1]).ready:  # one before may be, too: a mail's retry
+                return
             while True:
                 record = await inbox.get()
                 if record.offset <= after:
@@ -161,9 +161,7 @@ class Results:
         """Read the wanted tasks' records; returned, since the cache may not hold them all."""
         wanted, self._wanted = self._wanted, {}
         self._evicted.clear()
-        found = await self.follower.look_back(
-            set(wanted), min(wanted.values()), lambda record: self.decode(record).ready
-        )
+        found = await self.follower.look_back(set(wanted), min(wanted.values()), self._is_last)
         for task_id in wanted.keys() - self._evicted:
             self._looked_up[task_id] = None  # until it is evicted, which may be soon
             for record in found.history(task_id):
@@ -171,6 +169,10 @@ class Results:
         while len(self._looked_up) > LOOKED_UP_IDS:
             self._looked_up.popitem(last=False)
         return {task_id: found.history(task_id) for task_id in wanted}
+
+    def _is_last(self, record: Record) -> bool:
+        """Whether no other state comes after it: what has failed may be tried again by hand."""
+        return bool(self.decode(record).state == states.SUCCESS)
 
     def _on_record(self, record: Record) -> None:
         for listener in self.listeners:

@@ -33,8 +33,11 @@ async def cancel(services: Services, caller: Caller, email_id: str) -> None:
         await services.bridge.record(email_id, "REVOKED", TaskRevokedError("canceled"))
 
 
-async def stop(services: Services, caller: Caller, result: TaskResult, *, terminate: bool) -> bool:
-    """Cancel a mail, or revoke another task; False: the mail is on its way, or has ended.
+async def stop(
+    services: Services, caller: Caller, result: TaskResult, *, ended: bool, terminate: bool
+) -> bool:
+    """Cancel a mail, or revoke another task; False: the mail is on its way, or has ended, or the
+    task has. ``ended``: the task's last state is final; that of a mail may be from before a retry.
 
     Raises:
         BridgeError: the command could not be sent.
@@ -43,6 +46,10 @@ async def stop(services: Services, caller: Caller, result: TaskResult, *, termin
         await cancel(services, caller, result.id)
     except NotPossible:
         return False
-    except (UnknownEmail, LedgerUnavailable):  # no mail, or one whose message a worker is to drop
+    except UnknownEmail:
+        if ended:
+            return False
+        await result.revoke(terminate=terminate)
+    except LedgerUnavailable:  # if it is a mail, a worker is to drop its message
         await result.revoke(terminate=terminate)
     return True

@@ -144,7 +144,7 @@ class TaskHandler(CallingHandler):
         """Revoke a task; False where that fails: the task is queued, so the answer stays 202."""
         terminate = self.is_set("terminate")
         try:
-            return await stop(self._services, self.caller, result, terminate=terminate)
+            return await stop(self._services, self.caller, result, ended=False, terminate=terminate)
         except BridgeError:
             return False
 

@@ -50,8 +50,8 @@ class ResultHandler(OwnedTaskHandler):
         terminate = self.is_set("terminate")
         result = self.bridge.result(task_id)
         state = await result.state()
-        revoking = not state.ready and await stop(
-            self._services, self.caller, result, terminate=terminate
+        revoking = await stop(
+            self._services, self.caller, result, ended=state.ready, terminate=terminate
         )
         document = {**describe(state), "revoking": revoking, "terminate": terminate}
         self.write_json(document, 202 if revoking else 200)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -67,10 +68,7 @@ async def test_a_bridge_begins_with_all_that_was_written_before() -> None:
     channel = ResultChannel(task.app, heartbeat_s=0)
     ids = [new_task_id() for _ in range(20)]
     for task_id in ids:
-        meta = {"status": "SUCCESS", "result": "x" * 100_000}
-        properties = {"correlation_id": task_id, "timestamp": int(time.time())}
-        message = message_of(task.app.backend.stream.name, dumps(meta, "json"), properties)
-        channel.add(Result(message=message))
+        add(channel, task_id, "x" * 100_000)
     channel.send()
     channel.settle()
 
@@ -96,6 +94,39 @@ async def test_the_whole_history_of_an_old_task_is_looked_up(old_ids: list[str])
         events = [event.state async for event in bridge.result(old_ids[1]).events()]
 
     assert events == ["STARTED", "SUCCESS"]
+
+
+@pytest.mark.gen_test
+async def test_a_task_that_was_tried_again_by_hand_is_looked_up_to_its_last_state() -> None:
+    task_id = new_task_id()
+    store = partial(task.app.backend.store_result, task_id)
+    await asyncio.to_thread(store, ValueError("x"), "FAILURE")
+    await asyncio.to_thread(write_others, 10_000)  # what is sent along with the first state
+    await asyncio.to_thread(store, 8, "SUCCESS")
+    written = int(time.time())
+    await asyncio.to_thread(wait_until, lambda: int(time.time()) > written, "the next second")
+    await asyncio.to_thread(write_others, 1)
+
+    async with late_bridge() as bridge:
+        assert bridge.results.follower.cache.last(task_id) is None
+        assert await bridge.result(task_id).get(timeout=0) == 8
+
+
+def write_others(count: int) -> None:
+    """Write so many results of other tasks."""
+    channel = ResultChannel(task.app, heartbeat_s=0)
+    for _ in range(count):
+        add(channel, new_task_id(), "x" * 1000)
+    channel.send()
+    channel.settle()
+    channel.drop()
+
+
+def add(channel: ResultChannel, task_id: str, value: str) -> None:
+    meta = {"status": "SUCCESS", "result": value}
+    properties = {"correlation_id": task_id, "timestamp": int(time.time())}
+    message = message_of(task.app.backend.stream.name, dumps(meta, "json"), properties)
+    channel.add(Result(message=message))
 
 
 @pytest.mark.gen_test

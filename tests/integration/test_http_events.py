@@ -10,8 +10,9 @@ import pytest
 
 from dev.broker import BrokerNode
 from dev.ports import free_port
+from task import app
 from tests.event_stream import EventStream
-from tests.system import Process, Server
+from tests.system import Process, Server, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +25,24 @@ def other(broker: BrokerNode, logs: Path) -> Iterator[Server]:
 
 def call(server: Server, task: str, *args: object) -> str:
     return str(server.post(f"/celery/{task}", {"args": args}).json()["id"])
+
+
+def test_a_stream_goes_on_behind_an_end_that_was_not_the_last(server: Server) -> None:
+    task_id = str(uuid4())
+    for result, state in ((ValueError("x"), "FAILURE"), (None, "STARTED"), (8, "SUCCESS")):
+        app.backend.store_result(task_id, result, state)
+    where = f"/celery/{task_id}"
+    wait_until(lambda: server.get(where).json()["state"] == "SUCCESS", "the last state")
+
+    with EventStream(server.port, task_id) as stream:
+        whole = list(stream)
+    with EventStream(server.port, task_id, Last_Event_ID=whole[0].id) as stream:
+        rest = list(stream)
+    with EventStream(server.port, task_id, Last_Event_ID=whole[-1].id) as stream:
+        assert stream.status == 204
+
+    assert [event.data["state"] for event in whole] == ["FAILURE", "STARTED", "SUCCESS"]
+    assert rest == whole[1:]
 
 
 def test_each_state_change_is_an_event_and_the_stream_ends_with_the_task(

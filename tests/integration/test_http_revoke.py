@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from task import app
+from tests.emails import accepted, later, mail
 from tests.smtp_server import SMTPServer
 from tests.system import Process, Server, wait_until
 
@@ -30,6 +31,21 @@ def test_a_scheduled_task_is_revoked_and_never_runs(server: Server, celery_worke
     final = server.get(where + "?wait=10").json()
     assert (final["state"], final["error"]["message"]) == ("REVOKED", "revoked")
     assert "Hello, revoked-before-it-came" not in celery_worker.text()
+
+
+def test_a_mail_that_waits_for_another_try_is_canceled_whatever_became_of_the_last(
+    server: Server,
+) -> None:
+    email_id = accepted(server.post("/emails", mail(scheduled_at=later(days=1))))
+    app.backend.store_result(email_id, ValueError("the try before"), "FAILURE")
+    where = f"/celery/{email_id}"
+    wait_until(lambda: state_of(server, where) == "FAILURE", "the last try's end")
+
+    answers = [server.request("DELETE", where) for _ in range(2)]
+
+    assert [answer.status for answer in answers] == [202, 200]
+    assert [answer.json()["revoking"] for answer in answers] == [True, False]
+    assert server.get(f"/emails/{email_id}").json()["status"] == "canceled"
 
 
 def test_a_running_task_goes_on_when_it_is_only_revoked(
