@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import mmap
 import os
+import sys
 import tempfile
 import threading
 import time
@@ -29,12 +30,10 @@ class SharedNumbers:
     """
 
     def __init__(self, count: int) -> None:
-        # A file without a name, gone with its last user. Not multiprocessing's Value: its lock
-        # stays locked for ever when its holder is killed, and the kernel takes back this one.
-        with tempfile.TemporaryFile() as file:
-            self._fd = os.dup(file.fileno())
+        # A file's lock, not that of multiprocessing's Value, which stays locked for ever when its
+        # holder is killed: the kernel takes back this one.
+        self._fd = _nameless_file(max(1, count) * _NUMBER_BYTES)
         weakref.finalize(self, os.close, self._fd)
-        os.ftruncate(self._fd, max(1, count) * _NUMBER_BYTES)
         self.values = memoryview(mmap.mmap(self._fd, 0)).cast(_NUMBER)
         self._mutex = threading.RLock()
         _all.add(self)
@@ -80,6 +79,22 @@ class SharedNumbers:
 
     def _forget_threads(self) -> None:
         self._mutex = threading.RLock()
+
+
+def _nameless_file(size: int) -> int:
+    """Return a new file of so many zero bytes, which is gone with its last user.
+
+    None of its pages is yet to be found on a disk: a write to one that has no room is a SIGBUS.
+    """
+    if sys.platform == "linux":
+        fd = os.memfd_create("windmail")
+        os.ftruncate(fd, size)
+    else:
+        with tempfile.TemporaryFile() as file:
+            file.write(bytes(size))
+            file.flush()
+            fd = os.dup(file.fileno())
+    return fd
 
 
 _all: weakref.WeakSet[SharedNumbers] = weakref.WeakSet()

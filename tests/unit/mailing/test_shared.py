@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -48,6 +50,17 @@ def count(numbers: SharedNumbers, rounds: int = ROUNDS) -> None:
 def test_the_numbers_are_zero_at_first() -> None:
     with SharedNumbers(3).locked() as values:
         assert list(values)[:3] == [0, 0, 0]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the file is one of TMPDIR")
+def test_the_numbers_need_no_disk_which_could_be_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk would be a SIGBUS, at the first write, for whoever writes."""
+    monkeypatch.setattr(tempfile, "tempdir", "/no/such/folder")
+
+    numbers = SharedNumbers(3)
+
+    assert status_of(fork(lambda: count(numbers, 1))) == 0
+    assert numbers.values[1] == 1
 
 
 def test_no_write_of_a_process_is_lost() -> None:
