@@ -12,7 +12,7 @@ import os
 import re
 import ssl
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 from urllib.parse import urlsplit
@@ -28,7 +28,7 @@ from config_table import SETTINGS, Setting
 #: RabbitMQ closes the channel of a consumer that holds a message longer than this
 #: (``consumer_timeout``, https://www.rabbitmq.com/docs/consumers#acknowledgement-timeout).
 CONSUMER_TIMEOUT_S = 1800
-
+DAY_S = 86400
 
 HELP = """\
 Windmail's settings. Each flag is also an environment variable: --smtp-url=... is SMTP_URL=...
@@ -108,19 +108,26 @@ def check() -> None:
         problem = setting.check(options[setting.name]) if setting.check else None
         if problem:
             problems.setdefault(setting.name, problem)
-    if options.task_soft_time_limit_s > options.task_time_limit_s:
-        problems.setdefault("task_soft_time_limit_s", "must not be over TASK_TIME_LIMIT_S")
-    if options.task_time_limit_s >= CONSUMER_TIMEOUT_S:
-        problems.setdefault(
-            "task_time_limit_s",
-            f"must be under RabbitMQ's consumer_timeout, {CONSUMER_TIMEOUT_S} s",
-        )
-    if not options.flower_auth and not is_loopback(options.flower_address):
-        problems.setdefault("flower_address", "is not a loopback address, so set FLOWER_AUTH too")
-    if own_problem := own_certificate(options.broker_cert_file, options.broker_key_file):
-        problems.setdefault("broker_cert_file", own_problem)
+    for name, problem in _contradictions():
+        problems.setdefault(name, problem)
     if problems:
         raise ConfigError(problems)
+
+
+def _contradictions() -> Iterator[tuple[str, str]]:
+    """Yield the settings that do not fit others, and what is wrong with each."""
+    if options.task_soft_time_limit_s > options.task_time_limit_s:
+        yield "task_soft_time_limit_s", "must not be over TASK_TIME_LIMIT_S"
+    if options.task_time_limit_s >= CONSUMER_TIMEOUT_S:
+        limit = f"must be under RabbitMQ's consumer_timeout, {CONSUMER_TIMEOUT_S} s"
+        yield "task_time_limit_s", limit
+    if options.ledger_days * DAY_S < options.mail_retry_for_s:
+        # A mail that is older than any record, and has none, counts as one that has ended.
+        yield "ledger_days", "must not be shorter than MAIL_RETRY_FOR_S, for which mails are tried"
+    if not options.flower_auth and not is_loopback(options.flower_address):
+        yield "flower_address", "is not a loopback address, so set FLOWER_AUTH too"
+    if problem := own_certificate(options.broker_cert_file, options.broker_key_file):
+        yield "broker_cert_file", problem
 
 
 def warnings() -> list[str]:

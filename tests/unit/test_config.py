@@ -207,6 +207,12 @@ def test_a_soft_time_limit_over_the_hard_one_is_refused(load: Load) -> None:
     assert list(found) == ["task_soft_time_limit_s"]
 
 
+def test_records_are_kept_for_as_long_as_mails_are_tried(load: Load) -> None:
+    assert list(problems(load(LEDGER_DAYS="1"))) == ["ledger_days"]
+    assert problems(load(LEDGER_DAYS="2")) == {}
+    assert problems(load(LEDGER_DAYS="1", MAIL_RETRY_FOR_S="86400")) == {}
+
+
 def test_a_bad_secret_is_not_told(load: Load) -> None:
     config = load(
         BROKER_URL="redis://user:hunter2@localhost",
