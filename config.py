@@ -22,7 +22,7 @@ from tornado.options import Error as OptionError
 from tornado.options import OptionParser
 
 from bridge.tls import AUTHORITIES, CERTIFICATE, KEY
-from config_checks import clear_hosts, is_loopback, names_in, own_certificate, split_url
+from config_checks import clear_hosts, dkim_key, is_loopback, names_in, own_certificate, split_url
 from config_table import SETTINGS, Setting
 
 #: RabbitMQ closes the channel of a consumer that holds a message longer than this
@@ -128,6 +128,8 @@ def _contradictions() -> Iterator[tuple[str, str]]:
         yield "flower_address", "is not a loopback address, so set FLOWER_AUTH too"
     if problem := own_certificate(options.broker_cert_file, options.broker_key_file):
         yield "broker_cert_file", problem
+    if problem := dkim_key(options.dkim, options.dkim_key_file):
+        yield "dkim_key_file", problem
 
 
 def warnings() -> list[str]:

@@ -16,6 +16,7 @@ from urllib.parse import SplitResult, urlsplit
 from bridge.tls import AUTHORITIES, CERTIFICATE, KEY, Options, client_context
 from mailing import InvalidMessage, Limits, Relay, compose
 from mailing.rates import parse_limits
+from mailing.signing import Signer, check_names
 
 Check = Callable[[Any], str | None]  # tornado's options are typed at run time only
 
@@ -151,11 +152,38 @@ def database(value: str) -> str | None:
 
 def dkim(value: str) -> str | None:
     domain, colon, selector = value.partition(":")
-    return None if not value or (domain and colon and selector) else "must be domain:selector"
+    if not value:
+        return None
+    if not (domain and colon and selector):
+        return "must be domain:selector"
+    try:
+        check_names(domain, selector)
+    except ValueError as exc:
+        return str(exc)
+    return None
+
+
+def dkim_key(value: str, key_file: str) -> str | None:
+    """Return what is wrong with the key of DKIM's signatures: no mail could be sent with it."""
+    if not value or dkim(value):
+        return None
+    if not key_file:
+        return "must be set where DKIM is"
+    domain, _, selector = value.partition(":")
+    try:
+        Signer.from_file(domain=domain, selector=selector, key_file=Path(key_file))
+    except ValueError as exc:
+        return str(exc)
+    return None
 
 
 def file_or_empty(value: str) -> str | None:
-    return None if not value or Path(value).is_file() else "there is no such file"
+    try:
+        if value and not Path(value).is_file():
+            return "there is no such file"
+    except OSError as exc:  # it lies in a folder that is closed to us
+        return f"cannot be read: {exc.strerror}"
+    return None
 
 
 def header_names(value: str) -> str | None:

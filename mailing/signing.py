@@ -71,9 +71,7 @@ class Signer:
         Raises:
             ValueError: saying what is wrong, without quoting the key.
         """
-        for name, text in (("domain", domain), ("selector", selector)):
-            if not _DOMAIN.fullmatch(text):
-                raise ValueError(f"the DKIM {name} must be a domain name in ASCII")
+        check_names(domain, selector)
         self.domain = domain.lower()
         self.selector = selector
         self._key = _read_key(key)
@@ -149,6 +147,17 @@ class Signer:
         text = b" " + b"; ".join(name + b"=" + value for name, value in tags.items())
         folded: bytes = dkim.fold(text, namelen=len(b"DKIM-Signature:"))
         return folded + b";\r\n b="
+
+
+def check_names(domain: str, selector: str) -> None:
+    """Check where a public key is to be found.
+
+    Raises:
+        ValueError: saying which one is no domain name.
+    """
+    for name, text in (("domain", domain), ("selector", selector)):
+        if not _DOMAIN.fullmatch(text):
+            raise ValueError(f"the DKIM {name} must be a domain name in ASCII")
 
 
 def _names_to_sign(names: list[bytes]) -> list[bytes]:

@@ -1,0 +1,66 @@
+"""Settings that name files: what is in them is looked at when a program starts, not when the first
+mail comes."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import config
+
+
+@pytest.fixture(scope="module")
+def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A private key."""
+    file = tmp_path_factory.mktemp("dkim") / "key.pem"
+    subprocess.run(["openssl", "genrsa", "-out", file, "2048"], check=True, capture_output=True)
+    return file
+
+
+def problems(monkeypatch: pytest.MonkeyPatch, **settings: object) -> dict[str, str]:
+    """Return what ``check`` finds wrong with these settings."""
+    for name, value in settings.items():
+        monkeypatch.setattr(config.options.mockable(), name, str(value))
+    try:
+        config.check()
+    except config.ConfigError as exc:
+        return dict(exc.problems)
+    return {}
+
+
+def test_a_key_that_signs_is_taken(monkeypatch: pytest.MonkeyPatch, key: Path) -> None:
+    assert problems(monkeypatch, dkim="example.com:spring", dkim_key_file=key) == {}
+
+
+@pytest.mark.parametrize(
+    ("file", "problem"),
+    [
+        ("", "must be set where DKIM is"),
+        ("/no/such/file", "there is no such file"),
+        ("/proc/self/mem", "the DKIM key file can't be read: Input/output error"),
+        (__file__, "the DKIM key must be an RSA key in PEM form, without a passphrase"),
+    ],
+)
+def test_a_key_that_cannot_sign_is_named(
+    monkeypatch: pytest.MonkeyPatch, file: str, problem: str
+) -> None:
+    found = problems(monkeypatch, dkim="example.com:spring", dkim_key_file=file)
+
+    assert found == {"dkim_key_file": problem}
+
+
+@pytest.mark.parametrize("name", ["dkim_key_file", "broker_key_file"])
+def test_a_file_of_which_nothing_can_be_told_is_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """As one in a folder that is closed to us, which cannot be made for root."""
+    assert name in problems(monkeypatch, **{name: "x" * 300})
+
+
+@pytest.mark.parametrize("place", ["example.com", "example.com:", "exämple.com:a", "a b.com:c"])
+def test_a_place_without_a_public_key_is_named(
+    monkeypatch: pytest.MonkeyPatch, key: Path, place: str
+) -> None:
+    assert list(problems(monkeypatch, dkim=place, dkim_key_file=key)) == ["dkim"]
