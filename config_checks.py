@@ -98,10 +98,11 @@ def https_or_empty(value: str) -> str | None:
 
 def relay_url(value: str) -> str | None:
     try:
-        Relay.from_url(value)
+        relay = Relay.from_url(value)
     except ValueError as exc:
         return str(exc)
-    return None
+    problem = authorities(relay.ca or "")
+    return f"the file of ?ca= {problem}" if problem else None
 
 
 def sender(value: str) -> str | None:

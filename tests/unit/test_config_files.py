@@ -64,3 +64,19 @@ def test_a_place_without_a_public_key_is_named(
     monkeypatch: pytest.MonkeyPatch, key: Path, place: str
 ) -> None:
     assert list(problems(monkeypatch, dkim=place, dkim_key_file=key)) == ["dkim"]
+
+
+@pytest.mark.parametrize(
+    ("file", "problem"),
+    [
+        ("/no/such/file", "the file of ?ca= cannot be read: No such file or directory"),
+        (__file__, "the file of ?ca= is not usable: "),
+    ],
+)
+def test_a_relay_whose_authorities_cannot_be_read_is_named(
+    monkeypatch: pytest.MonkeyPatch, file: str, problem: str
+) -> None:
+    found = problems(monkeypatch, smtp_url=f"smtps://me:hunter2@relay.example?ca={file}")
+
+    assert list(found) == ["smtp_url"]
+    assert found["smtp_url"].startswith(problem)
