@@ -48,7 +48,11 @@ def accepted_at(email_id: str, otherwise: float | None = None) -> float:
 
 
 def content(mail: mailing.Mail, email_id: str, moment: float) -> bytes:
-    """Return a mail's octets, signed where DKIM is set; the same ones for each attempt."""
+    """Return a mail's octets, signed where DKIM is set; the same ones for each attempt.
+
+    Raises:
+        KeyUnusable
+    """
     when = datetime.fromtimestamp(moment, UTC)
     octets = mailing.build(mail, mail_id=email_id, accepted_at=when)
     signer = parts.signer()

@@ -17,6 +17,10 @@ from mailing.templates import Templates
 options = config.options
 
 
+class KeyUnusable(Exception):
+    """The DKIM key, which could be used when the program started, cannot be read now."""
+
+
 @cache
 def ledger() -> Ledger:
     """Return the ledger of ``DATABASE_URL``."""
@@ -61,12 +65,16 @@ def signer() -> Signer | None:
     """Return what signs mails, None without ``DKIM``.
 
     Raises:
-        ValueError: the key cannot be used.
+        KeyUnusable: its file has changed since ``config.check``; the next call reads it again.
     """
     if not options.dkim:
         return None
     domain, _, selector = options.dkim.partition(":")
-    return Signer.from_file(domain=domain, selector=selector, key_file=Path(options.dkim_key_file))
+    key_file = Path(options.dkim_key_file)
+    try:
+        return Signer.from_file(domain=domain, selector=selector, key_file=key_file)
+    except ValueError as exc:
+        raise KeyUnusable(str(exc)) from None
 
 
 @cache

@@ -27,8 +27,8 @@ def refused_s(attempt: int) -> float:
     return _delay_s(config.options.mail_retry_refused_s, REFUSED, attempt - 1)
 
 
-def ledger_away_s() -> float:
-    """Return after how long to come back when the ledger cannot be used."""
+def untried_s() -> float:
+    """Return after how long to come back when the ledger, or the DKIM key, cannot be used."""
     return _jittered(config.options.mail_retry_first_s)
 
 

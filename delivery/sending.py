@@ -59,7 +59,10 @@ def send(
         return _refuse(email_id, arguments, exc)
     except LedgerUnavailable as exc:
         logger.warning("mail %s waits for the ledger: %s", email_id, exc)
-        return Wait(delay_s=schedule.ledger_away_s(), reason=exc)
+        return Wait(delay_s=schedule.untried_s(), reason=exc)
+    except parts.KeyUnusable as exc:
+        logger.error("mail %s waits for a key to sign it: %s", email_id, exc)
+        return Wait(delay_s=schedule.untried_s(), reason=exc)
 
 
 def _send(attempt: Attempt, returns: int) -> Step:
@@ -82,7 +85,7 @@ def _dialogue(attempt: Attempt) -> mailing.Delivery | mailing.DeliveryError:
     """Speak with the relay, and tell the circuit whether it has answered; return what came of it.
 
     Raises:
-        NotGranted, LedgerUnavailable
+        NotGranted, LedgerUnavailable, KeyUnusable
         Exception: whatever went wrong before the mail was claimed.
     """
     octets = entry.content(attempt.mail, attempt.new.id, attempt.moment)
@@ -127,7 +130,7 @@ def _refuse(email_id: str, arguments: Mapping[str, Any], error: mailing.InvalidM
     try:
         parts.ledger().commit(operation)
     except LedgerUnavailable as exc:
-        return Wait(delay_s=schedule.ledger_away_s(), reason=exc)
+        return Wait(delay_s=schedule.untried_s(), reason=exc)
     return Fail(error=error)
 
 
