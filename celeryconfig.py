@@ -18,13 +18,13 @@ from bridge.topology import DEFAULT
 #: The ledger is pruned every hour.
 PRUNE_S = 3600.0
 
-try:
-    config.check()
-except config.ConfigError as exc:
-    raise SystemExit(str(exc)) from exc  # a celery command says it in lines, not in a traceback
 _options = config.options
 _var = Path(_options.var_dir)
-_var.mkdir(parents=True, exist_ok=True)
+try:
+    config.check()
+    _var.mkdir(parents=True, exist_ok=True)
+except (config.ConfigError, OSError) as exc:
+    raise SystemExit(str(exc)) from exc  # a celery command says it in lines, not in a traceback
 
 # -- broker and topology
 broker_url = _options.broker_url

@@ -5,6 +5,7 @@ A part's own reader decides where there is one: a relay is what ``mailing`` take
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -184,6 +185,22 @@ def file_or_empty(value: str) -> str | None:
             return "there is no such file"
     except OSError as exc:  # it lies in a folder that is closed to us
         return f"cannot be read: {exc.strerror}"
+    return None
+
+
+def folder(value: str) -> str | None:
+    """Return why a folder that is not there could not be made; nothing is made here."""
+    if not value:
+        return not_empty(value)
+    path = Path(value).absolute()
+    try:
+        nearest = next(one for one in (path, *path.parents) if one.exists())
+    except OSError as exc:
+        return f"cannot be made: {exc.strerror}"
+    if not nearest.is_dir():
+        return f"cannot be made: {nearest} is no folder"
+    if nearest != path and not os.access(nearest, os.W_OK | os.X_OK):
+        return f"cannot be made: we may not write to {nearest}"
     return None
 
 

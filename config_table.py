@@ -14,6 +14,7 @@ from config_checks import (
     database,
     dkim,
     file_or_empty,
+    folder,
     header_names,
     https_or_empty,
     not_empty,
@@ -225,7 +226,7 @@ _TABLE: dict[str, tuple[tuple[str, Value, str, Check | None], ...]] = {
             https_or_empty,
         ),
     ),
-    "files": (("var_dir", "var", "folder for state (schedule, revoked, history)", not_empty),),
+    "files": (("var_dir", "var", "folder for state (schedule, revoked, history)", folder),),
 }
 _SECRET = frozenset(
     {

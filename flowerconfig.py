@@ -6,6 +6,8 @@ after it has read FLOWER_... variables; each name below that is an option of Flo
 
 from pathlib import Path
 
+from config import ConfigError as _ConfigError
+from config import check as _check
 from config import management_url as _management_url
 from config import options as _settings
 
@@ -24,7 +26,11 @@ broker_api = _management_url()
 # The history outlives a restart; saved every few seconds, it outlives kill -9 as well. Saving
 # blocks Flower's loop: 10,000 tasks take about 0.1 s.
 _folder = Path(_settings.var_dir)
-_folder.mkdir(parents=True, exist_ok=True)
+try:
+    _check()
+    _folder.mkdir(parents=True, exist_ok=True)
+except (_ConfigError, OSError) as _exc:
+    raise SystemExit(str(_exc)) from _exc  # as in celeryconfig, which is read later
 db = str(_folder / "flower")
 persistent = True
 state_save_interval = 5000  # ms

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import config
 import mailing
-from ledger import Ledger, migrate
+from ledger import Ledger, LedgerUnavailable, migrate
 from mailing import CircuitBreaker, RateLimits
 from mailing.limits import Limits
 from mailing.rates import parse_limits
@@ -99,7 +99,10 @@ def prepare_ledger() -> None:
     """
     url = config.database_url()
     if url.startswith("sqlite:"):
-        Path(options.var_dir).mkdir(parents=True, exist_ok=True)
+        try:
+            Path(options.var_dir).mkdir(parents=True, exist_ok=True)
+        except OSError as exc:
+            raise LedgerUnavailable(f"{exc.filename} cannot be made: {exc.strerror}.") from exc
         migrate.upgrade(url)
 
 

@@ -36,10 +36,10 @@ def lock(var: Path) -> IO[str]:
     try:
         var.mkdir(parents=True, exist_ok=True)
         file = (var / "run.lock").open("a+")
-    except PermissionError as exc:
+    except OSError as exc:  # for instance, it belongs to another user
         raise NotReady(
-            f"cannot write {exc.filename}: it belongs to another user.\n"
-            "  Run as that user, or set VAR_DIR to another folder"
+            f"cannot write {exc.filename}: {exc.strerror}.\n"
+            "  Run as the user to whom it belongs, or set VAR_DIR to another folder"
         ) from exc
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

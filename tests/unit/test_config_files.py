@@ -3,12 +3,16 @@ mail comes."""
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 import config
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -80,3 +84,41 @@ def test_a_relay_whose_authorities_cannot_be_read_is_named(
 
     assert list(found) == ["smtp_url"]
     assert found["smtp_url"].startswith(problem)
+
+
+@pytest.mark.parametrize(
+    ("folder", "problem"),
+    [
+        ("/dev/null/x/y", "cannot be made: /dev/null is no folder"),
+        (__file__, f"cannot be made: {__file__} is no folder"),
+        ("/" + "x" * 300, "cannot be made: File name too long"),
+        ("", "must not be empty"),
+    ],
+)
+def test_a_folder_that_cannot_be_made_is_named(
+    monkeypatch: pytest.MonkeyPatch, folder: str, problem: str
+) -> None:
+    assert problems(monkeypatch, var_dir=folder) == {"var_dir": problem}
+
+
+def test_a_folder_that_can_be_made_is_not_made_by_looking(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert problems(monkeypatch, var_dir=tmp_path / "a" / "b") == {}
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "program",
+    ["config.py", "server.py --port=0", "keys.py list", "-m dev.run", "-m celery -A task worker",
+     "-m celery -A task beat", "-m celery -A task flower"],
+)  # fmt: skip
+def test_a_program_without_its_folder_ends_with_a_sentence(program: str) -> None:
+    env = {**os.environ, "VAR_DIR": "/dev/null/x"}
+    command = [sys.executable, *program.split()]
+
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60)
+
+    assert done.returncode != 0
+    assert "VAR_DIR: cannot be made: /dev/null is no folder" in done.stderr
+    assert "Traceback" not in done.stderr
