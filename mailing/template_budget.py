@@ -18,6 +18,8 @@ from mailing.errors import InvalidMessage
 
 #: Bits of the largest whole number that a template may reckon with.
 INTEGER_BITS = 4096
+#: Characters that a template may strip a text of: each one of the text is looked up among them.
+STRIPPED = 256
 
 # A width or precision that the arguments give, or of four digits; a name for the argument, because
 # the name may hold whatever looks like the end of it.
@@ -125,6 +127,17 @@ def format_size(template: str, arguments: tuple[object, ...]) -> int:
     longest = max(map(text_size, arguments), default=0)
     each = _CONVERSION + _CONVERSION_FACTOR * longest
     return len(template) + template.count("%") * each
+
+
+def strip_size(chars: object = None) -> int:
+    """Return how much stripping makes: nothing.
+
+    Raises:
+        InvalidMessage: it would take long, in one step.
+    """
+    if isinstance(chars, str) and len(chars) > STRIPPED:
+        raise InvalidMessage("template", f"strips a text of more than {STRIPPED} characters")
+    return 0
 
 
 def result_size(operator: str, left: object, right: object) -> int:

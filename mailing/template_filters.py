@@ -16,7 +16,7 @@ from jinja2.nodes import EvalContext
 from jinja2.tests import TESTS as JINJA_TESTS
 from markupsafe import escape
 
-from mailing.template_budget import format_size, require, spend, text_size
+from mailing.template_budget import format_size, require, spend, strip_size, text_size
 from mailing.template_variables import NESTING
 
 # Of a text they make another; lists become texts on the way.
@@ -58,6 +58,7 @@ _SIZES: dict[str, Callable[..., int]] = {
     "slice": lambda value, slices, fill_with=None: slices,
     "sum": _sum_size,
     "tojson": lambda value, indent=None: text_size(value) * NESTING * (indent or 0),
+    "trim": lambda value, chars=None: strip_size(chars),
 }
 
 

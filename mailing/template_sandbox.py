@@ -25,7 +25,14 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import missing
 from jinja2.visitor import NodeTransformer
 
-from mailing.template_budget import require, result_size, spend, spend_size, text_size
+from mailing.template_budget import (
+    require,
+    result_size,
+    spend,
+    spend_size,
+    strip_size,
+    text_size,
+)
 from mailing.template_filters import FILTERS, TESTS
 
 _TEXT_ATTRIBUTES = """
@@ -33,6 +40,7 @@ capitalize casefold count endswith find index isalnum isalpha isascii isdecimal 
 isnumeric isspace istitle isupper lower lstrip partition removeprefix removesuffix rstrip split
 splitlines startswith strip swapcase title upper
 """
+_STRIPPING = frozenset(["lstrip", "rstrip", "strip"])
 _ATTRIBUTES: tuple[tuple[type, frozenset[str]], ...] = (
     (str, frozenset(_TEXT_ATTRIBUTES.split())),
     (dict, frozenset(["get", "items", "keys", "values"])),
@@ -147,6 +155,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return result
 
     def call(self, context: Context, obj: object, /, *args: object, **kwargs: object) -> object:
+        if getattr(obj, "__name__", None) in _STRIPPING:
+            require(strip_size(*args))
         result: object = super().call(context, obj, *args, **kwargs)
         spend(result)
         return result

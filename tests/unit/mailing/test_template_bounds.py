@@ -73,6 +73,10 @@ GREEDY = [
     "{{ (text * 2).rindex('xy' ~ text) }}",
     "{{ (text * 2).rsplit('xy' ~ text) }}",
     "{{ (text * 2).rpartition('xy' ~ text) }}",
+    "{{ (text * 5).strip('y' * 500000 ~ 'x') }}",
+    "{{ (text * 5).lstrip('y' * 500000 ~ 'x') }}",
+    "{{ (text * 5).rstrip('y' * 500000 ~ 'x') }}",
+    "{{ (text * 5)|trim('y' * 500000 ~ 'x') }}",
     "{{ huge.to_bytes(huge) }}",
     "{{ range(huge) }}",
     "{{ lipsum(huge) }}",
@@ -125,6 +129,14 @@ def test_no_template_takes_much_time_or_memory(source: str, tmp_path: Path) -> N
 def test_the_size_of_a_value_is_not_below_its_text(value: object) -> None:
     with limited(Budget(cpu_s=10, characters=10**9)):
         assert text_size(value) >= len(str(value))
+
+
+def test_a_text_is_stripped_of_what_is_usual(tmp_path: Path) -> None:
+    source = "{{ a.strip() }} {{ a.strip(' .') }} {{ a|trim }} {{ a|trim(' .') }}"
+
+    text = open_folder(tmp_path, {"text.txt": source}).render("welcome", {"a": " a. "}).text
+
+    assert text == "a. a a. a"
 
 
 def test_a_slow_template_says_so(tmp_path: Path) -> None:
