@@ -38,3 +38,21 @@ def test_a_signature_arrives_whole(broker: BrokerNode, tmp_path: Path) -> None:
         (mail,) = mails.relay.mails
 
     assert dkim.verify(mail.content, dnsfunc=lambda name, **_: record)
+
+
+def test_a_mail_waits_for_a_key_that_broke_after_the_start(
+    broker: BrokerNode, tmp_path: Path
+) -> None:
+    file = tmp_path / "key.pem"
+    make_key(file)
+    good = file.read_bytes()
+    env = {"DKIM": "example.com:spring", "DKIM_KEY_FILE": str(file)}
+    with parts(broker, tmp_path, free_port(), **env) as mails:
+        file.write_text("no key")
+        email_id = mails.send(from_="shop@example.com")
+        mails.until_log(f"mail {email_id} waits for a key to sign it")
+        file.write_bytes(good)
+        mails.when(email_id, "sent")
+        (mail,) = mails.relay.mails
+
+    assert mail.content.startswith(b"DKIM-Signature:")
