@@ -8,6 +8,7 @@ supported, as with ``rpc://``.
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import Future
 from functools import cached_property
 from queue import Empty
@@ -122,8 +123,8 @@ class StreamBackend(RPCBackend):
 
     def _append(self, message: Message, *, ends: bool) -> None:
         is_large = len(message.body) > LARGE
-        if self.writer is not None:
-            self._unconfirmed = self.writer.write(message)
+        if (writer := self._own_writer) is not None:
+            self._unconfirmed = writer.write(message)
             if is_large:
                 self._unconfirmed.result()
             return
@@ -144,7 +145,11 @@ class StreamBackend(RPCBackend):
     def _late_starts(self) -> LateStarts | None:
         """A worker's, for all threads of a process; None: starts are told at once, which costs
         a writer little."""
-        return None if self.writer else getattr(self.app, "late_starts", None)
+        return None if self._own_writer else getattr(self.app, "late_starts", None)
+
+    @property
+    def _own_writer(self) -> ResultWriter | None:
+        return self.writer if self.writer and self.writer.pid == os.getpid() else None
 
     def take_unconfirmed(self) -> Future[None] | None:
         """Return what ends when the broker has confirmed all that this thread gave the writer."""

@@ -33,7 +33,7 @@ class WriteResults(bootsteps.StartStopStep):
         return bool(worker.use_eventloop)  # or else tasks write their results themselves
 
     def create(self, worker: Any) -> Settlement:
-        settlement = worker.settlement = Settlement(worker)
+        settlement = worker.settlement = worker.app.settlement = Settlement(worker)
         if isinstance(worker.pool, TaskPool):
             worker.app.late_starts, worker.pool.settlement = LateStarts(), settlement
         return settlement

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+from billiard.einfo import ExceptionInfo
 from billiard.exceptions import TimeLimitExceeded
 from celery.app.trace import fast_trace_task
 from celery.worker.request import Request
@@ -15,7 +18,7 @@ LONGEST_TEXT = 10_000
 
 
 class DurableRequest(Request):
-    """A task's message, with five things mended.
+    """A task's message, with six things mended.
 
     One that was killed at its time limit goes to the dead queue. Celery puts it back (for
     ``task_acks_on_timeout = False``), to be run and killed again until the delivery limit,
@@ -29,6 +32,9 @@ class DurableRequest(Request):
     process may run another one by now.
 
     One that failed by a verdict (:attr:`DurableTask.verdicts`) is acknowledged.
+
+    One that is revoked, or lost its process, is settled once the broker has confirmed its last
+    state, and the main thread does not wait for that: during an alarm its heartbeats would fail.
 
     An error's text and traceback are cut short in events: one that is larger than RabbitMQ takes
     would end the worker, and as its message comes back, each one that is started.
@@ -82,8 +88,25 @@ class DurableRequest(Request):
         self._timed_out = not soft
         super().on_timeout(soft, timeout)
 
+    def acknowledge(self) -> None:
+        self._when_told(super().acknowledge)
+
     def reject(self, requeue: bool = False) -> None:
         if self._is_verdict:
             self.acknowledge()
             return
-        super().reject(requeue=requeue and not self._timed_out)
+        requeue = requeue and not self._timed_out
+        self._when_told(partial(super().reject, requeue=requeue))
+
+    def _when_told(self, settle: Callable[[], object]) -> None:
+        """Settle the message once the broker has confirmed what the main thread told of the task:
+        that it is revoked, or that its process was lost."""
+        settlement = getattr(self.app, "settlement", None)
+        if settlement is None or (told := self.app.backend.take_unconfirmed()) is None:
+            settle()
+            return
+
+        def when_told(_refusal: ExceptionInfo | None) -> None:
+            settle()
+
+        settlement.after(told, when_told)

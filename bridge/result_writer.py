@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from concurrent.futures import Future
@@ -35,6 +36,8 @@ class ResultWriter:
     """
 
     def __init__(self, app: Celery) -> None:
+        #: The process whose threads it writes for; one that is forked from it has no such thread.
+        self.pid = os.getpid()
         self._channel = ResultChannel(app, HEARTBEAT_S)
         self._waiting: SimpleQueue[Result | None] = SimpleQueue()
         self._closed = False

@@ -42,8 +42,10 @@ class Settlement:
         self._ended: deque[tuple[Settle, ExceptionInfo | None]] = deque()
 
     def start(self) -> None:
-        """Start to write."""
+        """Start to write, for the main thread as well: it must not wait, as it does while RabbitMQ
+        has an alarm."""
         self.results.start()
+        self._worker.app.backend.writer = self.results
 
     def stop(self) -> None:
         """Stop the pool, write and settle all that has ended, and end; the event loop has ended

@@ -175,6 +175,7 @@ class DurableConsumer(Consumer):
             signals.task_rejected.send(sender=self, message=message, exc=exc)
         if task_id is not None:
             self.app.backend.mark_as_failure(task_id, exc)
+            self.app.backend.take_unconfirmed()  # the message is settled before: it has no other
             if self.event_dispatcher:
                 self.event_dispatcher.send("task-failed", uuid=task_id, exception=repr(exc))
 

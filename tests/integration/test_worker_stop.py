@@ -123,9 +123,9 @@ def active(env: dict[str, str]) -> set[str]:
 def unacknowledged(broker: BrokerNode, url: str) -> int:
     """Return how many messages are held; by channel, since a queue's own figure is some seconds
     old."""
-    vhost, column = url.rpartition("/")[2], "messages_unacknowledged"
-    rows = broker.ctl("list_channels", "-p", vhost, column, "--formatter=json")
-    return sum(int(row[column]) for row in json.loads(rows))
+    column = "messages_unacknowledged"
+    rows = json.loads(broker.ctl("list_channels", "vhost", column, "--formatter=json"))
+    return sum(int(row[column]) for row in rows if row["vhost"] == url.rpartition("/")[2])
 
 
 def ready(url: str, queue: str) -> int:

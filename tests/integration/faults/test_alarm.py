@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -63,6 +65,37 @@ def test_calls_are_refused_during_an_alarm_and_accepted_after_it(
         assert final["result"] == 6_000_000
     ran = runs(own_worker, [6_100_000])
     assert not [refused.number for refused in later if ran[refused.number]]
+
+
+def test_a_worker_goes_on_during_an_alarm_though_it_has_to_tell_that_a_task_is_expired(
+    own_broker: BrokerNode, own_worker: Process, own_server: Server
+) -> None:
+    own_worker.signal(signal.SIGSTOP)
+    ids = [
+        own_server.post("/celery/add", {"args": [1, 2], **options}).json()["id"]
+        for options in ({"expires": 1}, {})
+    ]
+    time.sleep(1.5)
+    with alarm(own_broker):
+        own_worker.signal(signal.SIGCONT)
+        for task_id in ids:
+            until_received(own_worker, task_id)
+
+    expired, other = (own_server.get(f"/celery/{task_id}?wait=20").json() for task_id in ids)
+    assert (expired["state"], expired["error"]["message"]) == ("REVOKED", "expired")
+    assert other["result"] == 3
+    # The expired one's message, too, is acknowledged once all is told.
+    wait_until(lambda: messages(own_broker)["celery"] == 0, "acknowledgements")
+
+
+def until_received(process: Process, task_id: str) -> None:
+    wait_until(lambda: f"{task_id}] received" in process.text(), f"{task_id} received")
+
+
+def messages(broker: BrokerNode) -> dict[str, int]:
+    """Return how many messages each queue has, those that a worker holds among them."""
+    rows = json.loads(broker.ctl("list_queues", "name", "messages", "--formatter=json"))
+    return {row["name"]: row["messages"] for row in rows}
 
 
 def test_a_mail_that_is_retried_during_an_alarm_is_sent_once(
