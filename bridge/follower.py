@@ -83,13 +83,26 @@ class Follower:
     async def setup(self, channel: Any) -> None:
         """Attach to the stream on a fresh channel."""
         end = await self._first("last")
-        if self._last is not None and await self._first(self._last.offset) != self._last:
+        if self._last is not None and not await self._is_there(self._last, end):
             self._start_over()
         self._end = end
         self._is_at_end = False
         offset = self._offset(self.attached_since) if self._last is None else self._last.offset + 1
         await self._consume(channel, offset, partial(self._read, channel))
         self._check_caught_up(channel)
+
+    async def _is_there(self, record: Record, end: Record | None) -> bool:
+        """Whether the stream, which has this end, still holds a record.
+
+        Raises:
+            TimeoutError: the broker does not tell.
+        """
+        if end is None or end.offset < record.offset:
+            return False
+        found = await self._first(record.offset, is_there=True)
+        if found is None:
+            raise TimeoutError("the broker sends nothing of the results' stream")
+        return found == record
 
     def _start_over(self) -> None:
         """Forget all: the stream is another one by now, and counts from 0 again."""
@@ -204,21 +217,20 @@ class Follower:
         if not self.replayed.is_set():
             self._replay = asyncio.create_task(self._read_past(), name="replay of results")
 
-    async def _first(self, offset: Any) -> Record | None:
+    async def _first(self, offset: Any, *, is_there: bool = False) -> Record | None:
         """Return the first record that the stream gives from an offset on; None for no record.
 
-        A stream says nothing when it has nothing. So silence counts, but not for ``last`` as
-        long as the broker counts messages: their first chunk may be large, or the link slow.
+        A stream says nothing when it has nothing. So silence counts, but not where a record
+        ``is_there``, or the broker counts messages: their first chunk may be large, or the link
+        slow.
         """
         found: asyncio.Future[Record] = asyncio.get_running_loop().create_future()
         channel = await self.link.open_channel()
         try:
             await self._consume(channel, offset, partial(resolve, found))
             await asyncio.wait({found}, timeout=FIRST_MESSAGE_S)
-            if (
-                not found.done()
-                and offset == "last"
-                and await stream_channel.count(channel, self._stream_name)
+            if not found.done() and (
+                is_there or await stream_channel.count(channel, self._stream_name)
             ):
                 await asyncio.wait({found}, timeout=FIRST_CHUNK_S)
             return found.result() if found.done() else None

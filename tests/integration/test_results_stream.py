@@ -9,10 +9,13 @@ from uuid import uuid4
 
 import kombu
 import pytest
+from kombu.serialization import dumps
 
 import task
-from bridge import Bridge, stream_consumer
+from bridge import Bridge, follower, stream_consumer
+from bridge.ids import new_task_id
 from bridge.recorder import Recorder
+from bridge.result_channel import Result, ResultChannel, message_of
 from tests.system import Process, wait_until
 
 
@@ -106,6 +109,38 @@ async def test_a_follower_notices_that_the_stream_is_another_one_by_now(
 
         assert await missed.get(timeout=30) == 42
         assert await (await bridge.apply_async(task.add, (2, 3))).get(timeout=30) == 5
+
+
+@pytest.mark.gen_test(timeout=60)
+async def test_a_follower_takes_a_slow_broker_for_no_other_stream(
+    celery_worker: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follower, "FIRST_MESSAGE_S", 0.0)  # nobody sends anything so soon
+    async with Bridge(task.app) as bridge:
+        known = await bridge.apply_async(task.add, (1, 1))
+        await known.get(timeout=30)
+        held_up = new_task_id()
+        waiter = asyncio.create_task(bridge.result(held_up).wait(20))
+        await asyncio.sleep(0)
+        await bridge.reading.close()
+        # What a worker has kept for the time of an outage.
+        await asyncio.to_thread(write, held_up, time.time() - 60)
+
+        bridge.reading.start()
+
+        assert (await waiter).state == "SUCCESS"
+        assert bridge.results.known(known.id).state == "SUCCESS"  # it is not forgotten
+
+
+def write(task_id: str, moment: float) -> None:
+    channel = ResultChannel(task.app, heartbeat_s=0)
+    properties = {"correlation_id": task_id, "timestamp": int(moment)}
+    encoded = dumps({"status": "SUCCESS", "result": 1}, "json")
+    message = message_of(task.app.backend.stream.name, encoded, properties)
+    channel.add(Result(message=message))
+    channel.send()
+    channel.settle()
+    channel.drop()
 
 
 @pytest.mark.gen_test
