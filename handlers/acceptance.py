@@ -194,12 +194,7 @@ class Acceptance:
             )
 
         while True:
-            entry = self._ledger.write(reserve, order=key.order)
-            try:
-                reserved = await self._ledger.awaited(entry)
-            except LedgerError:
-                entry.cancel()  # a ledger that is behind is not to write for nobody
-                raise
+            reserved = await self._ledger.change(reserve, order=key.order)
             if not reserved.admitted:
                 raise quota.exceeded()
             if reserved.mine or reserved.published or not reserved.same_body:
@@ -218,7 +213,7 @@ class Acceptance:
         not_before: float | None,
         order: str,
     ) -> None:
-        sendable = await self._ledger.awaited(self._ledger.write(change, order=order))
+        sendable = await self._ledger.change(change, order=order)
         arguments = {**msgspec.json.decode(sendable.payload), "_track": sendable.track}
         if not_before is not None:
             arguments["_scheduled_at"] = not_before

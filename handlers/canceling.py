@@ -28,7 +28,7 @@ async def cancel(services: Services, caller: Caller, email_id: str) -> None:
         keep=config.options.ledger_keep == "all",
         now=time.time(),
     )
-    await services.ledger.awaited(services.ledger.write(operation))
+    await services.ledger.change(operation)
     with suppress(BridgeError):  # the ledger decides; this only wakes those who wait
         await services.bridge.record(email_id, "REVOKED", TaskRevokedError("canceled"))
 

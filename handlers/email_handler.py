@@ -40,8 +40,7 @@ class EmailHandler(BaseHandler):
         Raises:
             LedgerUnavailable, and what the operation raises.
         """
-        ledger = self._services.ledger
-        return await ledger.awaited(ledger.write(operation))
+        return await self._services.ledger.change(operation)
 
     async def email(self, email_id: str) -> Email:
         """Return a mail as it stands in the ledger.

@@ -36,9 +36,7 @@ class Quota:
         Raises:
             QuotaExceeded, LedgerUnavailable
         """
-        if self.is_limited and not await ledger.awaited(
-            ledger.write(self.charge, order=self.order)
-        ):
+        if self.is_limited and not await ledger.change(self.charge, order=self.order):
             raise self.exceeded()
 
     def lock(self, connection: Connection) -> None:

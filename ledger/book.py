@@ -80,15 +80,35 @@ class Ledger:
 
         Raises:
             as the future of :meth:`write`; LedgerUnavailable as well when nothing is heard of
-            the database, not even an error: the outcome is unknown.
+            the database, not even an error: what has not begun then never does, else the outcome
+            is unknown.
         """
+        entry = self.write(operation)
         try:
-            return self.write(operation).result(PATIENCE * self._timeout_s)
+            return entry.result(PATIENCE * self._timeout_s)
         except TimeoutError:
+            entry.cancel()
             raise LedgerUnavailable("The database does not answer.") from None
 
+    async def change(self, operation: Callable[[Connection], T], *, order: str = "") -> T:
+        """Run an operation as :meth:`write` does, and return its value after COMMIT.
+
+        Raises:
+            as :meth:`commit`.
+        """
+        entry = self.write(operation, order=order)
+        try:
+            return await self.awaited(entry)
+        except LedgerUnavailable:
+            entry.cancel()
+            raise
+
     async def awaited(self, entry: Future[T]) -> T:
-        """Await what :meth:`write` or :meth:`accept` returned; raises as :meth:`commit`."""
+        """Await what :meth:`write` or :meth:`accept` returned, and is to be written in any case.
+
+        Raises:
+            as their futures; LedgerUnavailable as well when nothing is heard of the database.
+        """
         loop = asyncio.get_running_loop()
         if self._inbox is None or self._inbox.loop is not loop:
             self._inbox = Inbox(loop, PATIENCE * self._timeout_s)

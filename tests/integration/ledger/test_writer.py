@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 
-from ledger import EntryRefused, Ledger, enter
+from ledger import EntryRefused, Ledger, LedgerUnavailable, enter
 from ledger.writer import BUSY
 from tests.ledgers import ids, new_email
 
@@ -61,6 +62,32 @@ def test_what_waits_is_committed_together(ledger: Ledger, hold: threading.Event)
     transactions = [future.result() for future in futures]
 
     assert all(one is transactions[0] for one in transactions)
+
+
+def test_what_nobody_waits_for_any_more_does_not_begin(database_url: str) -> None:
+    ledger = Ledger(database_url, timeout_s=0.2)
+    begun, release = threading.Event(), threading.Event()
+    ran = list[str]()
+
+    def hang(_: Connection) -> None:
+        begun.set()
+        release.wait(30)
+
+    async def change() -> None:
+        await ledger.change(lambda _: ran.append("change"))
+
+    held = ledger.write(hang)
+    assert begun.wait(10)
+    with pytest.raises(LedgerUnavailable):
+        ledger.commit(lambda _: ran.append("commit"))
+    with pytest.raises(LedgerUnavailable):
+        asyncio.run(change())
+    release.set()
+    held.result()
+    ledger.commit(lambda _: ran.append("later"))
+
+    assert ran == ["later"]
+    ledger.close()
 
 
 def test_a_transaction_s_operations_run_in_the_order_of_what_they_change(
