@@ -73,25 +73,33 @@ class Attempt:
             )
 
         # Where the answer to COMMIT was lost, the same name finds its own claim.
-        found = persistently("a claim", operation, until=now + CLAIM_AGAIN_S)
+        found = self.persistently("a claim", operation, until=now + CLAIM_AGAIN_S)
         if not isinstance(found, Granted):
             raise NotGranted(found)
         self.granted = found
         settled = {reply.address for reply in found.settled}
         return [one.address for one in self.new.recipients if one.address not in settled]
 
+    def persistently(self, what: str, operation: Callable[[Connection], T], *, until: float) -> T:
+        """Change the mail in the ledger, again and again while that is away, up to a moment.
 
-def persistently(what: str, operation: Callable[[Connection], T], *, until: float) -> T:
-    """Run an operation on the ledger, again and again while it is away, up to a moment.
+        Raises:
+            LedgerUnavailable: it was away for as long.
+        """
+        while True:
+            try:
+                return self.change(operation)
+            except LedgerUnavailable as exc:
+                if time.time() > until:
+                    raise
+                logger.warning("%s waits for the ledger: %s", what, exc)
+                time.sleep(AGAIN_S)
 
-    Raises:
-        LedgerUnavailable: it was away for as long.
-    """
-    while True:
-        try:
-            return parts.ledger().commit(operation)
-        except LedgerUnavailable as exc:
-            if time.time() > until:
-                raise
-            logger.warning("%s waits for the ledger: %s", what, exc)
-            time.sleep(AGAIN_S)
+    def change(self, operation: Callable[[Connection], T]) -> T:
+        """Change the mail in the ledger.
+
+        Raises:
+            LedgerUnavailable
+        """
+        # In the order in which servers enter mails, at the same time as workers claim them.
+        return parts.ledger().commit(operation, order=self.new.id)

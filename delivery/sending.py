@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 import config
 import mailing
 from delivery import circuit, entry, parts, retention, schedule, standing
-from delivery.attempt import Attempt, NotGranted, persistently
+from delivery.attempt import Attempt, NotGranted
 from delivery.identity import is_gone
 from delivery.steps import Again, Done, Drop, Fail, Step, Wait
 from delivery.verdicts import judge, reason_of
@@ -157,7 +157,7 @@ def _put_off(
             now=now,
         )
 
-    found = parts.ledger().commit(operation)
+    found = attempt.change(operation)
     if isinstance(found, claims.Delayed):
         return Again(track=found.track, due_at=found.due_at, reason=error)
     return _standing(found, attempt)
@@ -182,7 +182,7 @@ def _record(attempt: Attempt, delivery: mailing.Delivery | mailing.DeliveryError
             connection, new.id, judged.outcome, attempt=granted.attempt, keep=keep, now=now
         )
 
-    recorded = persistently("an outcome", operation, until=granted.lease_until)
+    recorded = attempt.persistently("an outcome", operation, until=granted.lease_until)
     if judged.error is None:
         smtp = judged.outcome.reason["smtp"]
         return Done(result=standing.result(smtp, attempt.message_id, judged.recipients))

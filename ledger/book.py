@@ -75,7 +75,7 @@ class Ledger:
         self._here().writer.submit(entry)
         return entry.future
 
-    def commit(self, operation: Callable[[Connection], T]) -> T:
+    def commit(self, operation: Callable[[Connection], T], *, order: str = "") -> T:
         """Run an operation as :meth:`write` does, and return its value after COMMIT; blocks.
 
         Raises:
@@ -83,7 +83,7 @@ class Ledger:
             the database, not even an error: what has not begun then never does, else the outcome
             is unknown.
         """
-        entry = self.write(operation)
+        entry = self.write(operation, order=order)
         try:
             return entry.result(PATIENCE * self._timeout_s)
         except TimeoutError:

@@ -42,9 +42,9 @@ def send(*args: Any, **kwargs: Any) -> Step:
 delivery.send = send
 
 
-def commit(self: Ledger, operation: Any) -> Any:
+def commit(self: Ledger, operation: Any, *, order: str = "") -> Any:
     """Commit, but lose the answer once where that is asked for."""
-    value = _commit(self, operation)
+    value = _commit(self, operation, order=order)
     try:
         (FOLDER / "lose-answer").unlink()
     except FileNotFoundError:

@@ -1,0 +1,52 @@
+"""Claims of several mails in one transaction."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection
+
+from bridge.ids import new_task_id
+from delivery.attempt import Attempt
+from ledger import Ledger, claims
+from tests.system import wait_until
+
+MAIL = {"subject": "A subject", "text": "A text.", "to": "ann@example.com"}
+
+
+def test_mails_are_claimed_in_the_order_in_which_servers_enter_them(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On PostgreSQL, processes that lock rows in other orders wait for each other for a second."""
+    ids = sorted(new_task_id() for _ in range(8))
+    claimed, asked = list[str](), list[str]()
+    begun, release = threading.Event(), threading.Event()
+    claim, write = claims.claim, ledger.write
+
+    def noted_claim(connection: Connection, new: Any, **options: Any) -> Any:
+        claimed.append(new.id)
+        return claim(connection, new, **options)
+
+    def noted_write(*arguments: Any, **options: Any) -> Any:
+        asked.append("")
+        return write(*arguments, **options)
+
+    def hold(_: Connection) -> None:
+        begun.set()
+        release.wait(30)
+
+    monkeypatch.setattr(claims, "claim", noted_claim)
+    held = ledger.write(hold)
+    assert begun.wait(10)
+    monkeypatch.setattr(ledger, "write", noted_write)
+    with ThreadPoolExecutor(len(ids)) as threads:
+        for count, email_id in enumerate(reversed(ids), 1):  # each one behind those before
+            threads.submit(Attempt(email_id, MAIL, 1, None).claim)
+            wait_until(lambda count=count: len(asked) == count, "its claim")  # type: ignore[misc] # a default
+        release.set()
+    held.result()
+
+    assert claimed == ids
