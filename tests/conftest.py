@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 
@@ -29,6 +31,7 @@ SETTINGS = {
     "TASK_PACKAGES": "examples.sms",
 }
 os.environ.update(SETTINGS)
+atexit.register(shutil.rmtree, SETTINGS["VAR_DIR"], ignore_errors=True)
 
 # Speed is measured in bench/; a busy machine makes no example wrong.
 settings.register_profile("windmail", deadline=None)
