@@ -16,7 +16,7 @@ from handlers.email_handler import EmailHandler
 from handlers.email_representation import event_data
 from handlers.event_stream import EventStreamHandler
 from handlers.services import ServerStops
-from ledger import FINAL, Email, Event, UnknownEmail, queries
+from ledger import FINAL, Email, Event, LedgerUnavailable, UnknownEmail, queries
 
 #: A worker's news may come before its entry in the ledger: it is read again so many s later.
 READ_AGAIN_S = (0.1, 0.5, 2.0)
@@ -51,12 +51,14 @@ class EmailEventsHandler(EmailHandler, EventStreamHandler):
         readings: list[float] = []  # when to look again
         heartbeat = time.monotonic() + config.options.sse_heartbeat_s
         while True:
-            email, events = await self.read(partial(_read, email_id=email_id, after=after))
-            for event in events:
-                after = event.number
-                await self.send(event.number, event_data(email_id, event), event.type)
-            if email.status in FINAL and after >= email.events:
-                return
+            try:
+                email, events = await self.read(partial(_read, email_id=email_id, after=after))
+            except LedgerUnavailable:  # a client that came back now would be told to stay away
+                readings = [time.monotonic() + READ_AGAIN_S[-1]]
+            else:
+                after = await self._send_all(email_id, events) or after
+                if email.status in FINAL and after >= email.events:
+                    return
             if heartbeat <= time.monotonic():
                 await self.send_heartbeat()
                 heartbeat = time.monotonic() + config.options.sse_heartbeat_s
@@ -64,6 +66,12 @@ class EmailEventsHandler(EmailHandler, EventStreamHandler):
             if await self._is_news(next_state, wake_at - time.monotonic()):
                 readings = [time.monotonic() + later_s for later_s in READ_AGAIN_S]
             readings = [moment for moment in readings if moment > time.monotonic()]
+
+    async def _send_all(self, email_id: str, events: list[Event]) -> int:
+        """Send events; return the last one's number, 0 where there is none."""
+        for event in events:
+            await self.send(event.number, event_data(email_id, event), event.type)
+        return events[-1].number if events else 0
 
     async def _is_news(
         self, next_state: Callable[[], Awaitable[TaskState]], timeout_s: float

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,9 @@ from dev.postgres import PostgresNode
 from ledger import migrate
 from tests.databases import new_postgres
 from tests.delivery_parts import Parts, parts
+from tests.emails import accepted, later, mail
+from tests.event_stream import EventStream
+from tests.system import Server, wait_until
 
 CLAIM_WAITS = "mail {} waits for the ledger"
 OUTCOME_WAITS = "an outcome waits for the ledger"
@@ -122,3 +126,22 @@ def test_an_outcome_that_dies_with_its_worker_parks_a_mail_to_be_held(
     sent = mails.when(email_id, "sent")
     assert (held.attempts, held.possible_duplicates, parked) == (1, 0, before + 1)
     assert (sent.attempts, sent.possible_duplicates) == (2, 1)
+
+
+def test_a_timeline_that_is_open_goes_on_when_it_is_back(
+    node: PostgresNode, mails: Parts, tmp_path: Path
+) -> None:
+    env = {**mails.worker.env, "BROKER_URL": mails.url, "SSE_HEARTBEAT_S": "0.2"}
+    with Server(tmp_path / "server.log", env, free_port()) as server:
+        email_id = accepted(server.post("/emails", mail(scheduled_at=later(days=1))))
+        with EventStream(server.port, email_id, below="/emails") as stream:
+            events = iter(stream)
+            first = next(events)
+            node.kill()
+            wait_until(lambda: server.get(f"/emails/{email_id}").status == 503, "its absence")
+            time.sleep(1)  # it has looked again, at its heartbeats
+            node.start()
+            wait_until(lambda: server.post(f"/emails/{email_id}/cancel").status == 200, "its end")
+            rest = list(events)
+
+    assert [event.data["type"] for event in (first, *rest)] == ["scheduled", "canceled"]
