@@ -17,7 +17,7 @@ from bridge import (
     DeclareTopology,
     WriteResults,
     bound_warm_shutdown,
-    protect_connections,
+    prepare_forks,
     reading,
     record_dead_letters,
     run_in_threads,
@@ -44,7 +44,7 @@ def install(app: Celery) -> None:
         for warning in config.warnings():
             logger.warning("%s", warning)
         delivery.share()  # before the pool's processes are forked
-        protect_connections()
+        prepare_forks()
         delivery.announce_circuit_by(announce)
         _prepare_ledger()
 

@@ -17,7 +17,7 @@ from bridge.errors import (
     Unroutable,
 )
 from bridge.events import DurableEvents
-from bridge.forks import protect_connections
+from bridge.forks import prepare_forks
 from bridge.gauge import QueueGauge
 from bridge.processes import WriteResults
 from bridge.records import TaskState
@@ -52,7 +52,7 @@ __all__ = [
     "Unroutable",
     "WriteResults",
     "bound_warm_shutdown",
-    "protect_connections",
+    "prepare_forks",
     "record_dead_letters",
     "run_in_threads",
 ]

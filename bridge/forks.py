@@ -1,30 +1,48 @@
-"""What a forked process must not touch: the network connections of the process that forked it."""
+"""What a forked process must not touch: the network connections of the process that forked it, and
+locks that threads of that process held."""
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
+import threading
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 _NETWORK = (socket.AF_INET, socket.AF_INET6)
 #: The descriptors of the process that reads it; on Linux and on macOS.
 _DESCRIPTORS = Path("/dev/fd")
 
 
-def protect_connections() -> None:
-    """Have each process that this one forks from now on let go of its copies of connections.
+def prepare_forks() -> None:
+    """Have each process that this one forks from now on let go of its copies of connections, and
+    begin with locks of its own.
 
     A pool process that takes the place of another is forked when the worker has long connected.
     As long as it holds copies, no peer sees the worker hang up; and py-amqp shuts a connection
     down that it forgets, which ends it for the worker, too.
+
+    Whatever another thread was reading then of kombu's or Celery's cached properties, such as a
+    connection's transport, is locked in the new process, which has no such thread: it would wait
+    for ever.
     """
-    protected = os.getpid()
+    protected, properties = os.getpid(), _cached_properties()
 
     def let_go() -> None:
         if os.getppid() == protected:  # what a task forks is the task's affair
             _let_go()
+        for one in properties:
+            one.lock = threading.RLock()
 
     os.register_at_fork(after_in_child=let_go)
+
+
+def _cached_properties() -> list[Any]:
+    """Return those of all classes that are loaded by now."""
+    # Not isinstance(), which looks into proxies.
+    return [one for one in gc.get_objects() if issubclass(type(one), cached_property)]
 
 
 def _let_go() -> None:

@@ -8,6 +8,7 @@ threads are at work, the main thread then waits for it more than for anything el
 from __future__ import annotations
 
 import socket
+import sys
 from collections import deque
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -163,3 +164,7 @@ class Transport(pyamqp.Transport):
 def install() -> None:
     """Have all of kombu's ``amqp://`` connections of this process be of this kind."""
     TRANSPORT_ALIASES["amqp"] = f"{__name__}:{Transport.__name__}"
+    # kombu tries to import it for each connection, in place of ours. A pool process that is forked
+    # while a thread does so has that module locked for ever, and hangs. None: nothing is looked
+    # for (https://docs.python.org/3/reference/import.html#the-module-cache), and nothing locked.
+    sys.modules["librabbitmq"] = None  # type: ignore[assignment] # as that page says

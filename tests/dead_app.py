@@ -9,9 +9,17 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from celery import Celery
+from celery import Celery, signals
 
-from bridge import DeadLetter, DeclareTopology, DurableTask, TaskAMQP, record_dead_letters
+from bridge import (
+    DeadLetter,
+    DeclareTopology,
+    DurableTask,
+    TaskAMQP,
+    prepare_forks,
+    reading,
+    record_dead_letters,
+)
 from bridge.topology import DEFAULT, TaskQueue
 
 #: What the tasks and the callback read and write.
@@ -20,6 +28,7 @@ FOLDER = Path(os.environ.get("DEAD_FOLDER", "."))
 SHORT = TaskQueue(name="short", delivery_limit=2)
 QUEUES = dataclasses.replace(DEFAULT, queues=(*DEFAULT.queues, SHORT)).kombu_queues()
 
+reading.install()
 app = Celery("dead", amqp=TaskAMQP, task_cls=DurableTask)
 app.config_from_object("celeryconfig")
 app.conf.update(
@@ -28,6 +37,9 @@ app.conf.update(
     worker_consumer="bridge.worker:DurableConsumer",
 )
 app.steps["consumer"].add(DeclareTopology)
+
+
+signals.worker_init.connect(lambda **_: prepare_forks(), weak=False)
 
 
 def record(letter: DeadLetter) -> None:
