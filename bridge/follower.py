@@ -11,17 +11,13 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from bridge import stream_channel
+from bridge import stream_channel, stream_ends
 from bridge.connection import Link
 from bridge.futures import fail, resolve
 from bridge.records import Record, RecordCache
 
 logger = logging.getLogger(__name__)
 
-#: How long the broker may take to send the first message of a stream that has some.
-FIRST_MESSAGE_S = 0.3
-#: The same for a stream that surely has some.
-FIRST_CHUNK_S = 15.0
 #: The clocks of the broker, which dates the stream's chunks, and of a worker may differ so much.
 CLOCK_SKEW_S = 10.0
 #: A look back into the stream must not keep its askers waiting for longer.
@@ -66,6 +62,7 @@ class Follower:
         self.attached_since = now - min(self._replay_s, FRESH_S)
         self._last: Record | None = None
         self._end: Record | None = None
+        self._goes_on = False
         self._is_at_end = False
         self.replayed.clear()
 
@@ -82,27 +79,18 @@ class Follower:
 
     async def setup(self, channel: Any) -> None:
         """Attach to the stream on a fresh channel."""
-        end = await self._first("last")
-        if self._last is not None and not await self._is_there(self._last, end):
+        end = await stream_ends.last_chunk(self.link, self._stream_name)
+        if self._last is not None and not await stream_ends.is_there(
+            self.link, self._stream_name, self._last, end
+        ):
             self._start_over()
-        self._end = end
+        self._end = end[0] if end else None
+        self._goes_on = self._last is not None
         self._is_at_end = False
         offset = self._offset(self.attached_since) if self._last is None else self._last.offset + 1
-        await self._consume(channel, offset, partial(self._read, channel))
+        read = partial(self._read, channel)
+        await stream_channel.consume(channel, self._stream_name, offset, read)
         self._check_caught_up(channel)
-
-    async def _is_there(self, record: Record, end: Record | None) -> bool:
-        """Whether the stream, which has this end, still holds a record.
-
-        Raises:
-            TimeoutError: the broker does not tell.
-        """
-        if end is None or end.offset < record.offset:
-            return False
-        found = await self._first(record.offset, is_there=True)
-        if found is None:
-            raise TimeoutError("the broker sends nothing of the results' stream")
-        return found == record
 
     def _start_over(self) -> None:
         """Forget all: the stream is another one by now, and counts from 0 again."""
@@ -181,24 +169,22 @@ class Follower:
             ConnectionError: the connection was lost, or is not there.
         """
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        channel = await self.link.open_channel()
-        channel.add_on_close_callback(lambda _ch, why: fail(done, ConnectionError(str(why))))
-        try:
-            await self._consume(
-                channel, offset, lambda record: resolve(done, None) if read(record) else None
-            )
+
+        def take(record: Record) -> None:
+            if read(record):
+                resolve(done, None)
+
+        async with stream_ends.consuming(self.link, self._stream_name, offset, take) as channel:
+            channel.add_on_close_callback(lambda _ch, why: fail(done, ConnectionError(str(why))))
             await done
-        finally:
-            if channel.is_open:
-                channel.close()
-            done.cancel()
 
     def _read(self, channel: Any, record: Record) -> None:
         if self._last is not None and record.offset <= self._last.offset:
             return  # a timestamp attaches at the start of a chunk
         self._last = record
-        # What comes now is wanted, whatever its writer's clock says.
-        is_new = self._end is None or record.offset > self._end.offset
+        # What is new, or has come since we were here last, is wanted, whatever its writer's clock
+        # says.
+        is_new = self._goes_on or self._end is None or record.offset > self._end.offset
         if (is_new or record.at >= self.attached_since) and self.cache.add(record):
             self._on_record(record)
         self._check_caught_up(channel)
@@ -216,27 +202,3 @@ class Follower:
         self.caught_up.set()
         if not self.replayed.is_set():
             self._replay = asyncio.create_task(self._read_past(), name="replay of results")
-
-    async def _first(self, offset: Any, *, is_there: bool = False) -> Record | None:
-        """Return the first record that the stream gives from an offset on; None for no record.
-
-        A stream says nothing when it has nothing. So silence counts, but not where a record
-        ``is_there``, or the broker counts messages: their first chunk may be large, or the link
-        slow.
-        """
-        found: asyncio.Future[Record] = asyncio.get_running_loop().create_future()
-        channel = await self.link.open_channel()
-        try:
-            await self._consume(channel, offset, partial(resolve, found))
-            await asyncio.wait({found}, timeout=FIRST_MESSAGE_S)
-            if not found.done() and (
-                is_there or await stream_channel.count(channel, self._stream_name)
-            ):
-                await asyncio.wait({found}, timeout=FIRST_CHUNK_S)
-            return found.result() if found.done() else None
-        finally:
-            if channel.is_open:
-                channel.close()
-
-    async def _consume(self, channel: Any, offset: Any, read: Callable[[Record], None]) -> None:
-        await stream_channel.consume(channel, self._stream_name, offset, read)

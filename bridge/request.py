@@ -33,7 +33,7 @@ class DurableRequest(Request):
 
     One that failed by a verdict (:attr:`DurableTask.verdicts`) is acknowledged.
 
-    One that is revoked, or lost its process, is settled once the broker has confirmed its last
+    One that is revoked, expired or terminated is settled once the broker has confirmed its last
     state, and the main thread does not wait for that: during an alarm its heartbeats would fail.
 
     An error's text and traceback are cut short in events: one that is larger than RabbitMQ takes
@@ -82,7 +82,10 @@ class DurableRequest(Request):
         exc = getattr(exc_info.exception, "exc", exc_info.exception)
         self._timed_out = isinstance(exc, TimeLimitExceeded)
         self._is_verdict = isinstance(exc, self.task.verdicts)
-        return super().on_failure(exc_info, *args, **kwargs)
+        outcome = super().on_failure(exc_info, *args, **kwargs)
+        if getattr(self.app, "settlement", None) is not None:
+            self.app.backend.take_unconfirmed()  # told when the message was settled
+        return outcome
 
     def on_timeout(self, soft: bool, timeout: float) -> None:
         self._timed_out = not soft
@@ -100,7 +103,7 @@ class DurableRequest(Request):
 
     def _when_told(self, settle: Callable[[], object]) -> None:
         """Settle the message once the broker has confirmed what the main thread told of the task:
-        that it is revoked, or that its process was lost."""
+        that it is revoked."""
         settlement = getattr(self.app, "settlement", None)
         if settlement is None or (told := self.app.backend.take_unconfirmed()) is None:
             settle()

@@ -70,7 +70,7 @@ def bury(mail: DeadMail) -> None:
         NotPossible: an attempt may still be running; ask again later.
     """
     try:
-        parts.ledger().commit(lambda connection: _bury(connection, mail))
+        parts.ledger().commit(lambda connection: _bury(connection, mail), order=mail.id)
     except EntryRefused:
         # No database can hold it, so nobody has entered it.
         logger.warning("mail %s cannot be entered", mail.id)
@@ -97,7 +97,7 @@ def revive(mail: DeadMail, *, held: bool) -> dict[str, Any] | None:
         _bury(connection, mail)  # perhaps no worker has done so yet
         return _revive(connection, mail, held, now)
 
-    return parts.ledger().commit(operation)
+    return parts.ledger().commit(operation, order=mail.id)
 
 
 def _bury(connection: Connection, mail: DeadMail) -> None:

@@ -128,7 +128,7 @@ def _refuse(email_id: str, arguments: Mapping[str, Any], error: mailing.InvalidM
         return False
 
     try:
-        parts.ledger().commit(operation)
+        parts.ledger().commit(operation, order=email_id)
     except LedgerUnavailable as exc:
         return Wait(delay_s=schedule.untried_s(), reason=exc)
     return Fail(error=error)

@@ -28,7 +28,7 @@ async def cancel(services: Services, caller: Caller, email_id: str) -> None:
         keep=config.options.ledger_keep == "all",
         now=time.time(),
     )
-    await services.ledger.change(operation)
+    await services.ledger.change(operation, order=email_id)
     with suppress(BridgeError):  # the ledger decides; this only wakes those who wait
         await services.bridge.record(email_id, "REVOKED", TaskRevokedError("canceled"))
 
@@ -41,6 +41,7 @@ async def stop(
 
     Raises:
         BridgeError: the command could not be sent.
+        LedgerUnavailable: whether this is a mail that waits for another try is not known.
     """
     try:
         await cancel(services, caller, result.id)
@@ -50,6 +51,8 @@ async def stop(
         if ended:
             return False
         await result.revoke(terminate=terminate)
-    except LedgerUnavailable:  # if it is a mail, a worker is to drop its message
-        await result.revoke(terminate=terminate)
+    except LedgerUnavailable:
+        if ended:
+            raise
+        await result.revoke(terminate=terminate)  # if it is a mail, a worker is to drop its message
     return True

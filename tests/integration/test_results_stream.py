@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from functools import partial
 from uuid import uuid4
 
 import kombu
@@ -12,7 +13,7 @@ import pytest
 from kombu.serialization import dumps
 
 import task
-from bridge import Bridge, follower, stream_consumer
+from bridge import Bridge, stream_consumer, stream_ends
 from bridge.ids import new_task_id
 from bridge.recorder import Recorder
 from bridge.result_channel import Result, ResultChannel, message_of
@@ -115,7 +116,7 @@ async def test_a_follower_notices_that_the_stream_is_another_one_by_now(
 async def test_a_follower_takes_a_slow_broker_for_no_other_stream(
     celery_worker: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(follower, "FIRST_MESSAGE_S", 0.0)  # nobody sends anything so soon
+    monkeypatch.setattr(stream_ends, "FIRST_MESSAGE_S", 0.0)  # nobody sends anything so soon
     async with Bridge(task.app) as bridge:
         known = await bridge.apply_async(task.add, (1, 1))
         await known.get(timeout=30)
@@ -123,8 +124,9 @@ async def test_a_follower_takes_a_slow_broker_for_no_other_stream(
         waiter = asyncio.create_task(bridge.result(held_up).wait(20))
         await asyncio.sleep(0)
         await bridge.reading.close()
+        await asyncio.to_thread(wait_until, counted, "the broker's count, which it makes at times")
         # What a worker has kept for the time of an outage.
-        await asyncio.to_thread(write, held_up, time.time() - 60)
+        await asyncio.to_thread(partial(write, held_up, moment=time.time() - 7200))
 
         bridge.reading.start()
 
@@ -132,12 +134,40 @@ async def test_a_follower_takes_a_slow_broker_for_no_other_stream(
         assert bridge.results.known(known.id).state == "SUCCESS"  # it is not forgotten
 
 
-def write(task_id: str, moment: float) -> None:
+def counted() -> int:
+    """Return how many results the broker counts."""
+    stream = task.app.backend.stream.name
+    with task.app.connection_for_read() as connection, connection.channel() as channel:
+        return int(channel.queue_declare(stream, passive=True).message_count)
+
+
+@pytest.mark.parametrize("count", [1, 3, 300])
+@pytest.mark.gen_test(timeout=60)
+async def test_a_follower_that_connects_again_forgets_nothing_of_a_stream_that_stands(
+    celery_worker: Process, caplog: pytest.LogCaptureFixture, count: int
+) -> None:
+    ids = [new_task_id() for _ in range(count)]  # of one chunk, the stream's last
+    async with Bridge(task.app) as bridge:
+        await asyncio.to_thread(write, *ids)
+        await bridge.result(ids[-1]).wait(20)
+        await bridge.reading.close()
+
+        bridge.reading.start()
+        await bridge.ready(20)
+
+        known = [bridge.results.known(task_id).state for task_id in ids]
+    assert known == ["SUCCESS"] * count
+    assert "made anew" not in caplog.text
+
+
+def write(*task_ids: str, moment: float | None = None) -> None:
+    """Write results in one packet, with that time."""
     channel = ResultChannel(task.app, heartbeat_s=0)
-    properties = {"correlation_id": task_id, "timestamp": int(moment)}
-    encoded = dumps({"status": "SUCCESS", "result": 1}, "json")
-    message = message_of(task.app.backend.stream.name, encoded, properties)
-    channel.add(Result(message=message))
+    for task_id in task_ids:
+        properties = {"correlation_id": task_id, "timestamp": int(moment or time.time())}
+        encoded = dumps({"status": "SUCCESS", "result": 1}, "json")
+        message = message_of(task.app.backend.stream.name, encoded, properties)
+        channel.add(Result(message=message))
     channel.send()
     channel.settle()
     channel.drop()

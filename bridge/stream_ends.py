@@ -1,0 +1,82 @@
+"""Looks at a stream on channels of their own: what stands at its end, and is a record there?"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+from bridge import stream_channel
+from bridge.connection import Link
+from bridge.futures import resolve
+from bridge.records import Record
+
+#: How long the broker may take to send the first message of a stream that has some.
+FIRST_MESSAGE_S = 0.3
+#: The same for a stream that surely has some.
+FIRST_CHUNK_S = 15.0
+
+
+@asynccontextmanager
+async def consuming(
+    link: Link, stream: str, offset: Any, read: Callable[[Record], None]
+) -> AsyncIterator[Any]:
+    """Give ``read`` the records from an offset on, within the block; gives the channel.
+
+    Raises:
+        ConnectionError: the connection was lost, or is not there.
+    """
+    channel = await link.open_channel()
+    try:
+        await stream_channel.consume(channel, stream, offset, read)
+        yield channel
+    finally:
+        if channel.is_open:
+            channel.close()
+
+
+async def last_chunk(link: Link, stream: str) -> list[Record]:
+    """Return the records of the stream's last chunk, or the first of many; none: it is empty.
+
+    A stream says nothing when it has nothing. So silence counts, but not as long as the broker
+    counts messages: the chunk may be large, or the link slow.
+    """
+    found: list[Record] = []
+    begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def read(record: Record) -> None:
+        found.append(record)
+        resolve(begun, None)
+
+    async with consuming(link, stream, "last", read) as channel:
+        await asyncio.wait({begun}, timeout=FIRST_MESSAGE_S)
+        counted = await stream_channel.count(channel, stream)  # it is answered behind the chunk
+        if counted and not begun.done():
+            await asyncio.wait({begun}, timeout=FIRST_CHUNK_S)
+            await stream_channel.count(channel, stream)
+    return found
+
+
+async def is_there(link: Link, stream: str, record: Record, end: Sequence[Record]) -> bool:
+    """Whether the stream, which has this last chunk, still holds a record.
+
+    Raises:
+        TimeoutError: the broker does not tell.
+    """
+    if record in end:
+        return True
+    surely = bool(end) and end[-1].offset > record.offset
+    timeout_s = FIRST_CHUNK_S if surely else FIRST_MESSAGE_S
+    found = await _first(link, stream, record.offset, timeout_s)
+    if found is None and surely:
+        raise TimeoutError(f"the broker sends nothing of {stream}")
+    return found == record
+
+
+async def _first(link: Link, stream: str, offset: int, timeout_s: float) -> Record | None:
+    found: asyncio.Future[Record] = asyncio.get_running_loop().create_future()
+    async with consuming(link, stream, offset, partial(resolve, found)):
+        await asyncio.wait({found}, timeout=timeout_s)
+    return found.result() if found.done() else None
