@@ -132,3 +132,20 @@ def test_a_change_that_cannot_be_written_is_503_and_changes_nothing(
     assert_unavailable(canceled)
     assert own_server.get(path).json() == before
     assert own_server.post(f"{path}/cancel").status == 200
+
+
+def test_a_delete_of_what_has_ended_says_that_the_ledger_is_away(
+    mails: Parts, own_server: Server
+) -> None:
+    email_id = accepted(own_server.post("/emails", mail()))
+    mails.when(email_id, "sent")
+    where = f"/celery/{email_id}"
+    assert own_server.get(f"{where}?wait=20").json()["ready"]
+
+    with locked(mails.ledger_file):
+        away = own_server.request("DELETE", where)
+
+    # Whether another try is under way only the ledger knows.
+    assert (away.status, away.headers["Retry-After"]) == (503, "5")
+    there = own_server.request("DELETE", where)
+    assert (there.status, there.json()["revoking"]) == (200, False)
