@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection
@@ -15,7 +16,7 @@ from delivery import entry, parts, retention
 from delivery.identity import attempt_name, is_gone
 from ledger import claims
 from ledger.errors import LedgerUnavailable
-from ledger.values import Claim, Forgotten, Granted, NewEmail
+from ledger.values import Claim, Granted, NewEmail
 
 logger = logging.getLogger(__name__)
 
@@ -55,23 +56,19 @@ class Attempt:
 
     def claim(self) -> Sequence[str]:
         """Claim the mail; return the recipients whose fate is open."""
-        now = time.time()
-        name, relay = attempt_name(), parts.relay()
+        now, relay = time.time(), parts.relay()
         lease_s = relay.dialogue_s + relay.data_timeout_s + LEASE_MARGIN_S
 
-        def operation(connection: Connection) -> Claim:
-            if retention.is_forgotten(connection, self.new):
-                return Forgotten()
-            return claims.claim(
-                connection,
-                self.new,
-                track=self.track,
-                worker=name,
-                is_gone=is_gone,
-                lease_until=now + lease_s,
-                now=now,
-            )
-
+        claim = partial(
+            claims.claim,
+            new=self.new,
+            track=self.track,
+            worker=attempt_name(),
+            is_gone=is_gone,
+            lease_until=now + lease_s,
+            now=now,
+        )
+        operation = retention.unless_forgotten(self.new, claim)
         # Where the answer to COMMIT was lost, the same name finds its own claim.
         found = self.persistently("a claim", operation, until=now + CLAIM_AGAIN_S)
         if not isinstance(found, Granted):

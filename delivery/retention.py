@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from functools import partial
+from typing import TypeVar
 
 from sqlalchemy import Connection
 
 import config
 from delivery import parts
 from ledger import NewEmail, commands, queries, retention, rows
+from ledger.values import Forgotten
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 #: Rows of one transaction, which holds up all other writers.
 STEP = 500
@@ -57,6 +62,17 @@ def _give_up(now: float) -> int:
         if len(late) < STEP or not ended:
             break
     return lost
+
+
+def unless_forgotten(
+    new: NewEmail, operation: Callable[[Connection], T]
+) -> Callable[[Connection], T | Forgotten]:
+    """Return an operation that may enter a mail, for one that is not forgotten."""
+
+    def checked(connection: Connection) -> T | Forgotten:
+        return Forgotten() if is_forgotten(connection, new) else operation(connection)
+
+    return checked
 
 
 def is_forgotten(connection: Connection, new: NewEmail) -> bool:

@@ -10,6 +10,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection
@@ -23,7 +24,7 @@ from delivery.steps import Again, Done, Drop, Fail, Step, Wait
 from delivery.verdicts import judge, reason_of
 from ledger import claims, commands, outcomes
 from ledger.errors import LedgerUnavailable, NotPossible, UnknownEmail
-from ledger.values import Claim, Forgotten
+from ledger.values import Claim
 
 logger = logging.getLogger(__name__)
 
@@ -143,21 +144,17 @@ def _put_off(
 ) -> Step:
     now = time.time()
 
-    def operation(connection: Connection) -> claims.Delayed | Claim:
-        if retention.is_forgotten(connection, attempt.new):
-            return Forgotten()
-        return claims.put_off(
-            connection,
-            attempt.new,
-            track=attempt.track,
-            is_gone=is_gone,
-            next_attempt_at=lambda delays: now + delay_s(delays),
-            counted=counted,
-            reason=reason_of(error),
-            now=now,
-        )
-
-    found = attempt.change(operation)
+    put_off = partial(
+        claims.put_off,
+        new=attempt.new,
+        track=attempt.track,
+        is_gone=is_gone,
+        next_attempt_at=lambda delays: now + delay_s(delays),
+        counted=counted,
+        reason=reason_of(error),
+        now=now,
+    )
+    found = attempt.change(retention.unless_forgotten(attempt.new, put_off))
     if isinstance(found, claims.Delayed):
         return Again(track=found.track, due_at=found.due_at, reason=error)
     return _standing(found, attempt)
