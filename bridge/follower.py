@@ -176,6 +176,8 @@ class Follower:
 
         async with stream_ends.consuming(self.link, self._stream_name, offset, take) as channel:
             channel.add_on_close_callback(lambda _ch, why: fail(done, ConnectionError(str(why))))
+            if not channel.is_open:  # closed since it has answered: nobody calls
+                raise ConnectionError(f"{self._stream_name}: the channel is closed")
             await done
 
     def _read(self, channel: Any, record: Record) -> None:
