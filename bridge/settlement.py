@@ -42,8 +42,8 @@ class Settlement:
         self._ended: deque[tuple[Settle, ExceptionInfo | None]] = deque()
 
     def start(self) -> None:
-        """Start to write, for the main thread as well: it must not wait, as it does while RabbitMQ
-        has an alarm."""
+        """Start to write; for the main thread as well, which would wait while RabbitMQ has an
+        alarm."""
         self.results.start()
         self._worker.app.backend.writer = self.results
 
@@ -53,6 +53,7 @@ class Settlement:
         self._worker.pool.stop()
         self.results.close()
         self.join(self.results.thread)
+        self._worker.app.backend.writer = None  # whoever still writes does it himself
 
     def terminate(self) -> None:
         """Wait for nothing: what is not settled goes back."""
