@@ -30,13 +30,13 @@ def prepare_forks() -> None:
     """
     protected, properties = os.getpid(), _cached_properties()
 
-    def let_go() -> None:
+    def begin() -> None:
         if os.getppid() == protected:  # what a task forks is the task's affair
             _let_go()
         for one in properties:
             one.lock = threading.RLock()
 
-    os.register_at_fork(after_in_child=let_go)
+    os.register_at_fork(after_in_child=begin)
 
 
 def _cached_properties() -> list[Any]:
