@@ -3,17 +3,41 @@
 from __future__ import annotations
 
 import functools
+import io
 import re
 import smtplib
 import socket
 import ssl
+import time
+from typing import Any, cast
 
 from mailing.errors import Unreachable
+from mailing.patience import Patience
 from mailing.relay import Relay
 from mailing.reply import parse
 from mailing.session import Session, reason
 
 _FULL_NAME = re.compile(r"[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+")
+
+
+class _Opening(smtplib.SMTP):
+    """smtplib's dialogue up to the login, which as a whole may take as long as that of a mail."""
+
+    def __init__(self, relay: Relay, **options: Any) -> None:
+        self._until = time.monotonic() + relay.dialogue_s
+        # A local_hostname keeps smtplib from asking the DNS, without a timeout, for our name.
+        super().__init__(relay.host, relay.port, "localhost", timeout=relay.timeout_s, **options)
+
+    def getreply(self) -> tuple[int, bytes]:
+        if self.file is None:  # at first, and after STARTTLS
+            patience = Patience(cast(socket.socket, self.sock), self.timeout)
+            patience.until = self._until
+            self.file = io.BufferedReader(patience)
+        return super().getreply()
+
+
+class _EncryptedOpening(_Opening, smtplib.SMTP_SSL):
+    """The same with TLS from the first byte."""
 
 
 def open_session(relay: Relay) -> Session:
@@ -41,13 +65,10 @@ def open_session(relay: Relay) -> Session:
 def _connect(relay: Relay) -> smtplib.SMTP:
     place = f"{relay.host}:{relay.port}"
     try:
-        # A local_hostname keeps smtplib from asking the DNS, without a timeout, for our name.
         if relay.tls == "implicit":
-            smtp: smtplib.SMTP = smtplib.SMTP_SSL(
-                relay.host, relay.port, "localhost", timeout=relay.timeout_s, context=_tls(relay.ca)
-            )
+            smtp: smtplib.SMTP = _EncryptedOpening(relay, context=_tls(relay.ca))
         else:
-            smtp = smtplib.SMTP(relay.host, relay.port, "localhost", timeout=relay.timeout_s)
+            smtp = _Opening(relay)
     except smtplib.SMTPConnectError as exc:
         raise _refusal(exc.smtp_code, exc.smtp_error) from None
     except (OSError, UnicodeError) as exc:  # UnicodeError: a label that the DNS could not hold

@@ -12,7 +12,7 @@ from typing import Any
 class Patience(io.RawIOBase):
     """What a relay says, as a file; smtplib's own gives each part of a reply the whole time again.
 
-    ``until``: when the mail's time ends (``time.monotonic()``).
+    ``until``: when the time of the mail, or of the session's opening, ends (``time.monotonic()``).
     """
 
     def __init__(self, sock: socket.socket, timeout_s: float) -> None:
@@ -21,7 +21,7 @@ class Patience(io.RawIOBase):
         self._timeout_s = timeout_s
 
     def wait_up_to(self, timeout_s: float | None = None) -> None:
-        """Give what is sent or received next so long (None: as before), or what the mail has left.
+        """Give what is sent or received next so long (None: as before), or what is left until then.
 
         Raises:
             TimeoutError: its time has ended.
@@ -30,7 +30,7 @@ class Patience(io.RawIOBase):
             self._timeout_s = timeout_s
         left_s = self.until - time.monotonic()
         if left_s <= 0:
-            raise TimeoutError("the mail as a whole took too long")
+            raise TimeoutError("it took too long as a whole")
         self._sock.settimeout(min(self._timeout_s, left_s))
 
     def readable(self) -> bool:

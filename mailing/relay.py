@@ -35,7 +35,7 @@ class Relay:
     ``ca`` is a PEM file of certificates to trust instead of the system's.
 
     ``dialogue_s`` is for a mail's commands and content together, up to the final dot: each may take
-    its own time, all of them may not.
+    its own time, all of them may not. So it is for opening a session, up to the login.
     """
 
     host: str

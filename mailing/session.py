@@ -68,13 +68,14 @@ class Session:
     def _reset(self) -> None:
         """Ask for an answer, and end what a refused mail left open (RFC 5321 section 4.1.1.5)."""
         try:
-            self._wait_up_to(min(CHECK_TIMEOUT_S, self.relay.timeout_s))
+            self._be_patient(min(CHECK_TIMEOUT_S, self.relay.timeout_s))
             if not self.command("RSET").accepted:
                 self.abandon()
         except (OSError, TransientFailure):
             self.abandon()
         else:
             self._in_transaction = False
+            self._patience.until = math.inf
             self._wait_up_to(self.relay.timeout_s)
 
     def begin_mail(self, until: float) -> None:
@@ -156,8 +157,7 @@ class Session:
 
     def _verdict(self) -> Reply:
         try:
-            self._patience.until = time.monotonic() + self.relay.data_timeout_s
-            self._wait_up_to(self.relay.data_timeout_s)
+            self._be_patient(self.relay.data_timeout_s)
             code, raw = self._smtp.getreply()
             if not 200 <= code <= 599:
                 raise smtplib.SMTPException("not an SMTP reply")
@@ -189,12 +189,16 @@ class Session:
         self._check_connected()
         self._patience.wait_up_to(timeout_s)
 
+    def _be_patient(self, timeout_s: float) -> None:
+        """Have one reply be there within so long, all parts of it."""
+        self._patience.until = time.monotonic() + timeout_s
+        self._wait_up_to(timeout_s)
+
     def close(self) -> None:
         """Say QUIT and close the connection; never raises for a connection that is gone."""
         if self.alive and self._pid == os.getpid():
-            self._patience.until = math.inf
             with contextlib.suppress(OSError):
-                self._wait_up_to(min(CHECK_TIMEOUT_S, self.relay.timeout_s))
+                self._be_patient(min(CHECK_TIMEOUT_S, self.relay.timeout_s))
                 self._smtp.docmd("QUIT")
         self.abandon()
 
