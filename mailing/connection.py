@@ -137,6 +137,8 @@ def _log_in(smtp: smtplib.SMTP, relay: Relay, *, encrypted: bool) -> None:
         raise
     except smtplib.SMTPException:
         raise Unreachable(None, "the relay offers no login that is known here") from None
+    except ValueError as exc:  # smtplib reads the challenge as base64, without a check
+        raise Unreachable(None, f"cannot log in: {reason(exc)}") from None
 
 
 def _refusal(code: int, raw: bytes | str) -> Unreachable:

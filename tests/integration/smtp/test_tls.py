@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from mailing import (
     Relay,
     TransientFailure,
+    Unreachable,
     close_sessions,
 )
 from tests.mails import assert_private, relay_of, send
@@ -121,3 +123,24 @@ def test_a_password_is_not_sent_in_clear_over_a_network(
 
         assert send(with_login(server, "me:right", "?tls=none")).code == 250
         close_sessions()
+
+
+def test_a_challenge_that_is_no_base64_is_transient() -> None:
+    def answer() -> None:
+        with listener.accept()[0] as peer:
+            peer.sendall(b"220 relay.test\r\n")
+            peer.recv(1000)
+            peer.sendall(b"250-relay.test\r\n250 AUTH CRAM-MD5\r\n")
+            peer.recv(1000)
+            peer.sendall(b"334 abcde\r\n")
+            peer.recv(1000)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=answer)
+        thread.start()
+        url = f"smtp://me:private@127.0.0.1:{listener.getsockname()[1]}"
+        with pytest.raises(Unreachable, match="cannot log in") as caught:
+            send(Relay.from_url(url, timeout_s=5))
+        thread.join()
+
+    assert_private(caught.value)
