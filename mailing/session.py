@@ -23,6 +23,9 @@ CHECK_AFTER_S = 1.0
 #: How long an idle session may take to answer that, and QUIT, seconds.
 CHECK_TIMEOUT_S = 5.0
 
+# First digits of replies (RFC 5321 section 4.2.1).
+_REFUSALS = (4, 5)
+_VERDICTS = (2, *_REFUSALS)
 _CHUNK = 2**16  # octets in one send, which has the timeout to itself
 
 
@@ -159,14 +162,14 @@ class Session:
         try:
             self._be_patient(self.relay.data_timeout_s)
             code, raw = self._smtp.getreply()
-            if not 200 <= code <= 599:
-                raise smtplib.SMTPException("not an SMTP reply")
+            if code // 100 not in _VERDICTS:  # the relay is out of step, so it may have the mail
+                raise smtplib.SMTPException("not an SMTP verdict")
             self._patience.until = math.inf
             self._wait_up_to(self.relay.timeout_s)
         except Exception as exc:  # also a worker's soft time limit: the mail is out all the same
             self.abandon()
             raise Uncertain(None, f"no reply to the final dot: {reason(exc)}") from exc
-        reply = self._checked("DATA", parse(code, raw))
+        reply = self._checked(".", parse(code, raw))
         self._used_at = time.monotonic()
         self._in_transaction = False
         return reply
@@ -175,9 +178,9 @@ class Session:
         if reply.code == SERVICE_CLOSING:
             self.abandon()
             raise TransientFailure(*reply)
-        if not 200 <= reply.code <= 599:
+        if not _is_answer(verb, reply.code):
             self.abandon()
-            raise TransientFailure(None, f"the reply to {verb} is not an SMTP reply")
+            raise TransientFailure(None, f"the reply to {verb} is not one to it: {reply.code}")
         return reply
 
     def _check_connected(self) -> None:
@@ -222,6 +225,13 @@ class Session:
                 if self._pid == os.getpid():
                     self._smtp.send(b"QUIT\r\n")
                 self.abandon()
+
+
+def _is_answer(verb: str, code: int) -> bool:
+    """Say whether SMTP has such a reply to a command (RFC 5321 section 4.3.2)."""
+    if verb == "DATA":
+        return code == START_MAIL_INPUT or code // 100 in _REFUSALS
+    return code // 100 in _VERDICTS
 
 
 def reason(exc: BaseException) -> str:

@@ -129,7 +129,7 @@ def _subject(content: bytes) -> tuple[str, ...]:
 
 
 def failure(reply: Reply) -> DeliveryError:
-    """Return the error for a negative reply (3yz out of place counts as transient)."""
+    """Return the error for a negative reply."""
     if reply.code // 100 == 5 and not reply.transient:
         return PermanentFailure(*reply)
     return TransientFailure(*reply)

@@ -7,6 +7,7 @@ import pytest
 from mailing import (
     PermanentFailure,
     TransientFailure,
+    Uncertain,
 )
 from tests.mails import ANN, BOB, CID, assert_private, relay_of, send
 from tests.smtp_server import SMTPServer
@@ -114,3 +115,28 @@ def test_421_anywhere_is_transient_and_ends_the_session(server: SMTPServer, verb
     send(relay_of(server))
 
     assert server.wait_for(1)[0].session == 2
+
+
+@pytest.mark.parametrize(
+    ("verb", "reply"),
+    [("MAIL", "354 go on"), ("RCPT", "354 go on"), ("DATA", "250 OK"), ("DATA", "350 go on")],
+)
+def test_a_reply_that_is_none_to_its_command_is_transient_and_ends_the_session(
+    server: SMTPServer, verb: str, reply: str
+) -> None:
+    server.behave(refuse_at={verb: reply})
+    with pytest.raises(TransientFailure, match=reply[:3]) as caught:
+        send(relay_of(server), ANN, BOB)
+    assert (caught.value.code, caught.value.refused) == (None, ())  # no verdict of anybody
+
+    server.behave()
+    send(relay_of(server))
+
+    assert server.wait_for(1)[0].session == 2
+
+
+def test_a_reply_to_the_final_dot_that_is_no_verdict_is_uncertain(server: SMTPServer) -> None:
+    server.behave(refuse_at={".": "354 go on"})
+
+    with pytest.raises(Uncertain):
+        send(relay_of(server))
