@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import io
 import re
 import smtplib
 import socket
@@ -12,7 +11,7 @@ import time
 from typing import Any, cast
 
 from mailing.errors import Unreachable
-from mailing.patience import Patience
+from mailing.patience import Patience, Replies
 from mailing.relay import Relay
 from mailing.reply import parse
 from mailing.session import Session, reason
@@ -32,7 +31,7 @@ class _Opening(smtplib.SMTP):
         if self.file is None:  # at first, and after STARTTLS
             patience = Patience(cast(socket.socket, self.sock), self.timeout)
             patience.until = self._until
-            self.file = io.BufferedReader(patience)
+            self.file = Replies(patience)
         return super().getreply()
 
 

@@ -8,6 +8,9 @@ import socket
 import time
 from typing import Any
 
+#: Longest line of a reply, octets: smtplib takes none over 8192, RFC 5321 knows none over 512.
+LINE_LENGTH = 4096
+
 
 class Patience(io.RawIOBase):
     """What a relay says, as a file; smtplib's own gives each part of a reply the whole time again.
@@ -39,3 +42,17 @@ class Patience(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         self.wait_up_to()
         return self._sock.recv_into(buffer)
+
+
+class Replies(io.BufferedReader):
+    """A relay's replies, from a :class:`Patience`, whose lines are cut where they are very long.
+
+    smtplib gives up a session with such a line; of a verdict nobody would know, though its code
+    is there.
+    """
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        line = rest = super().readline(LINE_LENGTH)
+        while rest and not rest.endswith(b"\n"):
+            rest = super().readline(LINE_LENGTH)
+        return line

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import math
 import os
 import smtplib
@@ -14,7 +13,7 @@ from collections.abc import Sequence
 from typing import cast
 
 from mailing.errors import TransientFailure, Uncertain
-from mailing.patience import Patience
+from mailing.patience import Patience, Replies
 from mailing.relay import Relay
 from mailing.reply import SERVICE_CLOSING, START_MAIL_INPUT, Reply, parse
 
@@ -41,7 +40,7 @@ class Session:
         self.alive = True
         self._smtp = smtp
         self._patience = Patience(cast(socket.socket, smtp.sock), relay.timeout_s)
-        smtp.file = io.BufferedReader(self._patience)
+        smtp.file = Replies(self._patience)
         self._pid = os.getpid()
         self._used_at = time.monotonic()
         self._in_transaction = False

@@ -75,6 +75,17 @@ def test_8_bit_content_is_refused_where_the_relay_can_not_take_it(
     assert server.wait_for(1)[0].options == ()
 
 
+def test_a_verdict_in_a_very_long_line_is_one(server: SMTPServer) -> None:
+    server.behave(refuse_at={".": f"250 2.0.0 taken {'x' * 2**20}"})
+
+    delivery = send(relay_of(server))
+    server.behave()
+    send(relay_of(server))
+
+    assert (delivery.code, delivery.enhanced, delivery.text[:6]) == (250, "2.0.0", "taken ")
+    assert server.wait_for(1)[0].session == 1
+
+
 @pytest.mark.parametrize("content", [b"a\n.\r\nMAIL FROM:<x>\r\n", b"a\r.\r\n", b"a\n"])
 def test_content_that_could_smuggle_a_mail_is_refused(server: SMTPServer, content: bytes) -> None:
     with pytest.raises(InvalidMessage, match="content"):
