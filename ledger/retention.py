@@ -1,4 +1,9 @@
-"""What is old is deleted, in steps so small that nobody waits for them."""
+"""What is old is deleted, in steps so small that nobody waits for them.
+
+PostgreSQL looks once more at a row that somebody has changed meanwhile, but not at the query that
+found it: so the query locks what it finds. What is locked already is in use, and no longer old.
+https://www.postgresql.org/docs/current/transaction-iso.html#XACT-READ-COMMITTED
+"""
 
 from __future__ import annotations
 
@@ -23,6 +28,7 @@ def prune(connection: Connection, *, before: float, limit: int) -> int:
         )
         .order_by(emails.c.created_at)
         .limit(limit)
+        .with_for_update(skip_locked=True)
     )
     return connection.execute(delete(emails).where(emails.c.id.in_(old))).rowcount
 
@@ -36,5 +42,6 @@ def prune_keys(connection: Connection, *, before: float, limit: int) -> int:
         .where(keys.c.created_at < before)
         .order_by(keys.c.created_at)
         .limit(limit)
+        .with_for_update(skip_locked=True)
     )
     return connection.execute(delete(keys).where(identity.in_(old))).rowcount

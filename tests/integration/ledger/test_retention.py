@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+
 from sqlalchemy import Connection, update
 
-from ledger import Ledger, idempotency, retention, schema
+from ledger import Ledger, commands, idempotency, retention, schema
+from ledger.errors import LedgerUnavailable
 from tests.ledgers import NOW, count, ids, new_email
 
 
@@ -83,3 +88,65 @@ def test_old_keys_are_pruned_in_steps(ledger: Ledger) -> None:
 
     assert [ledger.write(prune_keys).result() for _ in range(3)] == [2, 1, 0]
     assert ledger.read(lambda connection: count(connection, "idempotency_keys")) == 1
+
+
+def change_while_pruning(
+    url: str, change: Callable[[Connection], object], prune: Callable[[Connection], int]
+) -> None:
+    """Commit a change that had begun before a prune, which meets it."""
+    ours, theirs = Ledger(url), Ledger(url)
+    begun, goes_on = threading.Event(), threading.Event()
+
+    def slow(connection: Connection) -> None:
+        change(connection)
+        begun.set()
+        goes_on.wait(5)
+
+    changed = ours.write(slow)
+    assert begun.wait(5)
+    pruned = theirs.write(prune)
+    with suppress(TimeoutError, LedgerUnavailable):
+        pruned.result(0.5)  # who waits for the change goes on after it
+    goes_on.set()
+    changed.result(5)
+    with suppress(LedgerUnavailable):
+        pruned.result(5)
+    ours.close()
+    theirs.close()
+
+
+def test_a_mail_that_is_tried_again_at_this_moment_is_not_pruned(
+    ledger: Ledger, database_url: str
+) -> None:
+    new = new_email(payload=b"[]", keep=True)
+    ledger.accept(new).result()
+    set_status(ledger, new.id, "failed")
+
+    def retry(connection: Connection) -> None:
+        commands.retry(connection, new.id, api_key="team", expires_at=NOW + 900, now=NOW + 100)
+
+    change_while_pruning(
+        database_url, retry, lambda c: retention.prune(c, before=NOW + 50, limit=10)
+    )
+
+    assert ledger.read(ids) == {new.id}
+
+
+def test_a_key_that_is_used_anew_at_this_moment_is_not_pruned(
+    ledger: Ledger, database_url: str
+) -> None:
+    def reserve(connection: Connection, now: float) -> None:
+        idempotency.reserve(
+            connection, "team", "k", b"a" * 32, [], now=now, publisher_until=now, kept_s=60
+        )
+
+    ledger.commit(lambda connection: reserve(connection, NOW))
+
+    change_while_pruning(
+        database_url,
+        lambda connection: reserve(connection, NOW + 100),
+        lambda connection: retention.prune_keys(connection, before=NOW + 50, limit=10),
+    )
+
+    known = ledger.read(lambda c: idempotency.find(c, "team", "k", b"a" * 32, since=NOW + 100))
+    assert known is not None
