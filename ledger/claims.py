@@ -163,10 +163,12 @@ def _entered(connection: Connection, new: NewEmail, track: int) -> Row[Any]:
     """Return a mail's row; made here for a mail that a Python program sent, or whose acceptance
     is not committed yet."""
     row = rows.locked(connection, new.id)
-    if row is None:
+    while row is None:
         enter(connection, [new])
-        rows.write(connection, rows.known(connection, new.id), {"track": track})
-        row = rows.known(connection, new.id)
+        row = rows.locked(connection, new.id)  # another's by now, perhaps, who goes on with it
+        if row is not None and row.track < track:
+            rows.write(connection, row, {"track": track})
+            row = rows.known(connection, new.id)
     return row
 
 
