@@ -8,6 +8,9 @@ from __future__ import annotations
 from random import randint
 from typing import Any
 
+from tornado.web import Finish
+
+from access import AccessError
 from handlers.base import BaseHandler
 from handlers.problems import invalid
 from handlers.representation import encode
@@ -20,7 +23,7 @@ class EventStreamHandler(BaseHandler):
     """A handler whose answer is a stream of events.
 
     Its writes raise ``ServerStops`` when the server stops and ``StreamClosedError`` when the
-    client is gone.
+    client is gone; ``Finish``, which ends the stream, when its key does not count any more.
     """
 
     def last_event_id(self) -> int:
@@ -47,18 +50,27 @@ class EventStreamHandler(BaseHandler):
 
     async def send(self, event_id: int, data: Any, kind: str | None = None) -> None:
         """Send an event with a JSON document."""
+        self._check_key()
         event = f"event: {kind}\n" if kind else ""
         self.write(f"id: {event_id}\n{event}data: {encode(data).decode()}\n\n")
         await self._flush()
 
     async def send_heartbeat(self) -> None:
         """Send a comment, so that nobody on the way takes the connection for dead."""
+        self._check_key()
         self.write(":\n\n")
         await self._flush()
 
     def pause(self) -> None:
         """End the stream of a server that stops: its clients come back, not all at once."""
         self.write(f"retry: {randint(*COME_BACK_MS)}\n\n")  # nosec B311 # no secret
+
+    def _check_key(self) -> None:
+        """End the stream of a key that was revoked since: it may be open for weeks."""
+        try:
+            self._services.keyring.identify(self.request.headers.get("Authorization"))
+        except AccessError:
+            raise Finish from None
 
     async def _flush(self) -> None:
         """Send what is written; a client that does not read holds up no server that stops."""

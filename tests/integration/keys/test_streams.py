@@ -1,0 +1,43 @@
+"""What is open when a key is revoked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from dev.broker import BrokerNode
+from dev.ports import free_port
+from tests.emails import accepted, later, mail
+from tests.event_stream import EventStream
+from tests.keys import Client, command, id_of, make
+from tests.system import Server, wait_until
+
+
+@pytest.fixture
+def server(broker: BrokerNode, logs: Path, var: Path, keys: Mapping[str, str]) -> Iterator[Server]:
+    """A server of one process, all of which knows a key that one request shows to be known."""
+    with Server(logs / "streams.log", {"VAR_DIR": str(var)}, free_port()) as server:
+        yield server
+
+
+@pytest.mark.parametrize("below", ["/emails", "/celery"])
+def test_a_revoked_key_sees_no_further_events(
+    server: Server, var: Path, keys: Mapping[str, str], below: str
+) -> None:
+    leaving = Client(server, make(var, name="leaving"))
+    wait_until(lambda: leaving.get("/emails").status == 200, "the key is known")
+    email_id = accepted(leaving.post("/emails", mail(scheduled_at=later(days=1))))
+    shown = {"Authorization": f"Bearer {leaving.key}"}
+
+    with EventStream(server.port, email_id, below=below, **shown) as stream:
+        assert stream.status == 200
+        command(var, "revoke", id_of(leaving.key))
+        wait_until(lambda: leaving.get("/emails").status == 401, "the key is revoked")
+        Client(server, keys["admin"]).post(f"/emails/{email_id}/cancel")
+
+        told = [event.data.get("type", event.data.get("state")) for event in stream]
+
+    assert not {"canceled", "REVOKED"} & set(told)
+    assert "Traceback" not in server.text()
