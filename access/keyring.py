@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from concurrent.futures import ThreadPoolExecutor
 
 from access.buckets import Buckets
 from access.caller import OPEN, Caller, caller_of
@@ -33,6 +34,9 @@ class Keyring:
         self._hashes: dict[str, tuple[bytes, Caller]] = {}
         self._is_open = False
         self._task: asyncio.Task[None] | None = None
+        # Of its own: in the threads that requests share, it would wait behind a crowd's reads,
+        # and be it the crowd whose key is revoked.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="keyring")
         #: Whether the keys were read at least once; until then nobody is let in.
         self.is_known = False
 
@@ -46,6 +50,7 @@ class Keyring:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        self._thread.shutdown(wait=False)
 
     def admit(self, authorization: str | None) -> Caller:
         """Return who makes a request, by its ``Authorization`` header; takes one of its tokens.
@@ -83,8 +88,10 @@ class Keyring:
             await self._refresh()
 
     async def _refresh(self) -> None:
+        loop = asyncio.get_running_loop()
         try:
-            self._take_over(await asyncio.to_thread(self._ledger.read, keys.known))
+            found = await loop.run_in_executor(self._thread, self._ledger.read, keys.known)
+            self._take_over(found)
         except LedgerUnavailable as exc:
             logger.warning("the API keys cannot be read: %s", exc.detail)
         except Exception:  # whatever it is, a revoked key must not count for ever

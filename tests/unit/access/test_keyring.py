@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -155,6 +158,39 @@ def test_keys_that_were_read_count_while_the_ledger_is_away(
         return ring.admit(bearer(made.text))
 
     assert asyncio.run(lose_the_ledger()).owner == made.id
+
+
+def test_a_crowd_that_occupies_the_requests_threads_does_not_keep_a_key_from_being_revoked(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = enter(ledger, "read")
+    monkeypatch.setattr("access.keyring.REFRESH_S", 0.01)
+    ring, is_over = Keyring(ledger, Buckets(), may_be_open=True), threading.Event()
+
+    async def revoke() -> None:
+        loop, is_read, read = asyncio.get_running_loop(), asyncio.Semaphore(0), ledger.read
+        loop.set_default_executor(ThreadPoolExecutor(1))
+        await ring.start()
+        crowd = asyncio.create_task(asyncio.to_thread(is_over.wait))
+        await ledger.change(lambda c: keys.revoke(c, made.id, now=time.time()))
+
+        def watched(query: Any) -> Any:
+            loop.call_soon_threadsafe(is_read.release)
+            return read(query)
+
+        monkeypatch.setattr(ledger, "read", watched)
+        try:
+            for _ in range(2):  # when it is read the second time, the first one is over
+                await asyncio.wait_for(is_read.acquire(), 10)
+        finally:
+            is_over.set()
+            await crowd
+            await ring.close()
+
+    asyncio.run(revoke())
+
+    with pytest.raises(UnknownKey):
+        ring.admit(bearer(made.text))
 
 
 def test_the_rate_is_taken_from_a_key_once_for_each_request(ledger: Ledger) -> None:
