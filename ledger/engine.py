@@ -51,6 +51,8 @@ def writing(engine: Engine) -> Engine:
 def _postgresql(url: URL, timeout_s: float) -> Engine:
     timeout_ms = math.ceil(timeout_s * 1000)
     limits = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
+    own = " ".join(f"-c {name}={timeout_ms}" for name in limits)
+    given = url.normalized_query.get("options", ())  # such as a search_path, which stays
     return create_engine(
         url,
         hide_parameters=True,
@@ -61,7 +63,7 @@ def _postgresql(url: URL, timeout_s: float) -> Engine:
             "connect_timeout": max(2, math.ceil(timeout_s)),  # libpq takes no less than 2 s
             "tcp_user_timeout": timeout_ms,  # a host that is gone answers nothing
             **KEEPALIVE,
-            "options": " ".join(f"-c {name}={timeout_ms}" for name in limits),
+            "options": " ".join((*given, own)),
         },
     )
 

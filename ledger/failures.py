@@ -18,6 +18,13 @@ from ledger.errors import EntryRefused, LedgerUnavailable
 #: https://www.postgresql.org/docs/current/mvcc-serialization-failure-handling.html
 ROLLED_BACK = frozenset({"40001", "40P01"})
 
+#: PostgreSQL knows no such table, or column.
+#: https://www.postgresql.org/docs/current/errcodes-appendix.html
+MISSING = frozenset({"42P01", "42703"})
+TO_MIGRATE = (
+    "The ledger's tables are missing, or older than this Windmail: `make migrate` makes them."
+)
+
 
 def translated(error: Exception) -> Exception:
     """Return what is told instead of a database's error; other errors stay as they are.
@@ -28,6 +35,8 @@ def translated(error: Exception) -> Exception:
     if isinstance(error, (DataError, IntegrityError)):
         return EntryRefused(f"{EntryRefused().detail} ({type(error.orig).__name__})")
     if isinstance(error, DBAPIError):
+        if _sqlstate(error) in MISSING:
+            return LedgerUnavailable(f"{TO_MIGRATE} ({type(error.orig).__name__})")
         return LedgerUnavailable(_shown(error.orig))
     if isinstance(error, sqlite3.Error):  # from where a transaction begins
         return LedgerUnavailable(_shown(error))
@@ -48,4 +57,8 @@ def may_be_repeated(error: Exception) -> bool:
     run again: its connection was found dead, or another transaction was preferred."""
     if not isinstance(error, DBAPIError):
         return False
-    return error.connection_invalidated or getattr(error.orig, "sqlstate", None) in ROLLED_BACK
+    return error.connection_invalidated or _sqlstate(error) in ROLLED_BACK
+
+
+def _sqlstate(error: DBAPIError) -> str | None:
+    return getattr(error.orig, "sqlstate", None)
