@@ -19,10 +19,13 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-#: Rows of one transaction, which holds up all other writers.
-STEP = 500
+#: Mails or keys of one transaction at most, and of the first one.
+STEP, FIRST_STEP = 500, 16
+#: How long a transaction may take, as it holds up all other writers, in seconds: contents that are
+#: kept may be of megabytes, and some thousand of these take longer than anybody waits.
+STEP_S = 0.2
 #: Transactions of one run.
-STEPS = 200
+STEPS = 1000
 #: A mail is given up so long after its time is over: its message may just be on its way.
 GRACE_S = 3600.0
 DAY_S = 86400.0
@@ -39,14 +42,29 @@ def prune() -> None:
     keys_before = now - config.options.idempotency_s
     commit = parts.ledger().commit
     lost = _give_up(now)
-    removed = keys = 0
-    for _ in range(STEPS):
-        step = commit(lambda c: retention.prune(c, before=old, limit=STEP))
-        step_keys = commit(lambda c: retention.prune_keys(c, before=keys_before, limit=STEP))
-        removed, keys = removed + step, keys + step_keys
-        if step < STEP and step_keys < STEP:
-            break
+    removed = in_steps(lambda limit: commit(lambda c: retention.prune(c, before=old, limit=limit)))
+    keys = in_steps(
+        lambda limit: commit(lambda c: retention.prune_keys(c, before=keys_before, limit=limit))
+    )
     logger.info("ledger: %d mails and %d keys removed, %d mails given up", removed, keys, lost)
+
+
+def in_steps(step: Callable[[int], int], clock: Callable[[], float] = time.monotonic) -> int:
+    """Remove what is old in steps that take STEP_S or so; return how much it was.
+
+    Args:
+        step: removes as much as it is told, at most, and returns how much it was.
+    """
+    removed, limit = 0, FIRST_STEP
+    for _ in range(STEPS):
+        begin = clock()
+        count = step(limit)
+        removed += count
+        if count < limit:
+            break
+        is_slow = clock() - begin > STEP_S
+        limit = max(1, limit // 2) if is_slow else min(STEP, limit * 2)
+    return removed
 
 
 def _give_up(now: float) -> int:
