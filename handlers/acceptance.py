@@ -122,7 +122,7 @@ class Acceptance:
     ) -> None:
         """Change a mail in the ledger so that it needs a new message, and publish that.
 
-        ``order``: as :meth:`Ledger.write` has it, of a change that is charged.
+        ``order``: as :meth:`Ledger.write` has it, of a change that is charged; else the mail's.
 
         Raises:
             UnknownEmail, NotPossible
@@ -130,7 +130,7 @@ class Acceptance:
             LedgerUnavailable: nothing was published.
         """
         await asyncio.shield(
-            self._running.start(self._send_again(email_id, change, not_before, order))
+            self._running.start(self._send_again(email_id, change, not_before, order or email_id))
         )
 
     async def close(self, timeout_s: float) -> None:

@@ -1,8 +1,10 @@
-"""Processes that charge the same keys at the same time do not wait for each other in a circle."""
+"""Processes that charge the same keys, or change the same mails, at the same time do not wait for
+each other in a circle."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from functools import partial
 
@@ -12,8 +14,9 @@ from sqlalchemy import text
 from access import Caller, Scope
 from dev.postgres import PostgresNode
 from handlers.quota import quota_of
-from ledger import Ledger, keys, migrate
+from ledger import Ledger, commands, keys, migrate
 from tests.acceptance import Queue, acceptance, key, mail
+from tests.ledgers import new_email
 
 ANN, BOB = (
     Caller(owner=name, scopes=frozenset({Scope.SEND}), daily_recipients=10**6)
@@ -24,6 +27,7 @@ SLOW = """
 CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN PERFORM pg_sleep(0.02); RETURN NEW; END $$;
 CREATE TRIGGER slow AFTER UPDATE ON api_keys FOR EACH ROW EXECUTE FUNCTION slow();
+CREATE TRIGGER slow AFTER UPDATE ON emails FOR EACH ROW EXECUTE FUNCTION slow();
 """
 
 
@@ -70,3 +74,28 @@ def test_charges_of_two_keys_by_two_processes_are_no_deadlock(
     asyncio.run(asyncio.wait_for(rounds(), 60))
 
     assert "deadlock detected" not in own_postgres.log.read_text()
+
+
+def test_mails_that_two_processes_change_in_other_orders_are_no_deadlock(
+    own_postgres: PostgresNode, pair: tuple[Ledger, Ledger]
+) -> None:
+    now = time.time()
+    news = [new_email(payload=b"{}", keep=True, scheduled_at=now + 60) for _ in range(30)]
+    pair[0].accept(*news).result()
+    accepting = [acceptance(ledger, Queue()) for ledger in pair]
+
+    async def move(place: int, email_id: str) -> None:
+        change = partial(
+            commands.reschedule, email_id=email_id, api_key=None, scheduled_at=now + 90, now=now
+        )
+        await accepting[place].send_again(email_id, change, now + 90)
+
+    async def move_all() -> None:
+        there, back = [new.id for new in news], [new.id for new in reversed(news)]
+        await asyncio.gather(
+            *(move(place, email_id) for place, ids in enumerate((there, back)) for email_id in ids)
+        )
+
+    asyncio.run(move_all())
+
+    assert "deadlock" not in own_postgres.log.read_text()
