@@ -166,6 +166,13 @@ class StreamBackend(RPCBackend):
         self._kept_of, self._kept = "", []
         return kept
 
+    def write_start(self, task_id: str) -> None:
+        """Write a task's start, if it is not written; returns when it is confirmed."""
+        if start := self._held_start(task_id):
+            self._direct.write(start)
+        if self._unconfirmed is not None:  # of a thread, which gave it to the writer
+            self._unconfirmed.result()
+
     def write_end(self) -> None:
         """Write the states of the task that are not written, and keep no more."""
         if messages := self.take_end():

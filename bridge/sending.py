@@ -139,6 +139,12 @@ class DurableTask(Task):
             args, kwargs, task_id=task_id or new_task_id(), **carried(self, options)
         )
 
+    def on_replace(self, sig: Any) -> Any:
+        """Publish what takes the task's place, under its id, once its start is told: it would stand
+        behind the end of a successor that is quicker, and the task have only begun for ever."""
+        self.app.backend.write_start(self.request.id)
+        return super().on_replace(sig)
+
 
 class PrivateTask(DurableTask):
     """A task whose arguments and result stay out of message headers, logs and Flower.

@@ -14,6 +14,7 @@ from tests.event_stream import EventStream
 from tests.outside import virtual_host
 from tests.smtp_server import SMTPServer
 from tests.system import wait_until
+from tests.threaded.tasks import LINGERS_S
 from tests.user_tasks import UserTasks, user_tasks
 
 CALLS = 200
@@ -79,6 +80,18 @@ def test_the_start_of_one_without_an_end_is_told(pool: UserTasks, seconds: float
 
     wait_until(lambda: f"{task_id}] received" in pool.worker.text(), "its process")
     wait_until(lambda: state(pool, task_id) == "STARTED", "its start")
+
+
+def test_the_start_of_one_that_is_replaced_is_told_before_its_successors_end(
+    pool: UserTasks,
+) -> None:
+    call = {"args": ["tests.threaded.tasks.end_at_once"]}
+    answer = pool.server.post("/celery/hand_on?wait=20", call).json()
+    assert answer["result"] == "ended"
+    time.sleep(2 * LINGERS_S)  # what is told late has come by then
+
+    assert state(pool, answer["id"]) == "SUCCESS"  # or else there is no end of its states
+    assert states(pool, answer["id"]) == ["STARTED", "STARTED", "SUCCESS"]
 
 
 def test_what_ends_while_the_broker_does_not_answer_is_told_afterwards(

@@ -11,6 +11,8 @@ from celery import Task, current_task, shared_task
 from celery.exceptions import Ignore
 
 ENOUGH = 3
+#: Longer than a start is held back.
+LINGERS_S = 0.3
 
 
 @shared_task(threaded=True)
@@ -70,7 +72,22 @@ tell_twice_in_pool = shared_task(name="tell_twice_in_pool")(tell_twice)
 
 
 @shared_task
+def end_at_once() -> str:
+    """Return at once."""
+    return "ended"
+
+
+@shared_task
 def step_aside(seconds: float) -> None:
     """Start, and have no result."""
     time.sleep(seconds)
     raise Ignore
+
+
+@shared_task(bind=True)
+def hand_on(self: Task, successor: str) -> None:
+    """Leave the result to another task, and take a while to end."""
+    try:
+        raise self.replace(self.app.signature(successor))
+    finally:
+        time.sleep(LINGERS_S)

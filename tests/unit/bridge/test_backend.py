@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from typing import Any
 from unittest.mock import MagicMock
@@ -126,3 +127,24 @@ def test_a_failure_that_somebody_may_look_for_is_written_at_once(
 
     assert told(process.written) == [states.FAILURE]
     assert process.backend.take_end() == []
+
+
+def test_a_start_is_written_once_by_whom_it_matters_to(process: PoolProcess) -> None:
+    process.backend.keep_end_of("an-id")
+    process.backend.store_result("an-id", {}, states.STARTED, request=Context({"id": "an-id"}))
+
+    process.backend.write_start("an-id")
+
+    assert told(process.written) == [states.STARTED]
+    assert process.backend.take_end() == []
+
+
+def test_a_threads_start_is_confirmed_before_the_task_goes_on() -> None:
+    ours, confirmed = backend(), MagicMock()
+    ours.writer = MagicMock(pid=os.getpid(), write=MagicMock(return_value=confirmed))
+    ours.store_result("an-id", {}, states.STARTED, request=Context({"id": "an-id"}))
+    confirmed.result.assert_not_called()
+
+    ours.write_start("an-id")
+
+    confirmed.result.assert_called_once()
