@@ -28,7 +28,7 @@ from bridge.records import Record
 from bridge.result_channel import message_of
 from bridge.result_writer import ResultWriter
 from bridge.stream_consumer import StreamResultConsumer
-from bridge.task_states import may_be_kept, now, properties_of
+from bridge.task_states import may_be_kept, now, properties_of, told_exception
 from bridge.topology import ResultStream, may_declare
 
 #: A body of more octets may be one that RabbitMQ refuses (16 MiB where nobody has set less), so
@@ -49,6 +49,7 @@ class StreamBackend(RPCBackend):
     """
 
     ResultConsumer = StreamResultConsumer
+    exception_to_python = told_exception
     persistent = True  # Celery asks this before it trusts a stored SUCCESS after a redelivery
 
     #: Writes for the threads of a process; set in each thread's own backend.

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from celery import states
+from celery.backends.base import Backend
+from celery.exceptions import SecurityError, TaskError
 
 from bridge.records import started_type
 
@@ -35,3 +37,13 @@ def properties_of(task_id: str, state: str, request: Any) -> dict[str, Any]:
     if task and state == states.STARTED:
         properties["type"] = started_type(task)
     return properties
+
+
+def told_exception(backend: Backend, told: Any) -> Any:
+    """Return the exception that a state tells of; what describes none, as a task may tell by itself
+    (``update_state(state="FAILURE", meta={...})``), is that of a ``TaskError``: Celery raises an
+    error of its own for it, and the states of all other tasks are read together with it."""
+    try:
+        return Backend.exception_to_python(backend, told)
+    except (AttributeError, TypeError, ValueError, SecurityError):
+        return TaskError(told)

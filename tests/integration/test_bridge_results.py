@@ -10,6 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from celery.exceptions import TaskError
 from kombu.serialization import dumps
 
 import task
@@ -110,6 +111,21 @@ async def test_a_task_that_was_tried_again_by_hand_is_looked_up_to_its_last_stat
     async with late_bridge() as bridge:
         assert bridge.results.follower.cache.last(task_id) is None
         assert await bridge.result(task_id).get(timeout=0) == 8
+
+
+@pytest.mark.gen_test
+async def test_a_failure_that_a_task_told_by_itself_is_looked_up_like_others() -> None:
+    task_id = new_task_id()
+    store = partial(task.app.backend.store_result, task_id)
+    await asyncio.to_thread(store, {"reason": "no stock"}, "FAILURE")
+    written = int(time.time())
+    await asyncio.to_thread(wait_until, lambda: int(time.time()) > written, "the next second")
+    await asyncio.to_thread(write_others, 1)
+
+    async with late_bridge() as bridge:
+        assert bridge.results.follower.cache.last(task_id) is None
+        with pytest.raises(TaskError, match="no stock"):
+            await bridge.result(task_id).get(timeout=0)
 
 
 def write_others(count: int) -> None:

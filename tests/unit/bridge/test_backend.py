@@ -12,6 +12,7 @@ import pytest
 from celery import Celery, states
 from celery.app.task import Context
 from celery.backends.base import Backend
+from celery.exceptions import TaskError
 
 from bridge.backend import LARGE, StreamBackend
 from bridge.errors import ResultRefused
@@ -148,3 +149,17 @@ def test_a_threads_start_is_confirmed_before_the_task_goes_on() -> None:
     ours.write_start("an-id")
 
     confirmed.result.assert_called_once()
+
+
+@pytest.mark.parametrize("state", sorted(states.EXCEPTION_STATES))
+@pytest.mark.parametrize(
+    "told",
+    [{"reason": "no"}, "no", 7, [1], {"exc_type": 7}, {"exc_type": "path", "exc_module": "os"}],
+)
+def test_what_a_task_tells_of_its_failure_need_be_no_exception(state: str, told: Any) -> None:
+    ours = backend()
+
+    meta = ours.meta_from_decoded({"status": state, "result": told})
+
+    assert type(meta["result"]) is TaskError
+    assert meta["result"].args == (told,)
