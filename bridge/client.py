@@ -138,7 +138,7 @@ class Bridge:
         self.start()
         try:
             await self.ready(START_TIMEOUT_S)
-        except NotConnected:
+        except BaseException:  # the caller's own deadline, too: nobody else would close it
             await self.close()
             raise
         return self

@@ -181,6 +181,8 @@ class Link:
                 reason = await lost
                 self._on_lost(reason)
             except asyncio.CancelledError:
+                if self.is_open:
+                    self._on_lost("closed")
                 raise
             except Exception as exc:  # noqa: BLE001 - whatever it is, the answer is to try again
                 reason = f"{type(exc).__name__}: {exc}".rstrip(": ")

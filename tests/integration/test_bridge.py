@@ -10,7 +10,7 @@ from billiard.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded
 from celery.exceptions import TaskRevokedError
 
 import task
-from bridge import Bridge, InvalidArgument, InvalidOption, Unroutable
+from bridge import Bridge, InvalidArgument, InvalidOption, ResultsUnreadable, Unroutable
 from bridge.ids import created_at
 
 pytestmark = pytest.mark.usefixtures("celery_worker")
@@ -229,3 +229,18 @@ async def test_a_bridge_that_is_closed_leaves_no_connection_and_says_so() -> Non
         assert bridge.problems() == {}
 
     assert bridge.problems() == {"publisher": "closed", "results": "closed"}
+
+
+@pytest.mark.gen_test
+async def test_a_bridge_that_is_closed_tells_no_state_that_may_be_old(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("bridge.results.ATTACH_TIMEOUT_S", 0.05)
+    async with Bridge(task.app) as bridge:
+        ended = await bridge.apply_async(task.add, (4, 4))
+        await ended.get(timeout=30)
+        running = await bridge.apply_async(task.add, (1, 2), countdown=60)
+
+    with pytest.raises(ResultsUnreadable):
+        await running.wait(0)
+    assert await ended.get(timeout=0) == 8

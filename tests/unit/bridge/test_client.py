@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from celery import Celery
 
@@ -58,6 +60,20 @@ async def test_the_bridge_says_what_is_wrong_without_the_password(app: Celery) -
     assert all("refused" in problem for problem in problems.values())
     assert "hunter2" not in str(problems)
     await bridge.close()
+
+
+@pytest.mark.gen_test
+async def test_a_bridge_whose_start_the_caller_gives_up_does_not_go_on_to_connect(
+    app: Celery,
+) -> None:
+    bridge = Bridge(app)
+
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1), bridge:
+            pass
+
+    assert bridge.problems() == {"publisher": "closed", "results": "closed"}
+    assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 @pytest.mark.gen_test
