@@ -163,8 +163,13 @@ class Link:
             raise ConnectionError(f"{self.name}: {self.problem}")
         opened: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
+        def on_open(channel: Any) -> None:
+            if opened.cancelled():  # the caller gave up: it is nobody's
+                channel.close()
+            resolve(opened, channel)
+
         try:
-            channel = self._connection.channel(on_open_callback=lambda ch: resolve(opened, ch))
+            channel = self._connection.channel(on_open_callback=on_open)
         except AMQPError as exc:  # it is just closing
             raise ConnectionError(f"{self.name}: {exc!r}") from exc
         channel.add_on_close_callback(lambda _ch, why: fail(opened, ConnectionError(str(why))))

@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 from pika.exceptions import ConnectionWrongStateError
@@ -83,3 +84,20 @@ async def test_a_channel_of_a_connection_that_is_closing_is_a_lost_one() -> None
 
     with pytest.raises(ConnectionError, match=r"test: .*closing"):
         await link.open_channel()
+
+
+@pytest.mark.gen_test
+async def test_a_channel_that_opens_when_nobody_waits_for_it_any_more_is_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connection, "CONNECT_TIMEOUT_S", 0.01)
+    slow, channel = MagicMock(), MagicMock()
+    link = Link("test", [url(1)], setup=nothing, on_lost=lambda _: None)
+    link._connection = slow
+    with pytest.raises(TimeoutError):
+        await link.open_channel()
+    on_open = slow.channel.call_args.kwargs["on_open_callback"]
+
+    on_open(channel)
+
+    channel.close.assert_called_once_with()
