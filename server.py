@@ -9,6 +9,7 @@ come from systemd (``LISTEN_FDS``), which keeps them over a restart.
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import logging
 import os
@@ -141,7 +142,8 @@ def _listen(argv: list[str]) -> Listening:
         raise SystemExit(2) from None
     except OSError as exc:
         where = f"{config.options.address}:{config.options.port}"
-        flag = "--address" if isinstance(exc, socket.gaierror) else "--port"
+        is_address = isinstance(exc, socket.gaierror) or exc.errno == errno.EADDRNOTAVAIL
+        flag = "--address" if is_address else "--port"
         print(f"cannot listen on {where}: {exc.strerror}; see {flag}", file=sys.stderr)
         raise SystemExit(1) from None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections.abc import Iterable
@@ -24,24 +25,33 @@ _given = set[int]()
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Need:
-    """A port that a process is about to listen on; ``variable`` is what changes it."""
+    """A port that a process is about to listen on; ``variable`` is what changes it.
+
+    ``host_variable`` is what changes the address.
+    """
 
     process: str
     host: str
     port: int
     variable: str
+    host_variable: str
+
+
+def obstacle(host: str, port: int) -> OSError | None:
+    """Return why no server could listen there now; None: it could."""
+    try:
+        family, *_, address = socket.getaddrinfo(host or None, port, flags=socket.AI_PASSIVE)[0]
+        with closing(socket.socket(family)) as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(address)
+    except OSError as exc:  # also of the name
+        return exc
+    return None
 
 
 def is_free(host: str, port: int) -> bool:
     """True if a server could listen there now."""
-    family, *_, address = socket.getaddrinfo(host or None, port, flags=socket.AI_PASSIVE)[0]
-    with closing(socket.socket(family)) as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            sock.bind(address)
-        except OSError:
-            return False
-    return True
+    return obstacle(host, port) is None
 
 
 def free_port() -> int:
@@ -96,6 +106,15 @@ def problem(need: Need, holder: str | None) -> str:
     return f"port {need.port}, which {need.process} needs, is in use{by}"
 
 
+def refusal(need: Need, why: OSError) -> str:
+    """Return the message for a port that is not taken, and cannot be had."""
+    # A low one needs root; else it is the address, which is unknown or not of this machine.
+    variable = need.variable if isinstance(why, PermissionError) else need.host_variable
+    return (
+        f"{need.process} cannot listen on {need.host}:{need.port}: {why.strerror}; see {variable}"
+    )
+
+
 def remedy(taken: Iterable[Need]) -> str:
     """Return a command that starts everything on ports that are free."""
     settings = [f"VAR_DIR={folder}"] if (folder := os.environ.get("VAR_DIR")) else []
@@ -112,7 +131,7 @@ def remedy(taken: Iterable[Need]) -> str:
 
 
 def problems(needs: Iterable[Need]) -> list[str]:
-    """Return lines that say which ports are taken, or wanted twice, and what helps."""
+    """Return lines that say which ports cannot be had, or are wanted twice, and what helps."""
     lines = list[str]()
     taken = list[Need]()
     seen = dict[int, Need]()
@@ -121,7 +140,10 @@ def problems(needs: Iterable[Need]) -> list[str]:
         if first is not need:
             both = f"{first.process} and {need.process} both want port {need.port}"
             lines.append(f"{both}: change {first.variable} or {need.variable}")
-        elif need.port and not is_free(need.host, need.port):
-            taken.append(need)
+        elif need.port and (why := obstacle(need.host, need.port)):
+            if why.errno == errno.EADDRINUSE:
+                taken.append(need)
+            else:
+                lines.append(refusal(need, why))
     lines += [problem(need, owner(need.port)) for need in taken]
     return [*lines, remedy(taken)] if taken else lines

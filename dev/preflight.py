@@ -63,16 +63,25 @@ def needs(commands: set[str]) -> list[Need]:
     mail_host, mail_port = relay.address(options.smtp_url)
     wanted = {
         "web": Need(
-            process="the web server", host=options.address, port=options.port, variable="PORT"
+            process="the web server",
+            host=options.address,
+            port=options.port,
+            variable="PORT",
+            host_variable="ADDRESS",
         ),
         "flower": Need(
             process="Flower",
             host=options.flower_address,
             port=options.flower_port,
             variable="FLOWER_PORT",
+            host_variable="FLOWER_ADDRESS",
         ),
         "mailbox": Need(
-            process="the development mailbox", host=mail_host, port=mail_port, variable="SMTP_URL"
+            process="the development mailbox",
+            host=mail_host,
+            port=mail_port,
+            variable="SMTP_URL",
+            host_variable="SMTP_URL",
         ),
     }
     return [need for name, need in wanted.items() if name in commands]

@@ -1,3 +1,4 @@
+import errno
 import socket
 from collections.abc import Iterator
 from itertools import count
@@ -24,8 +25,13 @@ def taken() -> Iterator[int]:
         yield sock.getsockname()[1]
 
 
-def need(port: int, variable: str = "PORT", process: str = "the web server") -> Need:
-    return Need(process=process, host="127.0.0.1", port=port, variable=variable)
+def need(
+    port: int,
+    variable: str = "PORT",
+    process: str = "the web server",
+    host: str = "127.0.0.1",
+) -> Need:
+    return Need(process=process, host=host, port=port, variable=variable, host_variable="ADDRESS")
 
 
 def test_a_port_with_a_listener_is_not_free(taken: int) -> None:
@@ -102,3 +108,25 @@ def test_two_processes_that_want_one_port_are_named() -> None:
 
 def test_port_zero_is_never_taken() -> None:
     assert ports.problems([need(0)]) == []
+
+
+def test_an_address_that_is_not_of_this_machine_is_no_port_in_use() -> None:
+    lines = ports.problems([need(8888, host="192.0.2.1")])
+
+    assert lines == [
+        "the web server cannot listen on 192.0.2.1:8888: Cannot assign requested address; "
+        "see ADDRESS"
+    ]
+
+
+def test_an_address_that_nobody_knows_is_a_sentence() -> None:
+    (line,) = ports.problems([need(8888, host="no-such-host.invalid")])
+
+    assert line.startswith("the web server cannot listen on no-such-host.invalid:8888: ")
+    assert line.endswith("; see ADDRESS")
+
+
+def test_a_port_that_is_roots_alone_is_no_port_in_use() -> None:
+    line = ports.refusal(need(80), PermissionError(errno.EACCES, "Permission denied"))
+
+    assert line == "the web server cannot listen on 127.0.0.1:80: Permission denied; see PORT"
