@@ -71,7 +71,12 @@ def write(
     management_port: int | None,
     cluster: Sequence[str] = (),
 ) -> None:
-    """Make the folder and write the configuration; `login` is user, password and vhost."""
+    """Make the folder and write the configuration; `login` is user, password and vhost.
+
+    RabbitMQ leaves its files readable: mails are in them, so the folder is its owner's alone.
+    """
+    state.mkdir(parents=True, exist_ok=True)
+    state.chmod(0o700)  # also that of an earlier version
     for folder in ("log", "data", "generated"):
         (state / folder).mkdir(parents=True, exist_ok=True)
     plugins = "rabbitmq_management" if management_port else ""

@@ -1,10 +1,11 @@
 """A private node's ports, login and files; that it runs is shown by every integration test."""
 
+import stat
 from pathlib import Path
 
 import pytest
 
-from dev import ports
+from dev import broker_files, ports
 from dev.broker import BrokerNode
 
 
@@ -40,3 +41,12 @@ def test_the_environment_keeps_everything_in_the_folder(
     assert env["HOME"] == str(tmp_path.resolve())
     assert env["RABBITMQ_LOG_BASE"].startswith(str(tmp_path.resolve()))
     assert "127,0,0,1" in env["RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS"]
+
+
+def test_the_folder_with_the_queues_is_its_owners_alone(tmp_path: Path) -> None:
+    state = tmp_path / "rabbitmq"
+    state.mkdir(mode=0o755)  # by an earlier version
+
+    broker_files.write(state, login=("me", "hunter2", "/"), port=5672, management_port=None)
+
+    assert stat.S_IMODE(state.stat().st_mode) == 0o700
