@@ -156,6 +156,18 @@ def _broker_files() -> dict[str, str]:
     return {name: file for name, file in files.items() if file}
 
 
+def read_flags(argv: list[str]) -> None:
+    """Take over the settings' flags of a program that has no other arguments.
+
+    Raises:
+        OptionError: naming the first one that is none of them. What stands behind a word that is
+            no flag would not be read: not the address to listen on, either.
+    """
+    rest = options.parse_command_line(argv)
+    if rest:
+        raise OptionError(f"what is {rest[0]}? settings are given as --name=value; see --help")
+
+
 def management_url() -> str | None:
     """Return RabbitMQ's management API; None: Flower's guess, which is never TLS."""
     if options.flower_broker_api or not options.broker_url.startswith("amqps:"):
@@ -208,7 +220,7 @@ def _mask(text: str) -> str:
 def main(argv: list[str]) -> int:
     """Print the effective settings and check them; 0 when they are usable, 1 if not."""
     try:
-        options.parse_command_line(argv)
+        read_flags(argv)
         check()
     except OptionError as exc:
         print(exc, file=sys.stderr)

@@ -134,7 +134,7 @@ def _listen(argv: list[str]) -> Listening:
         SystemExit: with the exit code; why is on standard error.
     """
     try:
-        config.options.parse_command_line(argv)
+        config.read_flags(argv)
         config.check()
         return listen(config.options.port, config.options.address or None)
     except (OptionError, config.ConfigError) as exc:

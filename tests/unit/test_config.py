@@ -119,6 +119,15 @@ def test_an_unknown_flag_is_one_line() -> None:
     assert done.stderr == "--smtp-ulr: there is no such flag; see --help\n"
 
 
+@pytest.mark.parametrize("program", ["config.py", "server.py"])
+def test_a_word_that_is_no_flag_is_refused(program: str) -> None:
+    command = [sys.executable, program, "port=9", "--address=192.0.2.1"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=20)
+
+    assert done.returncode != 0
+    assert done.stderr == "what is port=9? settings are given as --name=value; see --help\n"
+
+
 def test_an_unknown_flag_is_refused(load: Load) -> None:
     config = load()
 
