@@ -80,7 +80,12 @@ _TABLE: dict[str, tuple[tuple[str, Value, str, Check | None], ...]] = {
         ("idle_timeout_s", 30.0, "wait for a request's header, seconds", _SECONDS),
         ("body_timeout_s", 30.0, "time to send a request's body, seconds", _SECONDS),
         ("max_connections", 10_000, "open connections of a process", between(1, 10**6)),
-        ("max_bodies_size", 256 * 2**20, "request bodies at once, bytes", between(1024, 2**40)),
+        (
+            "max_bodies_size",
+            256 * 2**20,
+            "request bodies at once, bytes; as much of answers",
+            between(1024, 2**40),
+        ),
         ("unread_timeout_s", 30.0, "an answer is not taken: cut off, s", _SECONDS),
         (
             "queue_wait_limit_s",

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from contextlib import suppress
 from functools import partial
+from typing import Any
 
 from sqlalchemy import Connection
-from tornado.iostream import StreamClosedError
 
 import config
 import delivery
@@ -16,8 +14,10 @@ from handlers.canceling import cancel
 from handlers.email_arguments import moment_to_send
 from handlers.email_body import Rescheduling, read
 from handlers.email_handler import SETTLED, EmailHandler
-from handlers.problems import SOON, Problem, invalid
+from handlers.email_representation import document
+from handlers.problems import Problem, invalid
 from handlers.quota import charged, quota_of
+from handlers.representation import encode
 from ledger import Email, Sendable, commands
 
 
@@ -30,7 +30,8 @@ class OneEmailHandler(EmailHandler):
             email = await self.email(email_id)
         else:
             email = await self.settled(email_id, wait_s)
-        await self.write_email(email)
+        octets = await self.made_of(email_id, partial(_document, email))
+        await self.write_large(octets, "application/json")
 
     head = get
 
@@ -48,7 +49,7 @@ class OneEmailHandler(EmailHandler):
             now=now,
         )
         await self._services.acceptance.send_again(email_id, change, moment)
-        await self.write_email(await self.email(email_id))
+        self.write_email(await self.email(email_id))
 
 
 class CancelHandler(EmailHandler):
@@ -56,7 +57,7 @@ class CancelHandler(EmailHandler):
 
     async def post(self, email_id: str) -> None:
         await cancel(self._services, self.caller, email_id)
-        await self.write_email(await self.email(email_id))
+        self.write_email(await self.email(email_id))
 
 
 class RetryHandler(EmailHandler):
@@ -69,7 +70,7 @@ class RetryHandler(EmailHandler):
         self.set_header("Location", f"/emails/{email_id}")
         email = await (self.email(email_id) if wait_s is None else self.settled(email_id, wait_s))
         waited = wait_s is not None and email.status in SETTLED
-        await self.write_email(email, 200 if waited else 202)
+        self.write_email(email, 200 if waited else 202)
 
     def _retry(self, email_id: str, connection: Connection) -> Sendable:
         quota_of(self.caller, ()).lock(connection)
@@ -88,24 +89,19 @@ class RawHandler(EmailHandler):
     """``/emails/<id>/raw``: the mail's octets, as they go to the relay."""
 
     async def get(self, email_id: str) -> None:
-        contents = self._services.contents
-        if contents.locked():
-            raise Problem(503, "Too many mails' contents are asked for at once.", headers=SOON)
-        async with contents:
-            email = await self.email(email_id)
-            arguments = await self.arguments(email_id)
-            if arguments is None:
-                why = "The mail's content is not kept; with LEDGER_KEEP=all, that of all mails is."
-                raise Problem(404, why)
-            octets = await asyncio.to_thread(_octets, email, arguments)
-            self.set_header("Content-Type", "message/rfc822")
-            self.set_header("Content-Length", len(octets))
-            self.write(octets)
-            with suppress(StreamClosedError):
-                await self.flush()  # until the client has taken it, it is in memory
+        email = await self.email(email_id)
+        octets = await self.made_of(email_id, partial(_octets, email))
+        await self.write_large(octets, "message/rfc822")
 
     head = get
 
 
-def _octets(email: Email, arguments: dict[str, object]) -> bytes:
+def _document(email: Email, arguments: dict[str, Any] | None) -> bytes:
+    return encode(document(email, arguments)) + b"\n"
+
+
+def _octets(email: Email, arguments: dict[str, Any] | None) -> bytes:
+    if arguments is None:
+        why = "The mail's content is not kept; with LEDGER_KEEP=all, that of all mails is."
+        raise Problem(404, why)
     return delivery.content(delivery.compose(arguments), email.id, email.created_at)

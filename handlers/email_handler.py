@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
 from sqlalchemy import Connection
+from tornado.iostream import StreamClosedError
 
 from handlers.base import BaseHandler
-from handlers.email_representation import document
-from handlers.problems import Problem
+from handlers.email_representation import summary
+from handlers.problems import SOON, Problem
 from handlers.representation import encode
 from handlers.services import ServerStops
 from ledger import FINAL, Email, UnknownEmail, queries
 
 T = TypeVar("T")
+
+#: Smaller answers are not counted: the system's own buffers take them.
+COUNTED_BYTES = 64 * 1024
 
 #: Nothing more happens to these mails by itself.
 SETTLED = FINAL | {"uncertain"}
@@ -76,18 +81,46 @@ class EmailHandler(BaseHandler):
                 return await self.email(email_id)
         return email
 
-    async def arguments(self, email_id: str) -> dict[str, Any] | None:
-        """Return what a mail is made of, its task's arguments; None: they are not kept.
+    async def made_of(self, email_id: str, make: Callable[[dict[str, Any] | None], bytes]) -> bytes:
+        """Return what is made, in a thread, of a mail's content: its task's arguments; None: they
+        are not kept. Few are at a time.
 
         Raises:
-            LedgerUnavailable
+            LedgerUnavailable, and what ``make`` raises.
         """
-        kept = await self.read(partial(queries.payload, email_id=email_id))
-        return None if kept is None else msgspec.json.decode(kept, type=dict[str, Any])
 
-    async def write_email(self, email: Email, status: int = 200) -> None:
-        """Answer with a mail's whole document."""
-        self.write_json(document(email, await self.arguments(email.id)), status)
+        def read_and_make() -> bytes:
+            kept = self._services.ledger.read(partial(queries.payload, email_id=email_id))
+            return make(None if kept is None else msgspec.json.decode(kept, type=dict[str, Any]))
+
+        async with self._services.contents:
+            return await asyncio.to_thread(read_and_make)
+
+    def write_email(self, email: Email, status: int = 200) -> None:
+        """Answer with a mail's document, without its content."""
+        self.write_json(summary(email), status)
+
+    async def write_large(self, octets: bytes, kind: str) -> None:
+        """Answer with what may be large. It is in memory, and counts, until the client has it.
+
+        Raises:
+            Problem: 503, there is as much in memory as may be.
+        """
+        answers, size = self._services.answers, len(octets)
+        if size >= COUNTED_BYTES and not answers.take(size):
+            raise Problem(503, "Too many large answers are not taken yet.", headers=SOON)
+        self.set_header("Content-Type", kind)
+        self.set_header("Content-Length", size)
+        if size < COUNTED_BYTES:
+            self.write(octets)
+            return
+        try:
+            with suppress(StreamClosedError):
+                await self.flush()  # what goes with the headers is copied
+                self.write(octets)
+                await self.flush()
+        finally:
+            answers.give_back(size)
 
     def write_problem(self, problem: Problem) -> None:
         """Answer with a problem that also says what Resend's clients read.

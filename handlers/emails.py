@@ -15,6 +15,7 @@ from handlers.email_handler import SETTLED
 from handlers.email_representation import accepted, summary
 from handlers.outgoing import Outgoing
 from handlers.problems import Problem, invalid
+from handlers.representation import encode
 from ledger import LedgerUnavailable, Status, UnknownEmail, queries
 from mailing.address import parse_mailbox
 
@@ -58,7 +59,7 @@ class EmailsHandler(AcceptingHandler):
         """Answer with what became of the mail; False: it is accepted, but cannot be looked at."""
         try:
             email = await self.settled(email_id, wait_s)
-            await self.write_email(email, 200 if email.status in SETTLED else 202)
+            self.write_email(email, 200 if email.status in SETTLED else 202)
         except (LedgerUnavailable, UnknownEmail):
             return False
         return True
@@ -86,7 +87,7 @@ class EmailsHandler(AcceptingHandler):
             kept = {name: value for name, value in given.items() if value is not None}
             query = urlencode({**kept, "limit": limit, "before": page[-1].id})
             document["next"] = f"/emails?{query}"
-        self.write_json(document)
+        await self.write_large(encode(document) + b"\n", "application/json")
 
     head = get
 

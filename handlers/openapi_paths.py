@@ -77,7 +77,7 @@ SEND, ADMIN = Scope.SEND, Scope.ADMIN
 OPERATIONS: tuple[Operation, ...] = (
     Operation(
         method="post", path="/emails", summary="Send a mail", scope=SEND, body=EmailBody,
-        answers={202: (answers.AcceptedEmail, answers.Email), 200: answers.Email},
+        answers={202: (answers.AcceptedEmail, answers.EmailSummary), 200: answers.EmailSummary},
         errors=(400, 409, 413, 422), parameters=(KEY, *WAIT),
     ),
     Operation(
@@ -95,16 +95,16 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         method="patch", path="/emails/{id}", summary="Give a scheduled mail another time",
-        scope=SEND, body=Rescheduling, answers={200: answers.Email},
+        scope=SEND, body=Rescheduling, answers={200: answers.EmailSummary},
         errors=(400, 404, 409, 422),
     ),
     Operation(
         method="post", path="/emails/{id}/cancel", summary="Do not send a mail that waits",
-        scope=SEND, answers={200: answers.Email}, errors=(404, 409),
+        scope=SEND, answers={200: answers.EmailSummary}, errors=(404, 409),
     ),
     Operation(
         method="post", path="/emails/{id}/retry", summary="Send a failed or held mail again",
-        scope=SEND, answers={202: answers.Email, 200: answers.Email},
+        scope=SEND, answers={202: answers.EmailSummary, 200: answers.EmailSummary},
         errors=(404, 409, 422), parameters=WAIT,
     ),
     Operation(

@@ -6,30 +6,19 @@ from typing import Any
 
 import msgspec
 
+from handlers.budget import Budget
 from handlers.problems import SOON, Problem
 
 #: Of a Content-Length: Python refuses to read numbers of thousands of digits.
 LENGTH_DIGITS = 18
 
 
-class Bodies:
+class Bodies(Budget):
     """The request bodies in a process's memory: so many bytes at most, in each and in all."""
 
     def __init__(self, most_bytes: int, largest_bytes: int) -> None:
+        super().__init__(most_bytes)
         self.largest_bytes = largest_bytes
-        self._most_bytes = most_bytes
-        self._held_bytes = 0
-
-    def take(self, size_bytes: int) -> bool:
-        """Count some more; False, and they are not counted, where that would be too many."""
-        if self._held_bytes + size_bytes > self._most_bytes:
-            return False
-        self._held_bytes += size_bytes
-        return True
-
-    def give_back(self, size_bytes: int) -> None:
-        """Count some no more."""
-        self._held_bytes -= size_bytes
 
 
 class RequestBody:

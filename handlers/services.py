@@ -17,12 +17,13 @@ from access import Keyring
 from bridge import Bridge
 from bridge.topology import MAIL_QUEUE, MAIL_TASK
 from handlers.acceptance import Acceptance
+from handlers.budget import Budget
 from handlers.outgoing import publisher
 from handlers.pressure import Pressure
 from handlers.request_body import Bodies
 from ledger import Ledger
 
-#: Mails whose content a process builds and sends at a time: each may be of many megabytes, and
+#: Mails whose content a process reads and builds at a time: each may be of many megabytes, and
 #: takes one of the few threads that all requests share.
 CONTENTS_AT_ONCE = 4
 
@@ -53,7 +54,8 @@ class Services:
     """What every handler is given.
 
     ``waits``: what open requests wait for; a server that stops (``stopping``) cancels these,
-    and the requests are answered with what is known. ``contents``: the right to build a mail.
+    and the requests are answered with what is known. ``contents``: the right to read and build a
+    mail's content. ``answers``: the large ones that clients have not taken.
     """
 
     app: Celery
@@ -63,6 +65,7 @@ class Services:
     keyring: Keyring
     pressure: Pressure
     bodies: Bodies
+    answers: Budget
     contents: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(CONTENTS_AT_ONCE))
     open_requests: OpenRequests = field(default_factory=OpenRequests)
     waits: WeakSet[asyncio.Task[Any]] = field(default_factory=WeakSet)
@@ -85,5 +88,6 @@ def make_services(app: Celery, bridge: Bridge, ledger: Ledger, keyring: Keyring)
         acceptance=acceptance,
         keyring=keyring,
         bodies=Bodies(config.options.max_bodies_size, config.options.max_body_size),
+        answers=Budget(config.options.max_bodies_size),
         pressure=Pressure(gauge.wait_s, config.options.queue_wait_limit_s),
     )

@@ -17,7 +17,6 @@ import pytest
 from dev.broker import BrokerNode
 from dev.pause import paused
 from dev.ports import free_port
-from handlers.services import CONTENTS_AT_ONCE
 from tests.emails import accepted, later, mail
 from tests.event_stream import raw
 from tests.system import DEADLINE_S, ROOT, Server, wait_until
@@ -130,17 +129,25 @@ def test_who_does_not_take_his_answer_is_cut_off(server: Server, bounded: Server
 
 
 def test_few_mails_contents_are_in_memory_at_a_time(server: Server, bounded: Server) -> None:
-    email_id = accepted(server.post("/emails", mail(text=LARGE, scheduled_at=later(days=1))))
-    with ExitStack() as stack:
-        for _ in range(CONTENTS_AT_ONCE):
-            stack.enter_context(unread(bounded, email_id))
-        one_more = bounded.get(f"/emails/{email_id}/raw")
-        another = bounded.get(f"/emails/{email_id}")
-        assert wait_until(lambda: not clients(bounded), "the server to have closed them")
+    small, large = (
+        accepted(server.post("/emails", mail(text=text, scheduled_at=later(days=1))))
+        for text in ("small", LARGE)
+    )
+    where = f"/emails/{large}"
+    with unread(bounded, large):
+        refused = [bounded.get(where), bounded.get(f"{where}/raw")]
+        others = [bounded.get(f"/emails/{small}"), bounded.get("/emails?limit=2")]
+        moved = bounded.request(
+            "PATCH", where, json.dumps({"scheduled_at": later(days=2)}).encode()
+        )
+        assert wait_until(lambda: not clients(bounded), "the server to have closed it")
 
-    assert (one_more.status, another.status) == (503, 200)
-    assert one_more.headers["Retry-After"] == "5"
-    assert bounded.get(f"/emails/{email_id}/raw").status == 200
+    assert [one.status for one in refused] == [503, 503]
+    assert {one.headers["Retry-After"] for one in refused} == {"5"}
+    assert [one.status for one in (*others, moved)] == [200, 200, 200]
+    assert "text" not in moved.json()
+    assert bounded.get(where).json()["text"] == LARGE
+    assert len(bounded.get(f"{where}/raw").body) > len(LARGE)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from tornado.testing import bind_unused_port
 from tornado.web import Application
 
 from handlers.base import BaseHandler
+from handlers.budget import Budget
 from handlers.request_body import Bodies
 from handlers.services import OpenRequests
 
@@ -37,6 +38,7 @@ async def test_a_client_that_hangs_up_in_its_body_leaves_no_task_behind() -> Non
         bridge=None,
         open_requests=OpenRequests(),
         bodies=Bodies(1000, 1000),
+        answers=Budget(1000),
     )
     Handler.begun = asyncio.Event()
     server = HTTPServer(Application([("/", Handler, {"services": services})]))
