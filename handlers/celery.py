@@ -128,6 +128,8 @@ class TaskHandler(CallingHandler):
     async def post(self, name: str) -> None:
         task = self._task(name)
         call = self._read_call()
+        if call.queue is not None:
+            self.caller.need(Scope.ADMIN)  # who chooses a queue passes others by, or stops them
         wait_s = None if task.ignore_result else self.seconds_to_wait()
         result = await self.call(task, call)
         self.set_header("Location", f"/celery/{result.id}")

@@ -83,6 +83,7 @@ def test_a_refused_request_sends_nothing(locked: Server, clients: Mapping[str, C
         ("sender", "POST", "/emails", EMAIL, 202),
         ("sender", "POST", "/emails/batch", [EMAIL], 202),
         ("sender", "POST", "/celery/sendmail", {"kwargs": EMAIL}, 422),  # it has no scheduled_at
+        ("sender", "POST", "/celery/sendmail", {"kwargs": EMAIL, "queue": "mail"}, 403),
         ("sender", "GET", "/emails", None, 403),
         ("sender", "GET", "/celery", None, 403),
         ("sender", "GET", f"/emails/{ID}", None, 403),
