@@ -94,8 +94,9 @@ class Acceptance:
         receipt = await asyncio.shield(running)
         return Receipt(ids=receipt.ids, replayed=True)
 
-    async def known(self, key: Key) -> Reserved | None:
-        """Return what an earlier request with this key has entered; None: there was none.
+    def known(self, key: Key) -> Reserved | None:
+        """Return what an earlier request with this key has entered; None: there was none. It waits
+        for the ledger.
 
         Raises:
             KeyReused, LedgerUnavailable
@@ -107,7 +108,7 @@ class Acceptance:
             body_hash=key.body_hash,
             since=time.time() - self._kept_s,
         )
-        found = await asyncio.to_thread(self._ledger.read, find)
+        found = self._ledger.read(find)
         if found is not None and not found.same_body:
             raise KeyReused
         return found

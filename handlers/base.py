@@ -6,7 +6,7 @@ import asyncio
 import logging
 import re
 from asyncio import Future
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from tornado.web import Finish, RequestHandler, stream_request_body
@@ -90,6 +90,11 @@ class BaseHandler(RequestHandler):
         self.set_status(status)
         self.set_header("Content-Type", "application/json")
         self.write(encode(value) + b"\n")
+
+    async def in_thread(self, call: Callable[[], T]) -> T:
+        """Return what a call returns, made in a thread, in the caller's turn."""
+        async with self._services.turns.of(self.caller.owner):
+            return await asyncio.to_thread(call)
 
     def seconds_to_wait(self) -> float | None:
         """Return what ``Prefer: wait=N`` (RFC 7240 section 4.3) or ``?wait=N`` asks for.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 import msgspec
 
@@ -98,14 +98,16 @@ class AcceptingHandler(EmailHandler):
             detail = f"Idempotency-Key: must be 1 to {KEY_LENGTH} printable ASCII characters"
             raise Problem(400, detail, name="invalid_idempotency_key")
         raw = self.body.octets()
-        hashed = (
-            _hash(scope, raw) if len(raw) < LARGE_BYTES else asyncio.to_thread(_hash, scope, raw)
-        )
-        body_hash = hashed if isinstance(hashed, bytes) else await hashed
+        if len(raw) < LARGE_BYTES:
+            body_hash = _hash(scope, raw)
+        else:
+            body_hash = await self.in_thread(partial(_hash, scope, raw))
         return Key(owner=self.caller.owner, text=text, body_hash=body_hash)
 
     async def _entered_before(self, key: Key | None) -> Reserved | None:
-        return None if key is None else await self._services.acceptance.known(key)
+        if key is None:
+            return None
+        return await self.in_thread(partial(self._services.acceptance.known, key))
 
     def _replayed(self, before: Reserved) -> Receipt:
         receipt = Receipt(ids=before.email_ids, replayed=True)

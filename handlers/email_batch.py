@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -51,7 +51,7 @@ class EmailBatchHandler(AcceptingHandler):
         self.write_json(document, 202)
 
     async def _prepared(self, now: float) -> tuple[Sequence[Outgoing], Errors]:
-        return await asyncio.to_thread(_prepared, self.body.octets(), now, self.caller)
+        return await self.in_thread(partial(_prepared, self.body.octets(), now, self.caller))
 
     async def _outgoing(self, now: float) -> Sequence[Outgoing]:
         mails, _ = await self._prepared(now)

@@ -37,7 +37,7 @@ class EmailHandler(BaseHandler):
         Raises:
             LedgerUnavailable
         """
-        return await asyncio.to_thread(self._services.ledger.read, query)
+        return await self.in_thread(partial(self._services.ledger.read, query))
 
     async def write_entry(self, operation: Callable[[Connection], T]) -> T:
         """Run an operation on the ledger; success promises that it is committed.
@@ -93,7 +93,7 @@ class EmailHandler(BaseHandler):
             kept = self._services.ledger.read(partial(queries.payload, email_id=email_id))
             return make(None if kept is None else msgspec.json.decode(kept, type=dict[str, Any]))
 
-        async with self._services.contents:
+        async with self._services.turns.of(self.caller.owner), self._services.contents:
             return await asyncio.to_thread(read_and_make)
 
     def write_email(self, email: Email, status: int = 200) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import time
 from functools import partial
@@ -53,7 +52,7 @@ class EmailsHandler(AcceptingHandler):
         raw = self.body.octets()
         if len(raw) < LARGE_BYTES and not TEMPLATE.search(raw):
             return [prepare(raw, now, self.caller)]
-        return [await asyncio.to_thread(prepare, raw, now, self.caller)]
+        return [await self.in_thread(partial(prepare, raw, now, self.caller))]
 
     async def _answer_with_outcome(self, email_id: str, wait_s: float) -> bool:
         """Answer with what became of the mail; False: it is accepted, but cannot be looked at."""

@@ -30,7 +30,7 @@ class OwnedTaskHandler(BaseHandler):
         """
         if self.caller.sees is not None:
             owned = partial(queries.get, email_id=task_id, api_key=self.caller.sees)
-            if await asyncio.to_thread(self._services.ledger.read, owned) is None:
+            if await self.in_thread(partial(self._services.ledger.read, owned)) is None:
                 raise UnknownEmail
 
 

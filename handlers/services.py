@@ -21,11 +21,14 @@ from handlers.budget import Budget
 from handlers.outgoing import publisher
 from handlers.pressure import Pressure
 from handlers.request_body import Bodies
+from handlers.turns import Turns
 from ledger import Ledger
 
 #: Mails whose content a process reads and builds at a time: each may be of many megabytes, and
 #: takes one of the few threads that all requests share.
 CONTENTS_AT_ONCE = 4
+#: Calls of one caller in these threads at a time; Python makes six of them on two cores.
+CALLS_AT_ONCE = 4
 
 
 class ServerStops(Exception):
@@ -67,6 +70,7 @@ class Services:
     bodies: Bodies
     answers: Budget
     contents: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(CONTENTS_AT_ONCE))
+    turns: Turns = field(default_factory=lambda: Turns(CALLS_AT_ONCE))
     open_requests: OpenRequests = field(default_factory=OpenRequests)
     waits: WeakSet[asyncio.Task[Any]] = field(default_factory=WeakSet)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
