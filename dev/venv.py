@@ -1,13 +1,12 @@
 """Make a virtual environment and install pinned requirements into it.
 
 `python3 dev/venv.py .venv requirements.txt ...`, called by the Makefile. It is written for any
-Python 3, since its first duty is to say that a Python is too old.
+Python 3, since its first duty is to say that a Python is too old; so annotations that an old one
+cannot evaluate are strings (3.6 has no `from __future__ import annotations`).
 
 The environment is made without pip (Debian ships `ensurepip` in a package of its own) and
 filled by the calling Python's pip from outside, which PEP 668 allows.
 """
-
-from __future__ import annotations
 
 import os
 import re
@@ -20,7 +19,7 @@ OLDEST_PYTHON = (3, 11)
 OLDEST_PIP = (22, 3)  # the first with `--python`
 
 
-def python_problem(version: tuple[int, ...]) -> str | None:
+def python_problem(version: "tuple[int, ...]") -> "str | None":
     """Say what is wrong with a Python version, or None."""
     if version[:2] >= OLDEST_PYTHON:
         return None
@@ -30,7 +29,7 @@ def python_problem(version: tuple[int, ...]) -> str | None:
     ).format(*OLDEST_PYTHON, *version[:2])
 
 
-def pip_problem(output: str | None) -> str | None:
+def pip_problem(output: "str | None") -> "str | None":
     """Say what is wrong with the answer of `pip --version` (None: there is no pip)."""
     if output is None:
         return (
@@ -45,14 +44,14 @@ def pip_problem(output: str | None) -> str | None:
     )
 
 
-def pip_version() -> str | None:
+def pip_version() -> "str | None":
     done = subprocess.run(
         [sys.executable, "-m", "pip", "--version"], capture_output=True, text=True, check=False
     )
     return done.stdout if done.returncode == 0 else None
 
 
-def base_python() -> str | None:
+def base_python() -> "str | None":
     """Return the Python that an active virtual environment was made from; None outside of one."""
     if sys.prefix == sys.base_prefix:
         return None
@@ -69,7 +68,7 @@ def usable(venv: Path) -> bool:
     return subprocess.run([str(python), "-c", code], check=False).returncode == 0
 
 
-def main(folder: str, requirements: list[str]) -> int:
+def main(folder: str, requirements: "list[str]") -> int:
     """Make the environment where it is missing or broken, then install; 0 when all is in place.
 
     An active environment's Python gives way to the one that it was made from.

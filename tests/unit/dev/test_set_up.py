@@ -1,5 +1,6 @@
 """What a newcomer is told when the machine lacks something."""
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,17 @@ def test_an_old_python_is_told_what_is_needed() -> None:
 
     assert "3.11 or newer, this is 3.10" in text
     assert "make PYTHON=" in text
+
+
+def test_an_old_python_can_read_the_script_that_tells_it() -> None:
+    script = ast.parse(Path("dev/venv.py").read_text(), feature_version=(3, 6))
+    nodes = list(ast.walk(script))
+    functions = [node for node in nodes if isinstance(node, ast.FunctionDef)]
+    notes = [arg.annotation for node in functions for arg in node.args.args]
+
+    assert "__future__" not in {n.module for n in nodes if isinstance(n, ast.ImportFrom)}
+    for note in [*notes, *(node.returns for node in functions)]:  # evaluated, so no `X | None`
+        assert isinstance(note, ast.Name | ast.Constant), ast.dump(note or script)
 
 
 @pytest.mark.parametrize("version", [(3, 11), (3, 14), (4, 0)])
