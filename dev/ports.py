@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import socket
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from random import SystemRandom
 
@@ -67,9 +69,13 @@ def free_port() -> int:
             return port
 
 
-def next_free(host: str, port: int) -> int:
-    """Return the first free port from `port` upwards."""
-    return next(n for n in range(port, MAX_PORT + 1) if is_free(host, n))
+def next_free(host: str, port: int, besides: Container[int] = ()) -> int:
+    """Return the first free port from `port` upwards, behind the last one from `LOWEST`.
+
+    None of those in ``besides``, which somebody else wants.
+    """
+    numbers = chain(range(port, MAX_PORT + 1), range(LOWEST, port))
+    return next(n for n in numbers if n not in besides and is_free(host, n))
 
 
 def owner(port: int) -> str | None:
@@ -115,15 +121,18 @@ def refusal(need: Need, why: OSError) -> str:
     )
 
 
-def remedy(taken: Iterable[Need]) -> str:
-    """Return a command that starts everything on ports that are free."""
-    settings = [f"VAR_DIR={folder}"] if (folder := os.environ.get("VAR_DIR")) else []
+def remedy(taken: Iterable[Need], wanted: Iterable[int] = ()) -> str:
+    """Return a command that starts everything on ports that are free, none of the ``wanted``."""
+    used = {*wanted, BROKER_PORT}
+    settings = [f"VAR_DIR={shlex.quote(folder)}"] if (folder := os.environ.get("VAR_DIR")) else []
     for need in taken:
-        free = next_free(need.host, need.port + 1)
-        value = f"smtp://{need.host}:{free}" if need.variable == "SMTP_URL" else free
+        free = next_free(need.host, need.port + 1, used)
+        used.add(free)
+        host = f"[{need.host}]" if ":" in need.host else need.host
+        value = shlex.quote(f"smtp://{host}:{free}") if need.variable == "SMTP_URL" else free
         settings.append(f"{need.variable}={value}")
     if not is_free(BROKER_HOST, BROKER_PORT):  # perhaps that of the system whose ports these are
-        free = next_free(BROKER_HOST, BROKER_PORT + 1)
+        free = next_free(BROKER_HOST, BROKER_PORT + 1, used)
         settings.append(f"BROKER_URL=amqp://guest:guest@{BROKER_HOST}:{free}//")
     return (
         f"Stop what is there, or choose other ports, for example:\n  {' '.join(settings)} make run"
@@ -146,4 +155,4 @@ def problems(needs: Iterable[Need]) -> list[str]:
             else:
                 lines.append(refusal(need, why))
     lines += [problem(need, owner(need.port)) for need in taken]
-    return [*lines, remedy(taken)] if taken else lines
+    return [*lines, remedy(taken, seen)] if taken else lines

@@ -61,6 +61,13 @@ def test_the_next_free_port_is_above_a_taken_one(taken: int) -> None:
     assert ports.next_free("127.0.0.1", taken) > taken
 
 
+def test_behind_the_last_port_comes_a_low_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ports, "is_free", lambda host, port: port < ports.MAX_PORT)
+
+    assert ports.next_free("127.0.0.1", ports.MAX_PORT) == ports.LOWEST
+    assert f"PORT={ports.LOWEST} " in ports.remedy([need(ports.MAX_PORT)])
+
+
 def test_only_listeners_count_as_owners() -> None:
     assert ports.listening_inodes(TABLE, 8888) == {"20841"}
 
@@ -87,6 +94,15 @@ def test_the_remedy_names_every_variable(taken: int) -> None:
     assert text.endswith(" make run")
 
 
+def test_the_remedy_can_be_typed_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VAR_DIR", "my mails")
+    monkeypatch.setattr(ports, "is_free", lambda host, port: True)
+
+    text = ports.remedy([need(1025, "SMTP_URL", host="::1")])
+
+    assert text.endswith("\n  VAR_DIR='my mails' SMTP_URL='smtp://[::1]:1026' make run")
+
+
 def test_no_lines_where_all_is_free() -> None:
     assert ports.problems([need(ports.free_port())]) == []
 
@@ -104,6 +120,20 @@ def test_two_processes_that_want_one_port_are_named() -> None:
     lines = ports.problems([need(port), need(port, "FLOWER_PORT", "Flower")])
 
     assert lines == [f"the web server and Flower both want port {port}: change PORT or FLOWER_PORT"]
+
+
+def test_the_remedy_names_no_port_twice_and_none_that_another_process_wants(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    in_use = {8000, 8001}
+    busy = OSError(errno.EADDRINUSE, "Address already in use")
+    monkeypatch.delenv("VAR_DIR")
+    monkeypatch.setattr(ports, "obstacle", lambda _, port: busy if port in in_use else None)
+    wanted = {"PORT": 8000, "FLOWER_PORT": 8001, "SMTP_URL": 8002}
+
+    *_, text = ports.problems([need(port, name, name) for name, port in wanted.items()])
+
+    assert text.endswith("\n  PORT=8003 FLOWER_PORT=8004 make run")
 
 
 def test_port_zero_is_never_taken() -> None:
