@@ -49,3 +49,17 @@ class Commands(CommandLine):
             metavar="|".join(names),
             parser_class=argparse.ArgumentParser,
         )
+
+
+def no_arguments(name: str, description: str | None, argv: Sequence[str]) -> None:
+    """Refuse all arguments but ``--help``, for a program that takes settings by environment.
+
+    Raises:
+        SystemExit: 2, and why on standard error; 0 after the help.
+    """
+    argparse.ArgumentParser(
+        prog=name,
+        description=description,
+        epilog="Settings come from the environment; `python server.py --help` lists them.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    ).parse_args(argv)

@@ -105,7 +105,7 @@ def empty(connection: kombu.Connection, command: str, ids: Ids) -> int:
         counts = dead.replay(connection, ids, edit=edit, known=app.tasks, signer=signer)
     else:
         counts = dead.discard(connection, ids)
-    print(summary(counts))
+    print(summary(counts) or ("there are no dead letters" if ids is None else "no such letter"))
     done = ids is None or counts.replayed or counts.discarded
     return 0 if done and not (counts.kept or counts.unroutable) else 1
 
@@ -152,7 +152,7 @@ def again(letter: DeadLetter, arguments: Mapping[str, Any]) -> DeadLetter:
 
 
 def summary(counts: Counts) -> str:
-    """Return the counts as a line."""
+    """Return the counts as a line; an empty one where there was no letter."""
     words = {
         "replayed": counts.replayed,
         "discarded": counts.discarded,
@@ -160,7 +160,7 @@ def summary(counts: Counts) -> str:
         "kept as no queue takes them": counts.unroutable,
     }
     found = [f"{number} {word}" for word, number in words.items() if number]
-    return ", ".join(found) or "no such letter"
+    return ", ".join(found)
 
 
 def main(argv: list[str]) -> int:
@@ -185,7 +185,7 @@ def _connected(arguments: argparse.Namespace) -> int:
         except (BridgeError, LedgerError) as exc:
             print(exc, file=sys.stderr)
             if isinstance(exc, dead.Interrupted) and arguments.command != "list":
-                print(summary(exc.counts), file=sys.stderr)
+                print(summary(exc.counts) or "nothing was done", file=sys.stderr)
         except (*connection.connection_errors, *connection.channel_errors, OperationalError) as exc:
             print(f"{connection.as_uri()}: {exc}", file=sys.stderr)
     return 1

@@ -19,6 +19,7 @@ from aiosmtpd.handlers import Mailbox
 from tornado.log import enable_pretty_logging
 
 import config
+from command_line import no_arguments
 from dev import relay
 
 log = logging.getLogger("mailbox")
@@ -63,4 +64,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    no_arguments("python -m dev.mailbox", __doc__, sys.argv[1:])
     sys.exit(main())

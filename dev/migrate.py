@@ -8,6 +8,7 @@ from pathlib import Path
 from sqlalchemy import make_url
 
 import config
+from command_line import no_arguments
 from ledger import LedgerError, OtherVersion, migrate
 
 
@@ -67,4 +68,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    no_arguments("python -m dev.migrate", __doc__, sys.argv[1:])
     sys.exit(main())

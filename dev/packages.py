@@ -6,6 +6,7 @@ what is missing with apt-get where that is possible, or says what to do instead.
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import subprocess
@@ -185,10 +186,18 @@ def install(wanted: Iterable[str]) -> None:
         raise PackageError(advice(names, "apt-get did not install it (see above)"))
 
 
-def main(wanted: list[str]) -> int:
+def main(argv: list[str]) -> int:
     """Install what is missing; 0 when everything that was asked for is there."""
+    parser = argparse.ArgumentParser(
+        prog="python -m dev.packages",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "wanted", nargs="+", choices=FINDERS, metavar="PROGRAM", help=", ".join(FINDERS)
+    )
     try:
-        install(wanted)
+        install(parser.parse_args(argv).wanted)
     except PackageError as exc:
         print(f"error: {exc}", file=sys.stderr)
         return 1

@@ -20,6 +20,7 @@ from types import FrameType
 from honcho.environ import parse_procfile
 
 import config
+from command_line import no_arguments
 from dev import banner, mailbox, migrate, preflight, readiness, relay
 from dev.broker import BrokerError, BrokerNode
 from dev.manager import STOP_S, STOP_SIGNALS, Manager, add_all, use_fork
@@ -178,4 +179,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    no_arguments("python -m dev.run", __doc__, sys.argv[1:])
     sys.exit(main())

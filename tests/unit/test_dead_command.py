@@ -1,4 +1,4 @@
-"""What a dead mail's new message takes over from the old one."""
+"""What a dead mail's new message takes over from the old one; what is said of no letters."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import zlib
 from typing import Any
 
 import amqp
+import kombu
 import pytest
 
 from bridge import DeadLetter
-from dead import again
+from bridge.dead import Counts
+from dead import again, empty
 
 ADD = {"task": "task.add", "args": [1], "kwargs": {}}
 NEW = {"subject": "A subject", "_track": 2}
@@ -60,3 +62,20 @@ def test_a_message_of_protocol_1_becomes_one_of_protocol_2() -> None:
 
     assert (new.headers, new.arguments()) == ({"task": "task.sendmail", "id": "1"}, ((), NEW))
     assert new.embed() == {"callbacks": [ADD]}
+
+
+@pytest.mark.parametrize(
+    ("ids", "said", "code"),
+    [(None, "there are no dead letters\n", 0), ({"nobody"}, "no such letter\n", 1)],
+)
+def test_an_empty_queue_is_no_error_for_who_names_no_letter(
+    ids: set[str | None] | None,
+    said: str,
+    code: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("bridge.dead.discard", lambda connection, ids: Counts())
+
+    assert empty(kombu.Connection(), "discard", ids) == code
+    assert capsys.readouterr().out == said

@@ -67,6 +67,17 @@ def test_the_advice_names_package_container_and_setting() -> None:
     assert "BROKER_URL" in text
 
 
+@pytest.mark.parametrize("name", ["run", "migrate", "mailbox", "packages"])
+def test_a_program_of_ours_takes_no_word_that_means_nothing(name: str) -> None:
+    command = [sys.executable, "-m", f"dev.{name}", "nosuch"]
+
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"usage: python -m dev.{name} [-h]")
+    assert "nosuch" in done.stderr
+
+
 def test_a_program_that_is_there_is_not_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     finders = {"openssl": (lambda: None, "openssl", ""), "chromium": (lambda: "x", "chromium", "")}
     monkeypatch.setattr(packages, "FINDERS", finders)
