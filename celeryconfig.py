@@ -22,7 +22,7 @@ _options = config.options
 _var = Path(_options.var_dir)
 try:
     config.check()
-    _var.mkdir(parents=True, exist_ok=True)
+    _var.mkdir(mode=0o700, parents=True, exist_ok=True)
 except (config.ConfigError, OSError) as exc:
     raise SystemExit(str(exc)) from exc  # a celery command says it in lines, not in a traceback
 

@@ -28,7 +28,7 @@ broker_api = _management_url()
 _folder = Path(_settings.var_dir)
 try:
     _check()
-    _folder.mkdir(parents=True, exist_ok=True)
+    _folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 except (_ConfigError, OSError) as _exc:
     raise SystemExit(str(_exc)) from _exc  # as in celeryconfig, which is read later
 db = str(_folder / "flower")

@@ -100,7 +100,7 @@ def prepare_ledger() -> None:
     url = config.database_url()
     if url.startswith("sqlite:"):
         try:
-            Path(options.var_dir).mkdir(parents=True, exist_ok=True)
+            Path(options.var_dir).mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as exc:
             raise LedgerUnavailable(f"{exc.filename} cannot be made: {exc.strerror}.") from exc
         migrate.upgrade(url)

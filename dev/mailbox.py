@@ -47,7 +47,7 @@ def main() -> int:
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: stopping.set())
     host, port = relay.address(config.options.smtp_url)
-    folder().parent.mkdir(parents=True, exist_ok=True)
+    folder().parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     maildir.Maildir(folder())
     controller = Controller(
         LoggingMailbox(folder()), hostname=host, port=port, enable_SMTPUTF8=True

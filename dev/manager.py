@@ -26,6 +26,9 @@ from dev.children import die_with_parent
 
 #: From SIGTERM to SIGKILL. The broker stops after that, and all of it within 15 s.
 STOP_S = 7
+#: What the processes make is their user's alone, as under supervisor and systemd: the arguments of
+#: tasks are in Flower's and beat's files.
+UMASK = 0o077
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -58,7 +61,7 @@ class Output(Printer):
 
 class _Child(Popen):
     def __init__(self, cmd: str, **options: Any) -> None:
-        super().__init__(cmd, preexec_fn=die_with_parent, **options)
+        super().__init__(cmd, preexec_fn=die_with_parent, umask=UMASK, **options)
         threading.Thread(target=self._end_group, daemon=True).start()
 
     def _end_group(self) -> None:

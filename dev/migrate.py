@@ -43,7 +43,7 @@ def apply() -> str:
     """
     url = config.database_url()
     try:
-        Path(config.options.var_dir).mkdir(parents=True, exist_ok=True)
+        Path(config.options.var_dir).mkdir(mode=0o700, parents=True, exist_ok=True)
         migrate.upgrade(url)
     except OtherVersion as exc:
         raise NotMigrated(f"{place(url)}: {exc}") from exc

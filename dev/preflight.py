@@ -34,7 +34,7 @@ def lock(var: Path) -> IO[str]:
         NotReady: another `make run` holds it, or it cannot be written.
     """
     try:
-        var.mkdir(parents=True, exist_ok=True)
+        var.mkdir(mode=0o700, parents=True, exist_ok=True)
         file = (var / "run.lock").open("a+")
     except OSError as exc:  # for instance, it belongs to another user
         raise NotReady(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import config
-from dev import preflight, readiness, run
+from dev import manager, preflight, readiness, run
 from dev.manager import STOP_S
 from dev.ports import free_port
 
@@ -52,6 +52,24 @@ def test_the_password_is_made_once_for_the_owner_alone(tmp_path: Path) -> None:
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert first == f"{preflight.FLOWER_USER}:{file.read_text().strip()}"
     assert preflight.flower_auth(tmp_path) == first
+
+
+def test_what_the_processes_make_is_their_users_alone() -> None:
+    output, _ = manager._Child("umask").communicate(timeout=10)
+
+    assert output == b"0077\n"
+
+
+def test_the_folder_for_state_is_its_owners_alone_and_an_older_one_stays_as_it_is(
+    tmp_path: Path,
+) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.mkdir(mode=0o755)
+
+    for folder in (old, new):
+        preflight.lock(folder).close()
+
+    assert [stat.S_IMODE(folder.stat().st_mode) for folder in (old, new)] == [0o755, 0o700]
 
 
 def test_of_several_brokers_none_of_which_answers_each_is_named_without_its_password(
