@@ -19,6 +19,9 @@ LOG_TAIL_LINES = 15
 # and memory need not hold that.
 WAL_MAX_BYTES = 64 * 2**20
 
+#: With less on its disk, RabbitMQ takes no message until there is room again.
+DISK_FREE_LIMIT_MB = 50
+
 _ON_LOOPBACK = "-kernel inet_dist_use_interface {127,0,0,1}"
 _ERLANG_ARGUMENTS = " ".join(
     [
@@ -99,7 +102,7 @@ def configuration(
         f"default_vhost = {vhost}",
         f"log.file = {LOG_NAME}",
         "log.console = false",
-        "disk_free_limit.absolute = 50MB",
+        f"disk_free_limit.absolute = {DISK_FREE_LIMIT_MB}MB",
         f"raft.wal_max_size_bytes = {WAL_MAX_BYTES}",
     ]
     if management_port:

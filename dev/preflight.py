@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -16,10 +17,12 @@ import config
 from config_checks import is_loopback
 from dev import amqp, packages, ports, relay
 from dev.broker import AMQP_PORT, BrokerNode
-from dev.broker_files import HOST
+from dev.broker_files import DISK_FREE_LIMIT_MB, HOST
 from dev.ports import Need
 
 MANAGEMENT_PORT = 15672
+#: What a new node writes at its start (1 MB), and the ledger beside it, with some room.
+BROKER_START_MB = 5
 FLOWER_USER = "windmail"
 
 
@@ -130,8 +133,20 @@ def broker(var: Path) -> BrokerNode | None:
                 return None
     except packages.PackageError as exc:
         raise NotReady(f"no broker answers at {maybe_sanitize_url(url)}: {exc}") from exc
+    check_disk(var)
     management = ports.next_free(HOST, MANAGEMENT_PORT)
     return BrokerNode(var / "rabbitmq", url=url, management=True, management_port=management)
+
+
+def check_disk(var: Path) -> None:
+    """Raise `NotReady` where a private node would take no messages, for want of space."""
+    free_mb = shutil.disk_usage(var).free // 10**6
+    if free_mb < DISK_FREE_LIMIT_MB + BROKER_START_MB:
+        raise NotReady(
+            f"the disk of {var} has {free_mb} MB left, too little for a private RabbitMQ: below\n"
+            f"  {DISK_FREE_LIMIT_MB} MB it takes no messages, and it writes some itself.\n"
+            "  Make room, set VAR_DIR to another disk's folder, or BROKER_URL to a broker that runs"
+        )
 
 
 def _answers(url: str) -> bool:

@@ -1,4 +1,5 @@
 import os
+import shutil
 import stat
 import sys
 from datetime import UTC, datetime, timedelta
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import config
-from dev import manager, preflight, readiness, run
+from dev import manager, packages, preflight, readiness, run
 from dev.manager import STOP_S
 from dev.ports import free_port
 
@@ -84,6 +85,19 @@ def test_of_several_brokers_none_of_which_answers_each_is_named_without_its_pass
 
     assert all(node in str(caught.value) for node in nodes)
     assert "hunter2" not in str(caught.value)
+
+
+def test_a_disk_without_space_for_a_private_broker_is_told_before_it_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=49_900_000))
+    monkeypatch.setattr(packages, "rabbitmq_folder", lambda: tmp_path)
+    url = f"amqp://guest:guest@127.0.0.1:{free_port()}//"
+    monkeypatch.setattr(config.options.mockable(), "broker_url", url)
+
+    with pytest.raises(preflight.NotReady, match=r"has 49 MB left.* below\n  50 MB"):
+        preflight.broker(tmp_path)
 
 
 def test_a_second_run_in_the_same_folder_is_told_about_the_first(tmp_path: Path) -> None:
