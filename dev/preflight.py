@@ -7,6 +7,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
@@ -36,14 +37,9 @@ def lock(var: Path) -> IO[str]:
     Raises:
         NotReady: another `make run` holds it, or it cannot be written.
     """
-    try:
+    with _writing(var):
         var.mkdir(mode=0o700, parents=True, exist_ok=True)
         file = (var / "run.lock").open("a+")
-    except OSError as exc:  # for instance, it belongs to another user
-        raise NotReady(
-            f"cannot write {exc.filename}: {exc.strerror}.\n"
-            "  Run as the user to whom it belongs, or set VAR_DIR to another folder"
-        ) from exc
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as exc:
@@ -55,9 +51,25 @@ def lock(var: Path) -> IO[str]:
             "  Stop it (Ctrl-C there). A second one needs a folder of its own, and says then\n"
             "  which ports are free:  VAR_DIR=var2 make run"
         ) from exc
-    file.truncate(0)
-    print(os.getpid(), file=file, flush=True)
+    try:
+        with _writing(var):
+            file.truncate(0)
+            os.write(file.fileno(), b"%d\n" % os.getpid())
+    except NotReady:
+        file.close()
+        raise
     return file
+
+
+@contextmanager
+def _writing(var: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:  # for instance, it belongs to another user, or the disk is full
+        raise NotReady(
+            f"cannot write {exc.filename or var}: {exc.strerror}.\n"
+            "  Run as the user to whom it belongs, or set VAR_DIR to another folder"
+        ) from exc
 
 
 def needs(commands: set[str]) -> list[Need]:
@@ -95,13 +107,13 @@ def flower_auth(var: Path) -> str:
     if config.options.flower_auth:
         return str(config.options.flower_auth)
     file = var / "flower-password"
-    try:
-        handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        pass
-    else:
-        with os.fdopen(handle, "w") as out:
-            print(secrets.token_urlsafe(15), file=out)
+    if not file.exists() or not file.read_text().strip():
+        new = file.with_suffix(".new")
+        with _writing(var):
+            new.unlink(missing_ok=True)
+            with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+                print(secrets.token_urlsafe(15), file=out)
+            new.replace(file)  # whole: a disk that is full must not leave an empty password
     return f"{FLOWER_USER}:{file.read_text().strip()}"
 
 

@@ -1,4 +1,5 @@
 import os
+import resource
 import shutil
 import stat
 import sys
@@ -53,6 +54,24 @@ def test_the_password_is_made_once_for_the_owner_alone(tmp_path: Path) -> None:
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert first == f"{preflight.FLOWER_USER}:{file.read_text().strip()}"
     assert preflight.flower_auth(tmp_path) == first
+
+
+def test_a_disk_that_is_full_is_told_and_leaves_no_empty_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(config.options.mockable(), "flower_auth", "")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))  # no file can grow
+    try:
+        with pytest.raises(preflight.NotReady, match="cannot write"):
+            preflight.flower_auth(tmp_path)
+        with pytest.raises(preflight.NotReady, match="cannot write"):
+            preflight.lock(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    (tmp_path / "flower-password").touch()  # as an earlier version left it
+    assert len(preflight.flower_auth(tmp_path)) > len(f"{preflight.FLOWER_USER}:")
 
 
 def test_what_the_processes_make_is_their_users_alone() -> None:
