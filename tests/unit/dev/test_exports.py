@@ -21,7 +21,8 @@ ENV = "BROKER_URL=amqp://me:planted,%40@127.0.0.1:5672//\n"
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Run both of the Makefile's exports in a folder with an `.env`; return where they wrote to."""
-    folder = tmp_path_factory.mktemp("export")
+    folder = tmp_path_factory.mktemp("export") / "my %h mails"
+    folder.mkdir()
     for name in ("Makefile", "Procfile"):
         shutil.copy(ROOT / name, folder)
     shutil.copytree(ROOT / "deploy", folder / "deploy")
@@ -53,6 +54,11 @@ def programs(exported: Path) -> dict[str, configparser.SectionProxy]:
     return {name.split(":")[1].split("-")[0]: parser[name] for name in sections}
 
 
+def escaped(exported: Path) -> str:
+    """Return the program's folder as systemd wants it: ``%`` begins what it puts in."""
+    return str(exported.parents[1]).replace("%", "%%")
+
+
 def test_every_unit_of_systemd_has_a_user_of_its_own_and_no_other_rights(exported: Path) -> None:
     found = units(exported)
 
@@ -62,7 +68,10 @@ def test_every_unit_of_systemd_has_a_user_of_its_own_and_no_other_rights(exporte
         assert said["NoNewPrivileges"] == ["true"]
         assert said["CapabilityBoundingSet"] == said["AmbientCapabilities"] == [""]
         assert said["ProtectSystem"] == ["strict"]
-        assert said["ReadWritePaths"] == [f"{exported.parents[1]}/var"]
+        assert said["ReadWritePaths"] == [f'"{escaped(exported)}/var"']
+        assert said["WorkingDirectory"] == [escaped(exported)]
+        path = f"{escaped(exported)}/.venv/bin:/usr/local/bin:/usr/bin:/bin"
+        assert f'"PATH={path}"' in said["Environment"]
         assert said["SystemCallFilter"] == ["@system-service", "~@privileged @resources"]
         assert said["UMask"] == ["0077"]
 
@@ -81,7 +90,8 @@ def test_every_program_of_supervisor_has_a_user_of_its_own_with_its_own_home(
 
     assert set(found) == PROCESSES
     for name, program in found.items():
-        env = dict_of_key_value_pairs(program["environment"])  # as supervisor reads it
+        env = dict_of_key_value_pairs(program["environment"] % {})  # as supervisor reads it
+        assert program["directory"] % {} == str(exported.parents[1])
         assert (program["user"], program["umask"]) == ("windmail", "077")
         assert env["HOME"] == str(exported.parents[1])
         assert env["HONCHO_PROCESS_NAME"] == f"{name}.1"
@@ -91,7 +101,7 @@ def test_the_services_read_the_settings_and_their_files_hold_none(exported: Path
     for file in exported.rglob("*"):
         assert not file.is_file() or "planted" not in file.read_text()
     for said in units(exported).values():
-        assert said["EnvironmentFile"] == [f"-{exported.parents[1]}/.env"]
+        assert said["EnvironmentFile"] == [f"-{escaped(exported)}/.env"]
     shell = shlex.split(programs(exported)["web"]["command"])
     script = shell[2].replace("exec python server.py", "printenv BROKER_URL")
     done = subprocess.run([*shell[:2], script], cwd=exported.parents[1], capture_output=True)
