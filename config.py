@@ -182,7 +182,8 @@ def database_url() -> str:
     if options.database_url:
         return str(options.database_url)
     path = Path(options.var_dir).resolve() / "ledger.sqlite3"
-    return f"sqlite:///{path}"
+    quoted = str(path).replace("%", "%25").replace("?", "%3F")  # what means something in a URL
+    return f"sqlite:///{quoted}"
 
 
 def task_packages() -> list[str]:

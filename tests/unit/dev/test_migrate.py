@@ -57,6 +57,16 @@ def test_the_default_ledger_is_made_with_its_folder_and_may_be_migrated_again(
         assert database.execute("SELECT count(*) FROM emails").fetchone() == (0,)
 
 
+def test_the_default_ledger_lies_in_its_folder_whatever_that_is_called(
+    ledger_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = ledger_file.parent / "100%41 sure? #1"
+    monkeypatch.setattr(config.options.mockable(), "var_dir", str(folder))
+
+    assert migrate.apply() == "SQLite in var/100%41 sure? #1/ledger.sqlite3"
+    assert (folder / "ledger.sqlite3").stat().st_size > 0
+
+
 @pytest.mark.usefixtures("ledger_file")
 def test_a_database_that_is_away_is_named_without_its_password(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
