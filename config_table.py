@@ -83,7 +83,7 @@ _TABLE: dict[str, tuple[tuple[str, Value, str, Check | None], ...]] = {
         (
             "max_bodies_size",
             256 * 2**20,
-            "request bodies at once, bytes; as much of answers",
+            "request bodies at once, and large answers, bytes",
             between(1024, 2**40),
         ),
         ("unread_timeout_s", 30.0, "an answer is not taken: cut off, s", _SECONDS),
