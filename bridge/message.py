@@ -11,10 +11,11 @@ import msgspec
 import pika
 import pika.frame
 from kombu.compression import compress
-from kombu.exceptions import EncodeError
+from kombu.exceptions import EncodeError, SerializerNotInstalled
 from kombu.serialization import dumps
 from pika import spec
 
+from bridge import writable
 from bridge.errors import InvalidArgument, InvalidOption
 
 #: The content type of bodies that kombu writes as JSON.
@@ -97,25 +98,22 @@ def encode(
     """Serialise and compress a body as kombu's ``Producer.publish`` does.
 
     Raises:
-        InvalidOption: a header cannot be written as AMQP.
+        InvalidOption: a header, a property or the address cannot be written as AMQP, or the
+            serializer or the compression is not known.
         InvalidArgument: the body cannot be serialised.
     """
     content_type, content_encoding, payload = serialised(body, serializer)
     headers_sent = {name: _field(name, value) for name, value in headers.items()}
     if compression:
-        payload, headers_sent["compression"] = compress(payload, compression)
-    header = pika.BasicProperties(
-        content_type=content_type,
-        content_encoding=content_encoding,
-        headers=headers_sent,
-        delivery_mode=delivery_mode,
-        **{name: value for name, value in properties.items() if name in _PROPERTIES},
-    )
+        kind = writable.compression(compression)
+        payload, headers_sent["compression"] = compress(payload, kind)
+    own = {name: value for name, value in properties.items() if name in _PROPERTIES}
+    own |= {"content_type": content_type, "content_encoding": content_encoding}
     return Message(
-        exchange=exchange,
-        routing_key=routing_key,
+        exchange=writable.short_text("exchange", exchange),
+        routing_key=writable.short_text("routing_key", routing_key),
         body=payload,
-        header=b"".join(header.encode()),
+        header=writable.content_header(headers_sent, {**own, "delivery_mode": delivery_mode}),
         correlation_id=properties.get("correlation_id") or "",
         mandatory=mandatory,
     )
@@ -126,9 +124,12 @@ def serialised(body: Any, serializer: str) -> tuple[str, str, bytes]:
 
     Raises:
         InvalidArgument: it cannot be serialised.
+        InvalidOption: nothing of that name serialises.
     """
     try:
         content_type, content_encoding, payload = dumps(body, serializer=serializer)
+    except SerializerNotInstalled as exc:
+        raise InvalidOption("serializer", f"{serializer!r} is none that is installed") from exc
     except EncodeError as exc:
         raise InvalidArgument("args", f"cannot be written as {serializer}: {exc}") from exc
     octets = payload.encode() if isinstance(payload, str) else payload

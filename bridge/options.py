@@ -4,14 +4,26 @@ carry, whoever calls."""
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from celery import Celery, Task
 from celery.utils.time import subtract_datetimes
 
+from bridge import writable
 from bridge.errors import InvalidOption
+from bridge.message import serialised
 from bridge.topology import LONGEST_DELAY_S
+
+#: What is refused by its name, whoever calls.
+_CHECKS: dict[str, Callable[[Any], object]] = {
+    "routing_key": partial(writable.short_text, "routing_key"),
+    "priority": writable.priority,
+    "serializer": partial(serialised, None),
+    "compression": writable.compression,
+}
 
 
 def normalise(app: Celery, options: dict[str, Any]) -> dict[str, Any]:
@@ -33,7 +45,14 @@ def normalise(app: Celery, options: dict[str, Any]) -> dict[str, Any]:
 
 
 def carried(task: Task, options: dict[str, Any]) -> dict[str, Any]:
-    """Return ``apply_async`` options with delay and limits in whole seconds, rounded up."""
+    """Return ``apply_async`` options with delay and limits in whole seconds, rounded up.
+
+    Raises:
+        InvalidOption: a message cannot carry one of them.
+    """
+    for name in _CHECKS.keys() & options.keys():
+        if options[name] is not None:
+            _CHECKS[name](options[name])
     return {**options, **_delay(task.app, options), **_limits(task, options)}
 
 
@@ -45,9 +64,12 @@ def whole_limits(
 
     Celery refuses to call a task with a hard limit below its soft one, which may be the settings',
     and would not keep it: it starts the hard limit's clock at the soft limit's end.
+
+    Raises:
+        InvalidOption: one is no number.
     """
-    hard = math.ceil(time_limit) if time_limit else None
-    soft = math.ceil(soft_time_limit) if soft_time_limit else None
+    hard = math.ceil(_seconds("time_limit", time_limit)) if time_limit else None
+    soft = math.ceil(_seconds("soft_time_limit", soft_time_limit)) if soft_time_limit else None
     return hard, min(hard, soft) if hard and soft else soft
 
 
@@ -57,7 +79,7 @@ def _delay(app: Celery, options: dict[str, Any]) -> dict[str, Any]:
     Native delayed delivery counts in whole seconds below 2**28: kombu raises for a delay between 0
     and 1, and misroutes one that is too long.
     """
-    eta, delay_s = options.get("eta"), options.get("countdown") or 0
+    eta, delay_s = options.get("eta"), _seconds("countdown", options.get("countdown") or 0)
     if eta:
         moment = datetime.fromisoformat(eta) if isinstance(eta, str) else eta
         delay_s = subtract_datetimes(moment, app.now()).total_seconds()
@@ -81,10 +103,19 @@ def _delay_s(checked: dict[str, Any]) -> float:
     name = "eta" if "eta" in checked else "countdown"
     if name == "eta":
         checked["countdown"] = _seconds_until(_moment("eta", checked.pop("eta")))
-    delay_s: float = checked.pop("countdown", 0)
+    delay_s = _seconds(name, checked.pop("countdown", 0))
     if not 0 <= delay_s <= LONGEST_DELAY_S:
         raise InvalidOption(name, "is in the past" if delay_s < 0 else "is too far ahead")
     return delay_s
+
+
+def _seconds(option: str, value: Any) -> float:
+    try:
+        if math.isfinite(value):
+            return value  # type: ignore[no-any-return] # a Decimal, too
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise InvalidOption(option, "is not a number of seconds")
 
 
 def _expiry(expires: Any) -> Any:

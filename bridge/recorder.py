@@ -15,7 +15,7 @@ import kombu
 
 from bridge.message import Message, encode
 
-_DELIVERY_MODES = {"transient": 1, "persistent": 2}
+_DELIVERY_MODES: dict[Any, Any] = {"transient": 1, "persistent": 2}
 
 
 class _NoConnection:
@@ -55,7 +55,7 @@ class Recorder:
                 serializer=serializer or "json",
                 compression=compression,
                 headers=headers or {},
-                delivery_mode=_DELIVERY_MODES[mode] if isinstance(mode, str) else mode,
+                delivery_mode=_DELIVERY_MODES.get(mode, mode),
                 mandatory=mandatory,
                 properties=properties,
             )

@@ -25,6 +25,7 @@ from bridge.options import carried, whole_limits
 from bridge.recorder import Recorder
 from bridge.shown import hidden
 from bridge.signing import Signer, SigningProducer
+from bridge.writable import short_text
 
 #: Where Celery sends a delayed task: to the highest level of native delayed delivery.
 _HIGHEST = level_name(MAX_LEVEL)
@@ -134,10 +135,12 @@ class DurableTask(Task):
         """Send the task, as Celery's own ``apply_async`` does, under an id that tells its time.
 
         Retries, canvas and beat come here as well.
+
+        Raises:
+            InvalidOption: a message cannot carry an option; nothing was sent.
         """
-        return super().apply_async(
-            args, kwargs, task_id=task_id or new_task_id(), **carried(self, options)
-        )
+        task_id = short_text("task_id", task_id) if task_id else new_task_id()
+        return super().apply_async(args, kwargs, task_id=task_id, **carried(self, options))
 
     def on_replace(self, sig: Any) -> Any:
         """Publish what takes the task's place, under its id, once its start is told: it would stand

@@ -14,7 +14,7 @@ from celery.utils.saferepr import saferepr
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bridge import DurableTask, InvalidArgument, PrivateTask, TaskAMQP
+from bridge import DurableTask, InvalidArgument, InvalidOption, PrivateTask, TaskAMQP
 from bridge.calls import Calls
 from bridge.ids import new_task_id
 from bridge.message import Message
@@ -266,3 +266,10 @@ def test_arguments_that_cannot_be_written_are_refused() -> None:
 
     with without_celery(), pytest.raises(InvalidArgument):
         CALLS.messages(APP.tasks["open"], (object(),), {}, new_task_id(), {})
+
+
+def test_an_id_that_amqp_cannot_write_is_refused() -> None:
+    with pytest.raises(InvalidOption) as caught:
+        CALLS.messages(APP.tasks["open"], (), {}, "x" * 256, {})
+
+    assert caught.value.option == "task_id"

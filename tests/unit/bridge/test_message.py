@@ -122,6 +122,58 @@ def test_a_fraction_in_a_header_is_refused_by_the_headers_name(value: Any) -> No
     assert caught.value.option == "timelimit"
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("x" * 256, 1),
+        (5, 1),
+        ("number", 2**63),
+        ("number", -(2**63) - 1),
+        ("deep", {"list": [2**64]}),
+        ("deep", {"x" * 256: 1}),
+        ("text", "\ud800"),
+        ("thing", object()),
+    ],
+)
+def test_a_header_that_amqp_cannot_write_is_refused_by_its_name(name: Any, value: Any) -> None:
+    with pytest.raises(InvalidOption) as caught:
+        encoded(headers={"good": 2**63 - 1, name: value}, properties={"correlation_id": "a"})
+
+    assert caught.value.option == str(name)
+
+
+@pytest.mark.parametrize(
+    ("option", "changes"),
+    [
+        ("exchange", {"exchange": "x" * 256}),
+        ("routing_key", {"routing_key": "x" * 256}),
+        ("routing_key", {"routing_key": 5}),
+        ("serializer", {"serializer": "nope"}),
+        ("compression", {"compression": "nope"}),
+        ("delivery_mode", {"delivery_mode": "never"}),
+        ("task_id", {"properties": {"correlation_id": "x" * 256}}),
+        ("priority", {"properties": {"priority": 300}}),
+        ("reply_to", {"properties": {"reply_to": 5}}),
+    ],
+)
+def test_what_amqp_cannot_write_is_refused_by_the_options_name(
+    option: str, changes: dict[str, Any]
+) -> None:
+    with pytest.raises(InvalidOption) as caught:
+        encoded(**changes)
+
+    assert caught.value.option == option
+
+
+@pytest.mark.parametrize("length", [0, 255])
+def test_short_strings_have_255_octets(length: int) -> None:
+    text = "x" * length
+
+    message = encoded(exchange=text, routing_key=text, properties={"correlation_id": text})
+
+    assert message.frames(1, 100)
+
+
 def test_the_callers_headers_are_not_changed() -> None:
     headers = {"task": "add"}
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from celery import Celery, Task
 
-from bridge import InvalidOption
+from bridge import DurableTask, InvalidOption
 from bridge.options import carried, normalise
 from bridge.topology import DEFAULT, LONGEST_DELAY_S
 
 
 @pytest.fixture(scope="module")
 def app() -> Celery:
-    app = Celery("options", set_as_current=False)
+    app = Celery("options", task_cls=DurableTask, set_as_current=False)
     app.conf.task_queues = DEFAULT.kombu_queues()
     app.conf.task_create_missing_queues = False
     return app
@@ -189,3 +190,40 @@ def test_what_the_caller_gave_is_not_changed(app: Celery) -> None:
     normalise(app, given)
 
     assert given == {"countdown": 0.5, "expires": 60}
+
+
+@pytest.mark.parametrize("name", ["countdown", "time_limit", "soft_time_limit"])
+@pytest.mark.parametrize("value", ["1", float("nan"), float("inf"), timedelta(seconds=1)])
+def test_what_is_no_number_of_seconds_is_refused_whoever_calls(
+    task: Task, name: str, value: Any
+) -> None:
+    with pytest.raises(InvalidOption) as caught:
+        task.apply_async(**{name: value})
+
+    assert caught.value.option == name
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("task_id", "x" * 256),
+        ("task_id", "é" * 128),
+        ("task_id", uuid4()),
+        ("task_id", "\ud800"),
+        ("routing_key", "x" * 256),
+        ("priority", 256),
+        ("priority", -1),
+        ("priority", "a"),
+        ("priority", 1.0),
+        ("serializer", "nope"),
+        ("compression", "nope"),
+        ("compression", []),
+    ],
+)
+def test_what_no_message_carries_is_refused_whoever_calls(
+    task: Task, name: str, value: Any
+) -> None:
+    with pytest.raises(InvalidOption) as caught:
+        task.apply_async(**{name: value})
+
+    assert caught.value.option == name
