@@ -4,7 +4,7 @@ carry, whoever calls."""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -17,6 +17,32 @@ from bridge.errors import InvalidOption
 from bridge.message import serialised
 from bridge.topology import LONGEST_DELAY_S
 
+#: Headers by which a worker knows what to run: Celery's (``AMQP.as_task_v2``), and kombu's. A retry
+#: passes some of them along as a call's, so only the bridge's own callers are refused.
+TASK_HEADERS = frozenset(
+    {
+        "argsrepr",
+        "compression",
+        "eta",
+        "expires",
+        "group",
+        "group_index",
+        "id",
+        "ignore_result",
+        "kwargsrepr",
+        "lang",
+        "origin",
+        "parent_id",
+        "replaced_task_nesting",
+        "retries",
+        "root_id",
+        "shadow",
+        "stamped_headers",
+        "stamps",
+        "task",
+        "timelimit",
+    }
+)
 #: What is refused by its name, whoever calls.
 _CHECKS: dict[str, Callable[[Any], object]] = {
     "routing_key": partial(writable.short_text, "routing_key"),
@@ -30,7 +56,7 @@ def normalise(app: Celery, options: dict[str, Any]) -> dict[str, Any]:
     """Return ``apply_async`` options, checked; an ``eta`` becomes a delay.
 
     Raises:
-        InvalidOption: ``countdown``, ``eta``, ``expires`` or ``queue`` cannot be used.
+        InvalidOption: ``countdown``, ``eta``, ``expires``, ``queue`` or ``headers`` cannot be used.
     """
     checked = {name: value for name, value in options.items() if value is not None}
     delay_s = _delay_s(checked)
@@ -41,7 +67,15 @@ def normalise(app: Celery, options: dict[str, Any]) -> dict[str, Any]:
     if "queue" in checked and checked["queue"] not in app.amqp.queues:
         names = ", ".join(sorted(app.amqp.queues))
         raise InvalidOption("queue", f"is not one of {names}")
+    _check_headers(checked.get("headers", {}))
     return checked
+
+
+def _check_headers(headers: Any) -> None:
+    if not isinstance(headers, Mapping):
+        raise InvalidOption("headers", "are no mapping")
+    if taken := TASK_HEADERS.intersection(headers):
+        raise InvalidOption("headers", f"{min(taken)!r} is a header of the task's message itself")
 
 
 def carried(task: Task, options: dict[str, Any]) -> dict[str, Any]:

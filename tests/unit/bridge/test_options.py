@@ -10,7 +10,7 @@ import pytest
 from celery import Celery, Task
 
 from bridge import DurableTask, InvalidOption
-from bridge.options import carried, normalise
+from bridge.options import TASK_HEADERS, carried, normalise
 from bridge.topology import DEFAULT, LONGEST_DELAY_S
 
 
@@ -227,3 +227,18 @@ def test_what_no_message_carries_is_refused_whoever_calls(
         task.apply_async(**{name: value})
 
     assert caught.value.option == name
+
+
+def test_the_headers_that_celery_makes_are_its_own(app: Celery) -> None:
+    made = app.amqp.as_task_v2("an id", "nothing").headers.keys()
+    assert made <= TASK_HEADERS
+
+    for name in TASK_HEADERS:
+        with pytest.raises(InvalidOption, match=name) as caught:
+            normalise(app, {"headers": {"mine": 1, name: None}})
+        assert caught.value.option == "headers"
+
+
+def test_headers_are_a_mapping(app: Celery) -> None:
+    with pytest.raises(InvalidOption):
+        normalise(app, {"headers": 5})
