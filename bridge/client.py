@@ -93,6 +93,7 @@ class Bridge:
 
     def start(self) -> None:
         """Begin to connect both connections; returns at once. Needs a running loop."""
+        self.results.start()
         self.publishing.start()
         self.reading.start()
 
@@ -129,8 +130,10 @@ class Bridge:
         return gauge
 
     async def close(self) -> None:
-        """Close both connections. Calls that still wait for a confirm fail."""
+        """Close both connections. Calls that still wait for a confirm fail, and so does whoever
+        waits for a result (``ResultsUnreadable``)."""
         self._events.flush()
+        self.results.close()
         await asyncio.gather(*(gauge.close() for gauge in self._gauges))
         await asyncio.gather(self.publishing.close(), self.reading.close())
 

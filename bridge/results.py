@@ -54,6 +54,14 @@ class Results:
         self._evicted: set[str] = set()  # since the last lookup began
         self._lookup: asyncio.Task[dict[str, tuple[Record, ...]]] | None = None
 
+    def start(self) -> None:
+        """Have waiters wait, after :meth:`close` again."""
+        self._subscriptions.begin()
+
+    def close(self) -> None:
+        """End all waits: nothing is read any more."""
+        self._subscriptions.end()
+
     async def state(self, task_id: str) -> TaskState:
         """Return a task's newest state; ``PENDING`` for a task without any.
 
@@ -72,7 +80,7 @@ class Results:
         """Return the state once it is final, or the newest one when the time is up.
 
         Raises:
-            ResultsUnreadable: the stream cannot be read now.
+            ResultsUnreadable: the stream cannot be read now, or the bridge was closed.
         """
         with self._subscriptions.open(task_id) as inbox:
             newest = await self.state(task_id)

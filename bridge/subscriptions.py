@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from bridge.errors import ResultsUnreadable
 from bridge.futures import resolve
 from bridge.records import HISTORY_LENGTH, Record
 
@@ -21,11 +22,12 @@ class Inbox:
     Of one who does not read, the newest are kept, as many as of a task's history.
     """
 
-    __slots__ = ("_news", "_records")
+    __slots__ = ("_end", "_news", "_records")
 
-    def __init__(self) -> None:
+    def __init__(self, end: ResultsUnreadable | None = None) -> None:
         self._records: deque[Record] | None = None  # an empty one takes 0.7 KiB
         self._news: asyncio.Future[None] | None = None
+        self._end = end
 
     def __len__(self) -> int:
         return len(self._records or ())
@@ -37,9 +39,21 @@ class Inbox:
         if self._news is not None:
             resolve(self._news, None)
 
+    def end(self, end: ResultsUnreadable) -> None:
+        """Have the reader told, behind the records that are here, that none will come."""
+        self._end = end
+        if self._news is not None:
+            resolve(self._news, None)
+
     async def get(self) -> Record:
-        """Return the next record, once there is one; for one reader at a time."""
+        """Return the next record, once there is one; for one reader at a time.
+
+        Raises:
+            ResultsUnreadable: none will come.
+        """
         while not self._records:
+            if self._end is not None:
+                raise self._end
             self._news = asyncio.get_running_loop().create_future()
             try:
                 await self._news
@@ -57,11 +71,26 @@ class Subscriptions:
     def __init__(self) -> None:
         self._inboxes: dict[str, set[Inbox]] = {}
         self._pending: deque[tuple[Inbox, Record]] = deque()
+        self._are_over = False
+
+    def begin(self) -> None:
+        """Take subscribers, after :meth:`end` again."""
+        self._are_over = False
+
+    def end(self) -> None:
+        """Tell all subscribers, and those who come from now on, that no record will come."""
+        self._are_over = True
+        while self._pending:
+            inbox, record = self._pending.popleft()
+            inbox.put(record)
+        for task_id, inboxes in self._inboxes.items():
+            for inbox in inboxes:
+                inbox.end(_over(task_id))
 
     @contextmanager
     def open(self, task_id: str) -> Iterator[Inbox]:
         """Give every record of the task that arrives from now on, while the block runs."""
-        inbox = Inbox()
+        inbox = Inbox(_over(task_id) if self._are_over else None)
         inboxes = self._inboxes.setdefault(task_id, set())
         inboxes.add(inbox)
         try:
@@ -84,3 +113,7 @@ class Subscriptions:
             inbox.put(record)
         if self._pending:
             asyncio.get_running_loop().call_soon(self._hand_out)
+
+
+def _over(task_id: str) -> ResultsUnreadable:
+    return ResultsUnreadable("The bridge is closed.", task_id=task_id)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 from celery import Celery
 
 from bridge import Bridge, DurableTask, NotConnected, ResultsUnreadable, TaskAMQP
+from bridge.ids import new_task_id
 from bridge.records import Record
-from bridge.subscriptions import Subscriptions
+from bridge.subscriptions import WOKEN_AT_ONCE, Subscriptions
 from bridge.topology import DEFAULT
 from dev.ports import free_port
 
@@ -91,6 +93,46 @@ async def test_results_cannot_be_read_after_the_bridge_gave_up_waiting(
     await bridge.close()
 
 
+@pytest.mark.gen_test
+async def test_who_waits_for_a_result_without_a_timeout_is_told_of_the_close(app: Celery) -> None:
+    bridge = Bridge(app)
+    bridge.start()
+    bridge.results.follower.caught_up.set()
+    result = bridge.result(new_task_id())
+
+    async def news() -> None:
+        with result.news() as next_state:
+            await next_state()
+
+    waits: list[Any] = [result.get(), result.wait(), anext(result.events()), news()]
+    waiting = [asyncio.ensure_future(one) for one in waits]
+    done, _ = await asyncio.wait(waiting, timeout=0.05)
+    assert not done
+
+    await bridge.close()
+
+    done, _ = await asyncio.wait(waiting, timeout=5)
+    told = [one.exception() for one in done]
+    assert [type(one) for one in told] == [ResultsUnreadable] * len(waits)
+    assert {one.task_id for one in told if isinstance(one, ResultsUnreadable)} == {result.id}
+    with pytest.raises(ResultsUnreadable):
+        await news()  # who comes later, too
+
+
+@pytest.mark.gen_test
+async def test_a_bridge_that_is_started_again_has_waiters_again(app: Celery) -> None:
+    bridge = Bridge(app)
+    bridge.start()
+    await bridge.close()
+
+    bridge.start()
+    bridge.results.follower.caught_up.set()
+    state = await bridge.result(new_task_id()).wait(0.05)
+
+    assert state.state == "PENDING"
+    await bridge.close()
+
+
 def record(task_id: str, offset: int) -> Record:
     return Record(
         task_id=task_id,
@@ -125,3 +167,18 @@ async def test_a_subscription_that_ended_gets_nothing_more() -> None:
     subscriptions.deliver(record("a", 1))
 
     assert not len(inbox)
+
+
+@pytest.mark.gen_test
+async def test_a_subscriber_reads_what_has_come_before_it_is_told_of_the_end() -> None:
+    subscriptions = Subscriptions()
+    with subscriptions.open("a") as inbox:
+        for offset in range(WOKEN_AT_ONCE + 1):
+            subscriptions.deliver(record("a", offset))
+
+        subscriptions.end()
+
+        offsets = [(await inbox.get()).offset for _ in range(WOKEN_AT_ONCE + 1)]
+        assert offsets == list(range(WOKEN_AT_ONCE + 1))
+        with pytest.raises(ResultsUnreadable):
+            await inbox.get()
