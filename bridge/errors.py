@@ -42,7 +42,7 @@ class MessageTooLarge(BridgeError):
 
 
 class Unroutable(BridgeError):
-    """No queue is bound for the message; the broker returned it."""
+    """No queue is bound for the message, or its exchange takes none of ours; no queue has it."""
 
 
 class PublishTimeout(BridgeError):

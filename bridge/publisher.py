@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
-import sys
 from typing import Any, NamedTuple
 
 import pika.exceptions
@@ -22,6 +20,7 @@ from bridge.errors import (
 )
 from bridge.futures import fail, resolve
 from bridge.message import Message
+from bridge.refusals import Refusals
 
 logger = logging.getLogger(__name__)
 
@@ -30,8 +29,6 @@ RENEW_S = 5.0
 #: A channel that closes is open again so soon at the earliest, in seconds: the link is told of its
 #: end a little later, or, of a broker that stands still, much later.
 CLOSING_S = 0.01
-#: What RabbitMQ says as it closes a channel for a message over its ``max_message_size``.
-TOO_LARGE = re.compile(r"message size \d+ is larger than configured max size (\d+)")
 #: Of so many routing keys it is known that the channel had a message confirmed.
 MOST_KEYS = 1000
 
@@ -61,7 +58,8 @@ class Publisher:
 
     A message that is larger than the broker takes ends the channel, with all that is on it. It is
     the largest of them; the others are published again. The broker says then what its limit is, and
-    larger ones are refused here until the next connection ends.
+    larger ones are refused here until the next connection ends. A message to an exchange that takes
+    none of ours ends the channel, too (:class:`Refusals`).
     """
 
     link: Link  # its owner sets it: each of the two needs the other
@@ -75,7 +73,7 @@ class Publisher:
         self._returned: set[tuple[str, str, str]] = set()
         self._taken: set[str] = set()  # routing keys of which the channel had a message confirmed
         self._renewed_at = -RENEW_S
-        self._limit_bytes = sys.maxsize
+        self._refusals = Refusals()
         self._expiry: asyncio.Handle | None = None
         self._expires_at = 0.0  # uvloop gives no TimerHandle for a moment that has come
 
@@ -112,7 +110,7 @@ class Publisher:
                 the second is known to have been refused.
             PublishRejected: the broker refused it (nack).
             MessageTooLarge: the broker takes none of its size.
-            Unroutable: no queue took it.
+            Unroutable: no queue took it, or no exchange.
         """
         deadline = asyncio.get_running_loop().time() + timeout_s
         sent = False
@@ -170,8 +168,8 @@ class Publisher:
         return NotConnected(f"no connection to the broker: {self.link.problem}")
 
     def _send(self, message: Message, deadline: float) -> asyncio.Future[None]:
-        if len(message.body) > self._limit_bytes:
-            raise MessageTooLarge(len(message.body), self._limit_bytes)
+        if len(message.body) > self._refusals.limit_bytes:
+            raise MessageTooLarge(len(message.body), self._refusals.limit_bytes)
         if self._channel is None or not self._channel.is_open:
             raise _ChannelLost("the channel is gone")
         _write(self._channel, message)
@@ -205,14 +203,9 @@ class Publisher:
         self._returned.add((properties.correlation_id, method.exchange, method.routing_key))
 
     def _on_closed(self, _channel: Any, reason: Exception) -> None:
-        self._limit_bytes = sys.maxsize
-        said = TOO_LARGE.search(str(reason))
-        if said is None or not self._unconfirmed:
-            return
-        self._limit_bytes = int(said[1])
-        tag = max(self._unconfirmed, key=lambda tag: len(self._unconfirmed[tag].message.body))
-        refused = self._unconfirmed.pop(tag)
-        fail(refused.confirmed, MessageTooLarge(len(refused.message.body), self._limit_bytes))
+        messages = {tag: one.message for tag, one in self._unconfirmed.items()}
+        for tag, error in self._refusals.of(reason, messages).items():
+            fail(self._unconfirmed.pop(tag).confirmed, error)
 
     def _on_confirm(self, frame: Any) -> None:
         method = frame.method
@@ -234,6 +227,7 @@ class Publisher:
         elif rejected:
             fail(future, PublishRejected())
         else:
+            self._refusals.took.add(message.exchange)
             if len(self._taken) < MOST_KEYS:  # delayed messages have keys without end
                 self._taken.add(message.routing_key)
             resolve(future, None)

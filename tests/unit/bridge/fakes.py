@@ -125,11 +125,14 @@ class FakeChannel:
 
     def refuse(self, size: int, limit: int) -> None:
         """Close the channel, as RabbitMQ does for a message that is too large."""
+        said = f"message size {size} is larger than configured max size {limit}"
+        self.end(406, f"PRECONDITION_FAILED - {said}")
+
+    def end(self, code: int, text: str) -> None:
+        """Close the channel, as RabbitMQ does, which cuts what it says."""
         self.close()
-        text = (
-            f"PRECONDITION_FAILED - message size {size} is larger than configured max size {limit}"
-        )
-        self.on_close(self, pika.exceptions.ChannelClosedByBroker(406, text))
+        text = text if len(text) <= 255 else f"{text[:252]}..."
+        self.on_close(self, pika.exceptions.ChannelClosedByBroker(code, text))
 
     def give_back(self, tag: int) -> None:
         """Return a message, as the broker does before it confirms one that no queue took."""
@@ -174,13 +177,14 @@ class FakeLink:
 def message(
     task_id: str,
     *,
+    exchange: str = "windmail",
     routing_key: str = "celery",
     mandatory: bool = True,
     body: bytes = b"[[4, 4], {}, {}]",
 ) -> Message:
     """Return a message as a task's call makes it."""
     return Message(
-        exchange="windmail",
+        exchange=exchange,
         routing_key=routing_key,
         body=body,
         header=b"".join(pika.BasicProperties(correlation_id=task_id).encode()),

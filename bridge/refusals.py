@@ -1,0 +1,84 @@
+"""Which message RabbitMQ has closed a channel for, by what it says then."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping
+
+from bridge.errors import BridgeError, MessageTooLarge, PublishTimeout, Unroutable
+from bridge.message import PUBLISHED_AGAIN, Message
+
+#: For a message over its ``max_message_size``.
+TOO_LARGE = re.compile(r"message size \d+ is larger than configured max size (\d+)")
+#: For an exchange that is not there, is the broker's own, or takes nothing, or not by this routing
+#: key (https://www.rabbitmq.com/docs/access-control), of this user. Texts over 255 octets are cut.
+NO_EXCHANGE = re.compile(
+    r"(?P<why>NOT_FOUND|ACCESS_REFUSED) - .*?(?:topic '(?P<key>.*)' in .*?)?exchange '"
+    r"(?:(?P<exchange>.*)' in vhost |(?P<begins>.*)\.\.\.$)",
+    re.DOTALL,
+)
+#: What it calls the exchange without a name.
+UNNAMED = "amq.default"
+_DETAILS = {"NOT_FOUND": "no exchange {!r}", "ACCESS_REFUSED": "no permission for exchange {!r}"}
+
+
+class Refusals:
+    """What is known of what the broker takes.
+
+    An exchange that has taken messages may be there again once the link has set up the topology
+    anew, and what was on its way may have arrived: it is published again. The second time, or where
+    an exchange has never taken any, its messages are unroutable.
+    """
+
+    def __init__(self) -> None:
+        #: As the broker said it on this connection.
+        self.limit_bytes = sys.maxsize
+        #: Exchanges that have taken a message.
+        self.took: set[str] = set()
+        self._took_once: set[str] = set()  # and then refused one
+
+    def of(self, reason: object, messages: Mapping[int, Message]) -> dict[int, BridgeError]:
+        """Return the errors of those among a closed channel's messages that are to blame."""
+        self.limit_bytes = sys.maxsize
+        text = getattr(reason, "reply_text", "")
+        text = text.decode(errors="ignore") if isinstance(text, bytes) else text
+        if messages and (said := TOO_LARGE.search(text)):
+            return self._too_large(int(said[1]), messages)
+        if said := NO_EXCHANGE.search(text):
+            return self._unroutable(said, messages)
+        return {}
+
+    def _too_large(
+        self, limit_bytes: int, messages: Mapping[int, Message]
+    ) -> dict[int, BridgeError]:
+        """Blame the largest, which may have company: one at a time is found."""
+        self.limit_bytes = limit_bytes
+        tag = max(messages, key=lambda tag: len(messages[tag].body))
+        return {tag: MessageTooLarge(len(messages[tag].body), limit_bytes)}
+
+    def _unroutable(
+        self, said: re.Match[str], messages: Mapping[int, Message]
+    ) -> dict[int, BridgeError]:
+        refused = {tag: one for tag, one in messages.items() if _is_named(said, one)}
+        known = {one.exchange for one in refused.values()} & self.took
+        if known and said["key"] is None:
+            self.took -= known
+            self._took_once |= known
+            return {}
+        return {tag: self._error(said["why"], one) for tag, one in refused.items()}
+
+    def _error(self, why: str, message: Message) -> BridgeError:
+        is_second = PUBLISHED_AGAIN in (message.properties.headers or {})
+        if is_second and message.exchange in self.took | self._took_once:
+            return PublishTimeout()  # the first one may have arrived
+        return Unroutable(_DETAILS[why].format(message.exchange or UNNAMED))
+
+
+def _is_named(said: re.Match[str], message: Message) -> bool:
+    if said["key"] not in (None, message.routing_key):
+        return False
+    exchange = message.exchange or UNNAMED
+    if said["exchange"] is None:
+        return exchange.startswith(said["begins"])
+    return bool(exchange == said["exchange"])
