@@ -11,7 +11,7 @@ from weakref import finalize
 import kombu
 import msgspec
 import pika
-from amqp.exceptions import MessageNacked, PreconditionFailed
+from amqp.exceptions import MessageNacked, NotFound, PreconditionFailed
 from celery import Celery
 from celery.utils.log import get_logger
 
@@ -53,7 +53,7 @@ def message_of(
         body=body.encode() if isinstance(body, str) else body,
         header=b"".join(header.encode()),
         correlation_id=properties["correlation_id"],
-        mandatory=False,
+        mandatory=True,  # RabbitMQ confirms what no queue takes, too
     )
 
 
@@ -163,6 +163,7 @@ class ResultChannel:
         self._tag = 0
         self._channel.events["basic_ack"].add(self._on_ack)
         self._channel.events["basic_nack"].add(self._on_nack)
+        self._channel.events["basic_return"].add(self._on_return)
         self._connection = connection
 
     def _on_ack(self, tag: int, multiple: bool) -> None:
@@ -174,3 +175,8 @@ class ResultChannel:
 
     def _on_nack(self, tag: int, multiple: bool) -> None:
         raise MessageNacked
+
+    def _on_return(self, exc: Exception, *_message: Any) -> None:
+        # Somebody has deleted the stream: whoever connects again declares it. It comes before the
+        # confirm, so nothing counts as written.
+        raise NotFound(f"there is no stream {self._stream.name}")

@@ -183,3 +183,26 @@ def test_what_a_lost_connection_left_unconfirmed_is_published_again(
     assert second is not None
     second.result(TIMEOUT_S)
     assert backend.get_task_meta(task_id)["result"] == 1
+
+
+@pytest.mark.parametrize("kind", ["direct", "in a thread"])
+def test_a_result_is_not_lost_though_the_stream_was_deleted_under_its_writer(
+    app: Celery, request: pytest.FixtureRequest, kind: str
+) -> None:
+    if kind == "in a thread":
+        request.getfixturevalue("backend")
+    first, task_id = new_task_id(), new_task_id()
+
+    store(app.backend, first)
+    with app.connection_for_write() as connection:
+        connection.default_channel.queue_delete(app.backend.stream.name)
+    store(app.backend, task_id)
+
+    assert app.backend.get_task_meta(task_id)["result"] == 42
+
+
+def store(backend: StreamBackend, task_id: str) -> None:
+    """Store a result; returns when it counts as written."""
+    backend.store_result(task_id, 42, states.SUCCESS)
+    if written := backend.take_unconfirmed():
+        written.result(TIMEOUT_S)
