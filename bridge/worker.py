@@ -9,6 +9,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -21,6 +22,7 @@ from celery.exceptions import (
     WorkerShutdown,
 )
 from celery.platforms import EX_FAILURE
+from celery.worker import loops
 from celery.worker.consumer import Consumer
 
 from bridge import task_message, topology
@@ -81,6 +83,7 @@ class DurableConsumer(Consumer):
 
     def start(self) -> None:
         """Consume until the worker stops; what no later try can mend ends it, with a sentence."""
+        loops._quick_drain = drain_first
         try:
             super().start()
         except ResourceLocked as exc:
@@ -178,6 +181,16 @@ class DurableConsumer(Consumer):
             self.app.backend.take_unconfirmed()  # the message is settled before: it has no other
             if self.event_dispatcher:
                 self.event_dispatcher.send("task-failed", uuid=task_id, exception=repr(exc))
+
+
+def drain_first(connection: Any, timeout: float = 0.1) -> None:
+    """Read what is there when a worker begins to consume.
+
+    Celery's own drops every error without an ``errno``, which those of AMQP are: a worker whose
+    connection was closed, or whose queue was deleted, at that moment would wait for ever.
+    """
+    with suppress(TimeoutError, BlockingIOError):
+        connection.drain_events(timeout=timeout)
 
 
 def bound_warm_shutdown(timeout_s: float) -> None:

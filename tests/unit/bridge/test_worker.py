@@ -7,8 +7,10 @@ from typing import Any
 from unittest.mock import MagicMock
 
 import pytest
-from amqp.exceptions import NotFound
+from amqp.exceptions import ConnectionForced, ConsumerCancelled, NotFound
 from celery import Celery
+from celery.worker import loops
+from celery.worker.consumer import Consumer
 from kombu.utils import functional
 
 from bridge import DeclareTopology, topology, worker
@@ -53,6 +55,30 @@ def test_a_broker_is_tried_again_every_few_seconds_however_long_it_is_away(
     consumer.ensure_connected(connection)
 
     assert 60 < sum(pauses) < 39 * 5
+
+
+def begin_to_consume(monkeypatch: pytest.MonkeyPatch, met: Exception) -> None:
+    """Have a worker meet this where it reads for the first time."""
+    connection = SimpleNamespace(drain_events=MagicMock(side_effect=met))
+    monkeypatch.setattr(loops, "_quick_drain", loops._quick_drain)  # it is put back at the end
+    monkeypatch.setattr(Consumer, "start", lambda _: loops._quick_drain(connection))
+
+    worker.DurableConsumer.__new__(worker.DurableConsumer).start()
+
+
+@pytest.mark.parametrize("loss", [ConnectionForced, ConsumerCancelled, ConnectionResetError])
+def test_what_a_worker_loses_as_it_begins_to_consume_has_it_connect_again(
+    monkeypatch: pytest.MonkeyPatch, loss: type[Exception]
+) -> None:
+    with pytest.raises(loss):
+        begin_to_consume(monkeypatch, loss())
+
+
+@pytest.mark.parametrize("nothing", [TimeoutError, BlockingIOError])
+def test_a_worker_for_whom_nothing_is_there_yet_goes_on(
+    monkeypatch: pytest.MonkeyPatch, nothing: type[Exception]
+) -> None:
+    begin_to_consume(monkeypatch, nothing())
 
 
 @pytest.mark.parametrize(("once", "asks"), [(False, True), (True, False)])
