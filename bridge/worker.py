@@ -41,6 +41,9 @@ AGAIN_S = 0.5
 #: that was away from it for a minute came back long after the broker.
 RETRY_S = 4.0
 
+#: The pause before a broker is tried again that takes the connection, but not its user, in seconds.
+REFUSED_S = 2.0
+
 #: How long events wait for others, in seconds.
 EVENTS_S = 0.1
 
@@ -93,6 +96,12 @@ class DurableConsumer(Consumer):
             uri = self.app.connection_for_read().as_uri()
             logger.critical("The broker refuses %s: %s", uri, exc.reply_text)
             raise WorkerShutdown(EX_FAILURE) from exc
+
+    def on_connection_error_before_connected(self, exc: Exception) -> None:
+        """Say it, and wait: a virtual host, or a permission, that is taken away may be given back.
+        Celery's own tries again at once, with a traceback at every fifth time."""
+        super().on_connection_error_before_connected(exc)
+        time.sleep(REFUSED_S)
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
         """Connect again, without Celery's seven lines on a setting that is set."""

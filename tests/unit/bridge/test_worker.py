@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import MagicMock
 
 import pytest
-from amqp.exceptions import ConnectionForced, ConsumerCancelled, NotFound
+from amqp.exceptions import ConnectionForced, ConsumerCancelled, NotAllowed, NotFound
 from celery import Celery
 from celery.worker import loops
 from celery.worker.consumer import Consumer
@@ -79,6 +80,20 @@ def test_a_worker_for_whom_nothing_is_there_yet_goes_on(
     monkeypatch: pytest.MonkeyPatch, nothing: type[Exception]
 ) -> None:
     begin_to_consume(monkeypatch, nothing())
+
+
+def test_a_broker_that_refuses_its_user_is_not_tried_again_at_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pauses = list[float]()
+    monkeypatch.setattr(time, "sleep", pauses.append)
+    consumer = worker.DurableConsumer.__new__(worker.DurableConsumer)
+    consumer.conninfo = SimpleNamespace(as_uri=lambda: "amqp://guest:**@broker//")
+
+    consumer.on_connection_error_before_connected(NotAllowed("vhost / not found"))
+
+    assert pauses == [worker.REFUSED_S]
+    assert "vhost / not found" in caplog.text
 
 
 @pytest.mark.parametrize(("once", "asks"), [(False, True), (True, False)])
