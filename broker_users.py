@@ -20,7 +20,7 @@ from kombu.exceptions import OperationalError
 import config
 from bridge import topology
 from bridge.awaiting import connect
-from bridge.topology import DEFAULT
+from bridge.topology import DEFAULT, ResultStream
 from command_line import CommandLine
 from task import app
 
@@ -57,20 +57,20 @@ class Rights:
     tags: tuple[str, ...] = ()
 
 
-def rights(stream: str) -> dict[str, Rights]:
+def rights(results: ResultStream) -> dict[str, Rights]:
     """Return each user's rights; the results are on that stream."""
-    tasks = [queue.name for queue in DEFAULT.queues]
-    sends = [DEFAULT.exchange, stream, _EVENTS, _COMMANDS]
+    takes = [*(queue.name for queue in DEFAULT.queues), DEFAULT.record_queue, results.name]
+    sends = [DEFAULT.exchange, results.exchange, _EVENTS, _COMMANDS]
     own = [_OWN_EVENTS, _OWN_REPLIES]
     worker = [*own, _OWN_COMMANDS]
     return {
         "windmail-server": Rights(
-            configure=_any([_COMMANDS]), write=_any(sends, [_DELAYED]), read=_any([stream])
+            configure=_any([_COMMANDS]), write=_any(sends, [_DELAYED]), read=_any([results.name])
         ),
         "windmail-worker": Rights(
             configure=_any([_COMMANDS, _REPLIES], worker),
             write=_any([*sends, _REPLIES], [*worker, _DELAYED]),
-            read=_any([*tasks, DEFAULT.record_queue, stream, _EVENTS, _COMMANDS, _REPLIES], worker),
+            read=_any([*takes, _EVENTS, _COMMANDS, _REPLIES], worker),
         ),
         "windmail-flower": Rights(
             configure=_any([_COMMANDS, _REPLIES], own),
@@ -135,8 +135,7 @@ def make(ctl: Ctl, folder: Path, *, new_passwords: bool) -> None:
     """Make the users, or set their permissions anew. Raises CtlError, OSError."""
     vhost = kombu.Connection(config.options.broker_url).virtual_host or "/"
     known = {row["user"] for row in json.loads(ctl("list_users", "--formatter=json"))}
-    stream = app.backend.stream.name
-    for user, may in rights(stream).items():
+    for user, may in rights(app.backend.stream).items():
         if user not in known or new_passwords:
             password = secrets.token_urlsafe(32)
             ctl("change_password" if user in known else "add_user", user, secret=password)

@@ -120,7 +120,7 @@ class StreamBackend(RPCBackend):
         """Return what tells of a state change."""
         meta = self._to_result(task_id, state, result, traceback, request)
         properties = properties_of(task_id, state, request)
-        return message_of(self.stream.name, dumps(meta, self.serializer), properties)
+        return message_of(self.stream, dumps(meta, self.serializer), properties)
 
     def _append(self, message: Message, *, ends: bool) -> None:
         is_large = len(message.body) > LARGE

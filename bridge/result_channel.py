@@ -18,6 +18,7 @@ from celery.utils.log import get_logger
 from bridge.awaiting import connect
 from bridge.errors import ResultRefused
 from bridge.message import Message
+from bridge.topology import ResultStream
 
 logger = get_logger(__name__)
 
@@ -37,7 +38,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def message_of(
-    stream: str, encoded: tuple[str, str, str | bytes], properties: Mapping[str, Any]
+    stream: ResultStream, encoded: tuple[str, str, str | bytes], properties: Mapping[str, Any]
 ) -> Message:
     """Return what appends a state change to the stream.
 
@@ -48,8 +49,8 @@ def message_of(
     kind, encoding, body = encoded
     header = pika.BasicProperties(content_type=kind, content_encoding=encoding, **properties)
     return Message(
-        exchange=stream,
-        routing_key=stream,
+        exchange=stream.exchange,
+        routing_key=stream.name,
         body=body.encode() if isinstance(body, str) else body,
         header=b"".join(header.encode()),
         correlation_id=properties["correlation_id"],

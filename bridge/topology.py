@@ -47,7 +47,9 @@ class ResultStream:
 
     ``retention_s``: how long results stay readable. Retention works per segment, and never
     on the newest one, so small segments keep it near what was asked. Results go through an exchange
-    of the same name: who may publish to the default one may publish to every queue.
+    of their own: who may publish to the default one may publish to every queue. Its name is another
+    one: RabbitMQ's permissions know names alone, and who may write to a queue and read from its
+    exchange may take the one off the other.
     """
 
     name: str = "windmail.results"
@@ -55,11 +57,16 @@ class ResultStream:
     segment_bytes: int = 20_000_000
     no_declare: bool = False
 
+    @property
+    def exchange(self) -> str:
+        """The name of the exchange through which results go."""
+        return f"{self.name}.publish"
+
     def queue(self, consumer_arguments: Mapping[str, Any] | None = None) -> kombu.Queue:
         """Return the stream as kombu declares it, bound to its exchange."""
         return kombu.Queue(
             self.name,
-            exchange=kombu.Exchange(self.name, type="fanout", durable=True),
+            exchange=kombu.Exchange(self.exchange, type="fanout", durable=True),
             routing_key=self.name,
             durable=True,
             no_declare=self.no_declare,

@@ -141,7 +141,7 @@ def write_others(count: int) -> None:
 def add(channel: ResultChannel, task_id: str, value: str) -> None:
     meta = {"status": "SUCCESS", "result": value}
     properties = {"correlation_id": task_id, "timestamp": int(time.time())}
-    message = message_of(task.app.backend.stream.name, dumps(meta, "json"), properties)
+    message = message_of(task.app.backend.stream, dumps(meta, "json"), properties)
     channel.add(Result(message=message))
 
 

@@ -15,6 +15,7 @@ import kombu
 import pytest
 from amqp.exceptions import AccessRefused
 
+from bridge.topology import ResultStream
 from dev import packages
 from dev.broker import BrokerNode
 from dev.broker_files import NODE_NAME
@@ -25,6 +26,9 @@ from tests.smtp_server import SMTPServer
 from tests.system import ROOT, Server, beat, wait_until, worker
 
 LOGIN = "me:secret"
+RESULTS = ResultStream()
+#: The queue, the exchange and the key of the results' binding.
+BINDING = RESULTS.name, RESULTS.exchange, RESULTS.name
 SERVER, WORKER, FLOWER = "windmail-server", "windmail-worker", "windmail-flower"
 MAIL = {"to": "ann@example.com", "subject": "A subject", "text": "A text."}
 
@@ -185,8 +189,10 @@ NO_MORE: list[tuple[str, tuple[str, ...], Operation]] = [
     ("publishes a task", (FLOWER,), publish("windmail", "celery")),
     ("publishes a delayed task", (FLOWER,), publish("celery_delayed_27", "0.1.mail")),
     ("publishes one of a short delay", (FLOWER,), publish("celery_delayed_0", "0.1.mail")),
-    ("forges a result", (FLOWER,), publish("windmail.results", "")),
+    ("forges a result", (FLOWER,), publish(RESULTS.exchange, "")),
     ("forges a worker's event", (SERVER, FLOWER), publish("celeryev", "worker.heartbeat")),
+    ("takes results off their stream", ALL, lambda c: c.queue_unbind(*BINDING)),
+    ("binds results to tasks", ALL, lambda c: c.exchange_bind("windmail", *BINDING[1:])),
     ("declares a queue", ALL, declare("other")),
     ("declares a task queue", ALL, declare("mail")),
     ("declares the results", ALL, declare("windmail.results")),
@@ -194,6 +200,7 @@ NO_MORE: list[tuple[str, tuple[str, ...], Operation]] = [
     ("deletes dead letters", ALL, lambda c: c.queue_delete("dead")),
     ("deletes the results", ALL, lambda c: c.queue_delete("windmail.results")),
     ("deletes a delay's queue", ALL, lambda c: c.queue_delete("celery_delayed_27")),
+    ("deletes the results' exchange", ALL, lambda c: c.exchange_delete(RESULTS.exchange)),
     ("deletes the tasks' exchange", ALL, lambda c: c.exchange_delete("windmail")),
     ("deletes the events' exchange", ALL, lambda c: c.exchange_delete("celeryev")),
 ]

@@ -166,7 +166,7 @@ def write(*task_ids: str, moment: float | None = None) -> None:
     for task_id in task_ids:
         properties = {"correlation_id": task_id, "timestamp": int(moment or time.time())}
         encoded = dumps({"status": "SUCCESS", "result": 1}, "json")
-        message = message_of(task.app.backend.stream.name, encoded, properties)
+        message = message_of(task.app.backend.stream, encoded, properties)
         channel.add(Result(message=message))
     channel.send()
     channel.settle()
