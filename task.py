@@ -9,11 +9,11 @@ import math
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from amqp.exceptions import AccessRefused, NotAllowed
 from celery import Celery, signals, states
 from celery.exceptions import Ignore, Reject
 from celery.utils.log import get_task_logger
@@ -224,6 +224,12 @@ def heartbeat(self: DurableTask) -> None:
 
 @signals.beat_init.connect
 def _show_that_beat_runs(**_: Any) -> None:
-    """Send a heartbeat at once: a new schedule's first run is an interval away."""
-    with suppress(OperationalError):  # no broker: beat itself waits for it, and says so
+    """Send a heartbeat at once: a new schedule's first run is an interval away. A broker that is
+    away is waited for, by beat itself, but not before that; one that refuses us ends beat."""
+    try:
         heartbeat.apply_async(expires=config.options.beat_interval_s)
+    except OperationalError as exc:
+        logger.warning("no heartbeat is sent now: %s", exc)
+    except (AccessRefused, NotAllowed) as exc:
+        uri = app.connection_for_write().as_uri()
+        raise SystemExit(f"The broker refuses {uri}: {exc.reply_text}") from exc

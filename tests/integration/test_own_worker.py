@@ -12,8 +12,9 @@ import pytest
 
 from bridge.ids import new_task_id
 from dev.broker import BrokerNode
+from dev.ports import free_port
 from tests.outside import Tap, python, virtual_host
-from tests.system import ROOT, celery, wait_until, worker
+from tests.system import ROOT, beat, celery, wait_until, worker
 
 
 @pytest.fixture
@@ -73,9 +74,12 @@ def test_a_second_worker_of_one_name_ends_with_a_sentence(
     assert "Traceback" not in second.stderr
 
 
-def test_a_worker_whose_password_is_wrong_ends_with_a_sentence(env: dict[str, str]) -> None:
+@pytest.mark.parametrize("program", ["worker", "beat"])
+def test_a_program_whose_password_is_wrong_ends_with_a_sentence(
+    env: dict[str, str], program: str
+) -> None:
     url = env["BROKER_URL"].replace("guest:guest", "guest:hunter2")
-    command = celery("worker", "--loglevel=info")
+    command = celery(program, "--loglevel=info")
 
     done = subprocess.run(
         command, cwd=ROOT, env={**os.environ, "BROKER_URL": url}, capture_output=True, text=True,
@@ -86,6 +90,14 @@ def test_a_worker_whose_password_is_wrong_ends_with_a_sentence(env: dict[str, st
     assert "The broker refuses" in done.stderr
     assert "Traceback" not in done.stderr
     assert "hunter2" not in done.stderr
+
+
+def test_beat_says_at_once_that_it_cannot_reach_the_broker(
+    env: dict[str, str], tmp_path: Path
+) -> None:
+    nobody = f"amqp://guest:guest@127.0.0.1:{free_port()}//"
+    with beat(tmp_path / "log", {**env, "BROKER_URL": nobody}) as process:
+        wait_until(lambda: "no heartbeat is sent now: " in process.text(), "it says so")
 
 
 def test_a_sleep_over_the_limit_goes_on_under_the_same_id(
