@@ -78,11 +78,15 @@ def own_certificate(certificate: str, key: str) -> str | None:
     return _unusable({CERTIFICATE: certificate, KEY: key or None})
 
 
+#: Where OpenSSL gives no reason.
+_NO_PAIR = "no certificate or no key is in it, or the key has a password"
+
+
 def _unusable(options: Options) -> str | None:
     try:
         client_context(options)
     except ssl.SSLError as exc:
-        return f"is not usable: {exc.reason}"
+        return f"is not usable: {exc.reason or _NO_PAIR}"
     except OSError as exc:
         return f"cannot be read: {exc.strerror}"
     return None

@@ -6,6 +6,7 @@ and told the name, it keeps that of the first broker for all others of a list.
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Mapping
 from typing import Any
@@ -19,6 +20,8 @@ AUTHORITIES, CERTIFICATE, KEY = "ssl_ca_certs", "ssl_certfile", "ssl_keyfile"
 
 #: How OpenSSL calls an answer that is none of TLS.
 _NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNEXPECTED_EOF_WHILE_READING")
+#: How it calls a broker's refusal of us; pika gives it as a part of a text alone.
+_NOT_US = re.compile("ALERT_(?:[A-Z_]*CERTIFICATE[A-Z_]*|UNKNOWN_CA|HANDSHAKE_FAILURE)")
 
 Options = Mapping[str, Any]
 
@@ -45,8 +48,11 @@ def explained(exc: BaseException) -> str:
     """Say what stopped a connection; of TLS in words that tell what to look at."""
     if isinstance(exc, ssl.SSLCertVerificationError):
         return f"the broker's certificate is refused: {exc.verify_message}"
-    if isinstance(exc, ssl.SSLError) and exc.reason in _NO_TLS:
-        return f"no TLS is spoken there, or it was cut off ({exc.reason})"
+    reason = getattr(exc, "reason", None)
+    if isinstance(exc, ssl.SSLEOFError) or reason in _NO_TLS:
+        return f"no TLS is spoken there, or it was cut off ({reason or 'end of file'})"
+    if alert := _NOT_US.search(str(exc)):
+        return f"the broker refuses our certificate, or has got none of us ({alert[0]})"
     return f"{type(exc).__name__}: {exc}".rstrip(": ")
 
 

@@ -305,7 +305,7 @@ def test_a_file_of_tls_is_named_with_what_is_wrong_with_it() -> None:
 
     assert done.returncode == 1
     assert "BROKER_CA_FILE: cannot be read: No such file or directory" in done.stderr
-    assert "BROKER_CERT_FILE: is not usable: " in done.stderr
+    assert "BROKER_CERT_FILE: is not usable: no certificate or no key is in it" in done.stderr
 
 
 def test_a_key_with_a_password_is_refused_and_no_terminal_is_asked(tmp_path: Path) -> None:
@@ -319,6 +319,7 @@ def test_a_key_with_a_password_is_refused_and_no_terminal_is_asked(tmp_path: Pat
     done = run_config(**{name: str(file) for name, file in files.items()})
 
     assert "BROKER_CERT_FILE: is not usable: " in done.stderr
+    assert "the key has a password" in done.stderr
 
 
 def test_a_broker_that_is_reached_in_clear_is_warned_of(load: Load) -> None:
