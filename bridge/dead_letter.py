@@ -33,6 +33,9 @@ _NOT_KEPT = {
     "user_id",
 }
 
+#: Octets of a queue's name (AMQP 0-9-1, section 4.2.5.3).
+LONGEST_NAME = 255
+
 #: https://docs.celeryq.dev/en/stable/internals/protocol.html#definition
 _EMBEDDED = ("callbacks", "errbacks", "chain", "chord")
 
@@ -108,7 +111,7 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
             task=printable(name) if isinstance(name, str) else None,
             reason=DeadReason.UNKNOWN,
             detail="",
-            queue=_text(headers.get("x-last-death-queue")) or _text(death.get("queue")),
+            queue=_name(headers.get("x-last-death-queue")) or _name(death.get("queue")),
             died_at=died_at.replace(tzinfo=UTC) if isinstance(died_at, datetime) else None,
             headers={k: v for k, v in headers.items() if not k.startswith(BROKERS_HEADERS)},
             body=_bytes(message.body),
@@ -194,8 +197,11 @@ def _explained(letter: DeadLetter, said: object, known: Container[str] | None) -
     return replace(letter, reason=reason, detail=_DETAILS[reason])
 
 
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value.isprintable() else None
+def _name(value: object) -> str | None:
+    """Return a queue's name. RabbitMQ 3.10 leaves ``x-last-death-queue`` to whoever publishes, and
+    what is too long cannot be published to."""
+    is_name = isinstance(value, str) and value.isprintable() and len(value.encode()) <= LONGEST_NAME
+    return str(value) if is_name else None
 
 
 def _count(value: object) -> int:

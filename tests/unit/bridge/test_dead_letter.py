@@ -60,6 +60,14 @@ def test_the_delays_before_do_not_count_as_the_death() -> None:
     assert (dead.queue, dead.reason) == ("celery", DeadReason.FAILED)
 
 
+@pytest.mark.parametrize("name", ["q" * 256, "é" * 128, "two\nlines", 5, ["mail"]])
+def test_what_is_no_name_of_a_queue_is_not_where_it_died(name: Any) -> None:
+    headers = {"x-last-death-queue": name}
+
+    assert letter(headers).queue is None
+    assert letter(headers, deaths=[death("rejected", "mail")]).queue == "mail"
+
+
 @pytest.mark.parametrize(
     ("body", "known", "reason"),
     [
