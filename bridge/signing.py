@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hmac
 import json
+from calendar import timegm
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -110,4 +112,9 @@ def _envelope(headers: Mapping[str, Any], properties: Mapping[str, Any]) -> byte
         if name not in _ADDED and not name.startswith(BROKERS_HEADERS)
     }
     heeded = [properties.get(name) or "" for name in _PROPERTIES]
-    return json.dumps([told, heeded], sort_keys=True, default=repr).encode() + b"\n"
+    return json.dumps([told, heeded], sort_keys=True, default=_carried).encode() + b"\n"
+
+
+def _carried(value: object) -> object:
+    """Return what JSON does not know as it arrives: AMQP has times in whole seconds, of UTC."""
+    return timegm(value.utctimetuple()) if isinstance(value, datetime) else repr(value)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from amqp.serialization import dumps, loads
 from hypothesis import given
 from hypothesis import strategies as st
 from kombu.compression import decompress
@@ -39,6 +41,25 @@ def test_the_first_key_signs_and_every_key_is_taken() -> None:
     Signer([NEW, OLD]).check(sealed(OLD), PROPERTIES, BODY)
     with pytest.raises(NotSigned):
         Signer([NEW, OLD]).check(sealed(OTHER), PROPERTIES, BODY)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        datetime(2026, 1, 2, 3, 4, 5, 678),
+        datetime(2026, 1, 2, 3, 4, 5, 678, timezone(timedelta(hours=2))),
+        [datetime(2026, 1, 2), b"\xff", (1, None)],
+    ],
+)
+def test_a_header_is_signed_as_it_arrives(value: object) -> None:
+    headers = {**HEADERS, "own": value}
+    signature = Signer([NEW]).sign(headers, PROPERTIES, BODY)
+    ((arrived,), _) = loads("F", dumps("F", [{**headers, "signature": signature}]), 0)
+
+    Signer([NEW]).check(arrived, PROPERTIES, BODY)
+    arrived["own"] = datetime(2026, 1, 2, 3, 4, 6)
+    with pytest.raises(NotSigned):
+        Signer([NEW]).check(arrived, PROPERTIES, BODY)
 
 
 @given(st.sampled_from([*HEADERS, "slept", "eta", "x-own"]), st.none() | st.integers() | st.text())
