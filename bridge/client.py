@@ -9,7 +9,6 @@ from types import TracebackType
 from typing import Any, Self
 
 import kombu
-import msgspec
 from celery import Celery, Task
 
 from bridge import topology
@@ -207,7 +206,7 @@ class Bridge:
         """
         backend = self.app.backend
         message = backend.message(task_id, backend.encode_result(result, state), state)
-        await self._publish(msgspec.structs.replace(message, mandatory=True), task_id)
+        await self._publish(message, task_id)
 
     def result(self, task_id: str) -> TaskResult:
         """Return a handle for a task by its id, whoever called it."""

@@ -37,6 +37,10 @@ class _ChannelLost(Exception):
     """The channel went away before the confirm came."""
 
 
+class _QueueGone(Unroutable):
+    """No queue takes the message any more; the channel's next set-up declares it."""
+
+
 class _Unconfirmed(NamedTuple):
     """A publish whose confirm has not come; ``deadline`` on the loop's clock."""
 
@@ -125,8 +129,8 @@ class Publisher:
                 confirmed = self._send(message, deadline)
                 sent = True
                 return await confirmed
-            except PublishRejected:
-                if not self._is_renewed(channel, message):
+            except (PublishRejected, _QueueGone) as exc:
+                if not self._is_renewed(channel, message, exc):
                     if sent_before:
                         raise PublishTimeout from None
                     raise
@@ -138,14 +142,15 @@ class Publisher:
                 raise self._too_late(sent)
             await asyncio.sleep(CLOSING_S)
 
-    def _is_renewed(self, channel: Any, message: Message) -> bool:
-        """Exchange a channel that may know a dead leader only; False: it was no such channel, or
-        it is too soon."""
+    def _is_renewed(self, channel: Any, message: Message, exc: BridgeError) -> bool:
+        """Exchange a channel that may know a dead leader only, or whose queue was deleted (the next
+        one's set-up declares it); False: it was no such channel, or it is too soon."""
         if channel is self._channel and channel.is_open:
             now = asyncio.get_running_loop().time()
-            if message.routing_key in self._taken or now - self._renewed_at < RENEW_S:
+            answers = isinstance(exc, PublishRejected) and message.routing_key in self._taken
+            if answers or now - self._renewed_at < RENEW_S:
                 return False
-            logger.warning("%r refuses its first message: another channel", message.routing_key)
+            logger.warning("%r: %s: another channel", message.routing_key, exc.detail)
             self._renewed_at = now
             _close(channel)
         return True
@@ -223,7 +228,8 @@ class Publisher:
         address = (message.correlation_id, message.exchange, message.routing_key)
         if self._returned and address in self._returned:
             self._returned.discard(address)
-            fail(future, Unroutable(f"no queue for {message.routing_key!r}"))
+            kind = _QueueGone if message.routing_key in self._taken else Unroutable
+            fail(future, kind(f"no queue for {message.routing_key!r}"))
         elif rejected:
             fail(future, PublishRejected())
         else:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import kombu
 import pytest
 
 import config
@@ -81,6 +82,18 @@ def test_a_server_finds_an_empty_broker_and_declares_everything(
     broker: BrokerNode, url: str, tmp_path: Path
 ) -> None:
     with Server(tmp_path / "log", {"BROKER_URL": url}, free_port()):
+        check_everything_is_declared(broker, url)
+
+
+def test_a_server_declares_again_what_was_deleted_while_no_worker_runs(
+    broker: BrokerNode, url: str, tmp_path: Path
+) -> None:
+    with Server(tmp_path / "log", {"BROKER_URL": url}, free_port()) as server:
+        assert server.post("/celery/add", {"args": [1, 2]}).status == 202
+        with kombu.Connection(url) as connection, connection.channel() as channel:
+            channel.queue_delete("celery")
+
+        assert server.post("/celery/add", {"args": [4, 4]}).status == 202
         check_everything_is_declared(broker, url)
 
 

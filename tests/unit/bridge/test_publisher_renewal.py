@@ -96,3 +96,26 @@ async def test_a_copy_that_is_refused_says_nothing_of_the_first_publish() -> Non
 
     with pytest.raises(PublishTimeout):
         await publish
+
+
+@pytest.mark.gen_test
+async def test_a_queue_that_was_deleted_is_declared_again_for_its_next_message() -> None:
+    rig = Rig()
+    before = await rig.connect()
+    taken = rig.publish("a")
+    await before.has(1)
+    before.ack(1)
+    await taken
+
+    publish = rig.publish("b")
+    await before.has(2)
+    before.give_back(2)
+    before.ack(2)
+    await before.closed.wait()
+    rig.lose()
+    after = await rig.connect()  # whose set-up declares
+    await after.has(1)
+    after.ack(1)
+
+    await publish
+    assert after.published[0].properties.headers is None  # the first one is in no queue
