@@ -48,6 +48,14 @@ REFUSED_S = 2.0
 EVENTS_S = 0.1
 
 
+class _Told(logging.LoggerAdapter[logging.Logger]):
+    """A log for messages that cannot be acknowledged any more. A lost connection leaves many, and
+    all come again: kombu's alarm, with a traceback for each, says no more."""
+
+    def critical(self, msg: object, *args: object, **_options: Any) -> None:
+        self.warning(msg, *args)
+
+
 class DeclareTopology(bootsteps.StartStopStep):
     """Declares everything before the worker consumes (``app.steps["consumer"].add(...)``)."""
 
@@ -121,10 +129,12 @@ class DurableConsumer(Consumer):
             return threads.take(request)
         return self._to_pool(request)
 
-    def call_soon_ack(self, p: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+    def call_soon_ack(
+        self, p: Callable[..., Any], log: logging.Logger, *args: Any, **kwargs: Any
+    ) -> None:
         """Acknowledge, or reject, at once. Celery's own leaves it for the next turn of the loop,
         which may wait for an event first, for up to a second; all of it is on this thread."""
-        p(*args, **kwargs)
+        p(_Told(log), *args, **kwargs)
 
     def on_send_event_buffered(self) -> None:
         """Send events a little later, and together: Celery sends them once per turn of the loop."""

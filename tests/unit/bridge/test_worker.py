@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +13,7 @@ from amqp.exceptions import ConnectionForced, ConsumerCancelled, NotAllowed, Not
 from celery import Celery
 from celery.worker import loops
 from celery.worker.consumer import Consumer
+from kombu.message import Message
 from kombu.utils import functional
 
 from bridge import DeclareTopology, topology, worker
@@ -94,6 +96,22 @@ def test_a_broker_that_refuses_its_user_is_not_tried_again_at_once(
 
     assert pauses == [worker.REFUSED_S]
     assert "vhost / not found" in caplog.text
+
+
+@pytest.mark.parametrize("way", ["ack_log_error", "reject_log_error"])
+def test_what_cannot_be_acknowledged_any_more_is_a_line_in_the_log(
+    caplog: pytest.LogCaptureFixture, way: str
+) -> None:
+    channel = MagicMock(**{"no_ack_consumers": None})
+    channel.basic_ack.side_effect = channel.basic_reject.side_effect = ConnectionResetError
+    message = Message(channel=channel, delivery_tag=7)
+    consumer = worker.DurableConsumer.__new__(worker.DurableConsumer)
+
+    consumer.call_soon_ack(getattr(message, way), logging.getLogger("test"), (OSError,))
+
+    (record,) = caplog.records
+    assert (record.levelname, record.exc_info) == ("WARNING", None)
+    assert "Couldn't" in record.getMessage()
 
 
 @pytest.mark.parametrize(("once", "asks"), [(False, True), (True, False)])
