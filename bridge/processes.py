@@ -6,6 +6,7 @@ own; RabbitMQ then has twice the work (docs/design.md, "Where the time goes").
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -18,6 +19,9 @@ from celery.concurrency import prefork
 from bridge.late_starts import LateStarts
 from bridge.message import Message
 from bridge.settlement import TICK_S, Settlement
+
+#: How often timers that are canceled are forgotten, in seconds.
+FORGET_S = 10.0
 
 #: What :func:`hand_over` returns: the task's outcome as Celery has it, and its last states.
 Ended = tuple[Any, list[Message]]
@@ -53,6 +57,10 @@ class TaskPool(prefork.TaskPool):
             self.on_apply: Any = partial(apply_async, self.on_apply, self.settlement)
             self._settle_while_stopping(self.settlement)
 
+    def register_with_event_loop(self, loop: Any) -> None:
+        super().register_with_event_loop(loop)
+        loop.call_repeatedly(FORGET_S, forget_canceled, loop.timer)
+
     def on_stop(self) -> None:
         """Wait until what runs has ended, in the main thread alone: Celery has a second one fire
         timers meanwhile, and both would write to one connection."""
@@ -82,6 +90,17 @@ class TaskPool(prefork.TaskPool):
 
         handler.join_exited_workers = join_exited_workers
         handler.on_stop_not_started = on_stop_not_started
+
+
+def forget_canceled(timer: Any) -> None:
+    """Let go of a timer's entries that are canceled; in the main thread, which sets them all.
+
+    kombu keeps each one until its time has come. Each task of the pool has one for its time limit:
+    with hundreds of short ones a second a worker would hold all of the last 24 minutes.
+    """
+    queue = timer._queue
+    queue[:] = [scheduled for scheduled in queue if not scheduled.entry.canceled]
+    heapq.heapify(queue)
 
 
 def _alive(processes: Sequence[Any]) -> list[Any]:

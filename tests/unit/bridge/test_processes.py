@@ -9,11 +9,13 @@ from unittest.mock import MagicMock
 
 import pytest
 from billiard.einfo import ExceptionInfo
+from kombu.asynchronous import Hub
 
 from bridge.errors import ResultRefused
 from bridge.message import Message
-from bridge.processes import apply_async
+from bridge.processes import TaskPool, apply_async
 from bridge.settlement import Settlement
+from tests.system import wait_until
 
 SUCCEEDED = (0, "3", 0.1)
 
@@ -81,3 +83,21 @@ def test_one_that_has_failed_and_whose_error_is_refused_has_failed() -> None:
 
     task.succeeds.assert_called_once_with(outcome)
     task.fails.assert_not_called()
+
+
+def test_limits_of_tasks_that_have_ended_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bridge.processes.FORGET_S", 0.001)
+    ended, runs, called = 100, 3, MagicMock()
+    hub, pool = Hub(), TaskPool(1)
+    pool._pool = MagicMock()
+    for _ in range(ended):
+        hub.call_later(1440, called).cancel()
+    for delay_s in range(runs, 0, -1):
+        hub.call_later(1440 + delay_s, called)
+
+    pool.register_with_event_loop(hub)
+    wait_until(lambda: hub.fire_timers() and len(hub.timer) <= runs + 1, "a shorter queue")
+
+    waiting = hub.timer.queue
+    assert [one.entry.fun for one in waiting if one.entry.fun is called] == [called] * runs
+    assert [one.eta for one in waiting] == sorted(one.eta for one in waiting)
