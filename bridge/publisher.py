@@ -29,8 +29,8 @@ RENEW_S = 5.0
 #: A channel that closes is open again so soon at the earliest, in seconds: the link is told of its
 #: end a little later, or, of a broker that stands still, much later.
 CLOSING_S = 0.01
-#: Of so many routing keys it is known that the channel had a message confirmed.
-MOST_KEYS = 1000
+#: Of so many addresses it is known that the channel had a message confirmed.
+MOST_ADDRESSES = 1000
 
 
 class _ChannelLost(Exception):
@@ -75,7 +75,7 @@ class Publisher:
         self._lowest_tag = 1
         self._unconfirmed: dict[int, _Unconfirmed] = {}
         self._returned: set[tuple[str, str, str]] = set()
-        self._taken: set[str] = set()  # routing keys of which the channel had a message confirmed
+        self._taken: set[tuple[str, str]] = set()  # addresses of which the channel had a confirm
         self._renewed_at = -RENEW_S
         self._refusals = Refusals()
         self._expiry: asyncio.Handle | None = None
@@ -147,7 +147,8 @@ class Publisher:
         one's set-up declares it); False: it was no such channel, or it is too soon."""
         if channel is self._channel and channel.is_open:
             now = asyncio.get_running_loop().time()
-            answers = isinstance(exc, PublishRejected) and message.routing_key in self._taken
+            known = (message.exchange, message.routing_key) in self._taken
+            answers = isinstance(exc, PublishRejected) and known
             if answers or now - self._renewed_at < RENEW_S:
                 return False
             logger.warning("%r: %s: another channel", message.routing_key, exc.detail)
@@ -225,17 +226,17 @@ class Publisher:
                 self._settle(one.message, one.confirmed, rejected)
 
     def _settle(self, message: Message, future: asyncio.Future[None], rejected: bool) -> None:
-        address = (message.correlation_id, message.exchange, message.routing_key)
-        if self._returned and address in self._returned:
-            self._returned.discard(address)
-            kind = _QueueGone if message.routing_key in self._taken else Unroutable
+        address = message.exchange, message.routing_key
+        if self._returned and (message.correlation_id, *address) in self._returned:
+            self._returned.discard((message.correlation_id, *address))
+            kind = _QueueGone if address in self._taken else Unroutable
             fail(future, kind(f"no queue for {message.routing_key!r}"))
         elif rejected:
             fail(future, PublishRejected())
         else:
             self._refusals.took.add(message.exchange)
-            if len(self._taken) < MOST_KEYS:  # delayed messages have keys without end
-                self._taken.add(message.routing_key)
+            if len(self._taken) < MOST_ADDRESSES:  # delayed messages have keys without end
+                self._taken.add(address)
             resolve(future, None)
 
 

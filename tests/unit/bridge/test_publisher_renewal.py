@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from bridge import PublishRejected, PublishTimeout
+from bridge import PublishRejected, PublishTimeout, Unroutable
 from tests.unit.bridge.fakes import LONG_S, FakeChannel, Rig
 
 
@@ -119,3 +119,22 @@ async def test_a_queue_that_was_deleted_is_declared_again_for_its_next_message()
 
     await publish
     assert after.published[0].properties.headers is None  # the first one is in no queue
+
+
+@pytest.mark.gen_test
+async def test_an_exchange_without_a_queue_costs_nobody_the_channel() -> None:
+    rig = Rig()
+    channel = await rig.connect()
+    taken = rig.publish("a")
+    await channel.has(1)
+    channel.ack(1)
+    await taken
+
+    publish = rig.publish("b", exchange="own")  # with the routing key of the task's queue
+    await channel.has(2)
+    channel.give_back(2)
+    channel.ack(2)
+
+    with pytest.raises(Unroutable):
+        await publish
+    assert channel.is_open
