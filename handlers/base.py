@@ -176,11 +176,14 @@ class BaseHandler(RequestHandler):
         """Return whether a query flag such as ``?terminate=1`` is given and not 0 or false."""
         return self.get_query_argument(flag, "0").lower() not in ("0", "false", "no")
 
-    def finish(self, chunk: str | bytes | dict[Any, Any] | None = None) -> Future[None]:
-        """Finish the answer; a server that stops says that it is this connection's last one."""
+    def flush(self, include_footers: bool = False) -> Future[None]:
+        """Send what is written; a server that stops says that it is this connection's last answer.
+
+        Tornado comes here to finish one, too.
+        """
         if self.is_stopping():
             self.set_header("Connection", "close")
-        return super().finish(chunk)
+        return super().flush(include_footers)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Answer with problem details (RFC 9457)."""
