@@ -242,5 +242,5 @@ async def test_a_bridge_that_is_closed_tells_no_state_that_may_be_old(
         running = await bridge.apply_async(task.add, (1, 2), countdown=60)
 
     with pytest.raises(ResultsUnreadable):
-        await running.wait(0)
+        await running.state()
     assert await ended.get(timeout=0) == 8
