@@ -166,7 +166,11 @@ class DurableConsumer(Consumer):
         return on_task_received
 
     def on_decode_error(self, message: Any, exc: Exception) -> None:
-        self._bury(message, f"its body cannot be decompressed ({type(exc).__name__})")
+        reason = f"its body cannot be decompressed ({type(exc).__name__})"
+        if self.app.amqp.signer is None:
+            self._bury(message, reason)
+        else:  # a signature is over the plain body, so nobody has signed this
+            self._reject(message, reason)
 
     def on_invalid_task(self, body: Any, message: Any, exc: Exception) -> None:
         self._bury(message, f"Celery refuses it ({type(exc).__name__})")

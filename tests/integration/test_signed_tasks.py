@@ -206,14 +206,17 @@ def check_refused(system: System, body: bytes, properties: dict[str, Any]) -> No
     assert answer["state"] in ("PENDING", "SUCCESS")
 
 
+@pytest.mark.parametrize("more", [{}, {"compression": "gzip"}], ids=["plain", "compressed"])
 @pytest.mark.parametrize("exchange", ["windmail", "windmail.dead"])
-def test_a_message_in_a_mails_name_does_that_mail_no_harm(system: System, exchange: str) -> None:
+def test_a_message_in_a_mails_name_does_that_mail_no_harm(
+    system: System, exchange: str, more: dict[str, str]
+) -> None:
     body = {
         "to": "ann@example.com", "subject": "A subject", "text": "A text.",
         "scheduled_at": later(hours=1),
     }  # fmt: skip
     email_id = system.server.post("/emails", body).json()["id"]
-    headers = {"task": "task.sendmail", "id": email_id}
+    headers = {"task": "task.sendmail", "id": email_id, **more}
     forged = {"content_type": "application/json", "content_encoding": "utf-8",
               "application_headers": headers, "correlation_id": email_id}  # fmt: skip
 
@@ -223,3 +226,4 @@ def test_a_message_in_a_mails_name_does_that_mail_no_harm(system: System, exchan
 
     assert letter.reason == DeadReason.NOT_SIGNED
     assert system.server.get(f"/emails/{email_id}").json()["status"] == "scheduled"
+    assert system.server.get(f"/celery/{email_id}").json()["state"] == "PENDING"
