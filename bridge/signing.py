@@ -116,5 +116,8 @@ def _envelope(headers: Mapping[str, Any], properties: Mapping[str, Any]) -> byte
 
 
 def _carried(value: object) -> object:
-    """Return what JSON does not know as it arrives: AMQP has times in whole seconds, of UTC."""
-    return timegm(value.utctimetuple()) if isinstance(value, datetime) else repr(value)
+    """Return what JSON does not know as it arrives: AMQP has times in whole seconds, of UTC.
+
+    A time is another value than the number of its seconds, which no worker takes in its place.
+    """
+    return {"\0": timegm(value.utctimetuple())} if isinstance(value, datetime) else repr(value)

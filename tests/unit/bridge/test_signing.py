@@ -71,6 +71,11 @@ def test_no_header_can_be_changed_or_added(name: str, value: object) -> None:
         Signer([NEW]).check(headers, PROPERTIES, BODY)
 
 
+def test_a_number_is_not_a_time_of_so_many_seconds() -> None:
+    with pytest.raises(NotSigned):
+        Signer([NEW]).check({**sealed(NEW), "retries": datetime(1970, 1, 1)}, PROPERTIES, BODY)
+
+
 @pytest.mark.parametrize("name", [*HEADERS, "signature"])
 def test_no_header_can_be_taken_away(name: str) -> None:
     headers = {k: v for k, v in sealed(NEW).items() if k != name}
