@@ -30,6 +30,7 @@ from bridge import (
     PrivateTask,
     TaskAMQP,
 )
+from bridge.task_message import deliveries_of
 from bridge.topology import MAIL_QUEUE
 from mailing import InvalidMessage, MailError
 
@@ -164,7 +165,7 @@ def _publish(
             throw=False,
         )
     except Reject as exc:
-        returned = int((task.request.headers or {}).get("x-delivery-count") or 0)
+        returned = deliveries_of(task.request.headers or {})
         time.sleep(min(2.0**returned, LONGEST_RETURN_S))
         retry = Reject(exc.reason, requeue=True)
     return retry

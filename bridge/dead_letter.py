@@ -17,6 +17,7 @@ from bridge.task_message import (
     ACCEPT,
     BROKERS_HEADERS,
     Undecodable,
+    deliveries_of,
     id_of,
     printable,
     read,
@@ -118,7 +119,7 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
             content_type=properties.get("content_type"),
             content_encoding=properties.get("content_encoding"),
             properties={k: v for k, v in properties.items() if k not in _NOT_KEPT},
-            deliveries=_count(headers.get("x-delivery-count")),
+            deliveries=deliveries_of(headers),
         )
         if signer is not None and not letter._is_signed(signer):
             reason = DeadReason.NOT_SIGNED
@@ -202,10 +203,6 @@ def _name(value: object) -> str | None:
     what is too long cannot be published to."""
     is_name = isinstance(value, str) and value.isprintable() and len(value.encode()) <= LONGEST_NAME
     return str(value) if is_name else None
-
-
-def _count(value: object) -> int:
-    return value if isinstance(value, int) else 0
 
 
 def _bytes(body: bytes | str) -> bytes:

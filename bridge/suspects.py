@@ -15,7 +15,7 @@ from celery.app.amqp import task_message
 from celery.utils.log import get_logger
 
 from bridge.message import PUBLISHED_AGAIN
-from bridge.task_message import BROKERS_HEADERS
+from bridge.task_message import BROKERS_HEADERS, deliveries_of
 
 logger = get_logger(__name__)
 
@@ -25,7 +25,7 @@ LOST_WORKERS = 2
 
 def is_suspect(request: Any, apart: str) -> bool:
     """Return whether a request is to go to the queue ``apart``; none that came by it is."""
-    count = request.request_dict.get("x-delivery-count") or 0
+    count = deliveries_of(request.request_dict)
     return count >= LOST_WORKERS and request.delivery_info["routing_key"] != apart
 
 

@@ -24,6 +24,8 @@ LONGEST_SHOWN = 80
 #: Levels of nesting; from about 400 on Celery cannot hand the arguments to a pool process, and
 #: the worker stands still.
 DEEPEST = 200
+#: More deliveries of a message than any queue's limit permits.
+MOST_DELIVERIES = 1000
 #: Headers that the broker adds when a message dies or is delivered again
 #: (https://www.rabbitmq.com/docs/dlx#effects), and a living message must not have.
 BROKERS_HEADERS = (
@@ -65,6 +67,13 @@ def id_of(headers: Mapping[str, Any], properties: Mapping[str, Any]) -> str | No
         if _is_id(value):
             return str(value)
     return None
+
+
+def deliveries_of(headers: Mapping[str, Any]) -> int:
+    """Return how often the queue has delivered a message before. A header of that name may be of
+    whoever has published the message, and no signature covers it."""
+    count = headers.get("x-delivery-count")
+    return min(max(count, 0), MOST_DELIVERIES) if isinstance(count, int) else 0
 
 
 def printable(value: object) -> str:
