@@ -50,7 +50,7 @@ _ATTRIBUTES: tuple[tuple[type, frozenset[str]], ...] = (
     (float, frozenset(["is_integer"])),
 )
 # Names that no template can write.
-_STEP, _OPERAND = " step", " operand"
+_STEP, _OPERAND, _MADE = " step", " operand", " made"
 
 
 @pass_context
@@ -73,8 +73,15 @@ def _output(_: Context, value: object) -> str:
     return value
 
 
+@pass_context
+def _made(_: Context, value: object) -> object:
+    spend(value)
+    return value
+
+
 class _Steps(NodeTransformer):
-    """Puts a step at the beginning of whatever may run often, and measures what ``~`` joins."""
+    """Puts a step at the beginning of whatever may run often, and measures what ``~`` joins and
+    what a slice copies, which nobody else is asked for."""
 
     def _with_step(self, node: nodes.Node) -> nodes.Node:
         size = sum(len(text.data) for text in node.find_all(nodes.TemplateData))
@@ -85,6 +92,12 @@ class _Steps(NodeTransformer):
 
     visit_Template = visit_Block = visit_For = _with_step  # noqa: N815 -- Jinja2's names
     visit_Macro = visit_CallBlock = _with_step  # noqa: N815 -- as above
+
+    def visit_Getitem(self, node: nodes.Getitem) -> nodes.Expr:  # noqa: N802 -- as above
+        self.generic_visit(node)
+        if not isinstance(node.arg, nodes.Slice):
+            return node
+        return nodes.Filter(node, _MADE, [], [], None, None, lineno=node.lineno)
 
     def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802 -- as above
         self.generic_visit(node)
@@ -131,7 +144,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         #: Every name and text constant in the templates so far: these may be shown in errors.
         self.names: set[str] = set()
         del self.globals["lipsum"]
-        self.filters = {**FILTERS, _STEP: _step, _OPERAND: _operand}
+        self.filters = {**FILTERS, _STEP: _step, _OPERAND: _operand, _MADE: _made}
         self.tests = {**TESTS}
 
     def _generate(
@@ -158,7 +171,9 @@ class Sandbox(ImmutableSandboxedEnvironment):
         if getattr(obj, "__name__", None) in _STRIPPING:
             require(strip_size(*args))
         result: object = super().call(context, obj, *args, **kwargs)
-        spend(result)
+        # The parts of a text (split, partition) are all new.
+        is_parted = isinstance(getattr(obj, "__self__", None), str)
+        spend_size(text_size(result)) if is_parted else spend(result)
         return result
 
     def getattr(self, obj: object, attribute: str) -> object:

@@ -36,6 +36,7 @@ def refusal(templates: Templates, variables: Mapping[str, object]) -> str:
 
 
 LONG = "x" * 100_000
+LINES = "\n" * 700_000
 MANY = list(range(10_000))
 HUGE = 10**9
 #: Each asks for gigabytes, or for minutes, by its variables or by mistake.
@@ -100,6 +101,9 @@ GREEDY = [
     "{{ n.x|string }}",
     "{% set n = namespace(x=[]) %}{% for i in some %}{% set n.x = n.x + [text] %}{% endfor %}"
     "{{ n.x ~ '' }}",
+    "{% set n = namespace(x=[]) %}{% for i in many %}{% set n.x = [n.x, lines[1:]] %}{% endfor %}",
+    "{% set n = namespace(x=[]) %}{% for i in many %}{% set n.x = [n.x, lines.partition('\n')] %}"
+    "{% endfor %}",
     "{% for i in [1] recursive %}{{ loop([1]) }}{{ loop([1]) }}{% endfor %}",
 ]
 
@@ -111,7 +115,10 @@ def test_no_template_takes_much_time_or_memory(source: str, tmp_path: Path) -> N
     begin = time.thread_time()
 
     with pytest.raises((InvalidMessage, TemplateError)):
-        templates.render("welcome", {"text": LONG, "huge": HUGE, "many": MANY, "some": MANY[:2000]})
+        templates.render(
+            "welcome",
+            {"text": LONG, "huge": HUGE, "many": MANY, "some": MANY[:2000], "lines": LINES},
+        )
 
     taken_s = time.thread_time() - begin
     _, peak_bytes = tracemalloc.get_traced_memory()
