@@ -10,6 +10,8 @@ from typing import Any
 
 #: Longest line of a reply, octets: smtplib takes none over 8192, RFC 5321 knows none over 512.
 LINE_LENGTH = 4096
+#: Lines of one reply: smtplib keeps them all until its last one has come.
+MOST_LINES = 10_000
 
 
 class Patience(io.RawIOBase):
@@ -48,11 +50,16 @@ class Replies(io.BufferedReader):
     """A relay's replies, from a :class:`Patience`, whose lines are cut where they are very long.
 
     smtplib gives up a session with such a line; of a verdict nobody would know, though its code
-    is there.
+    is there. A reply of lines without end is no reply.
     """
+
+    _lines = 0
 
     def readline(self, size: int | None = -1, /) -> bytes:
         line = rest = super().readline(LINE_LENGTH)
         while rest and not rest.endswith(b"\n"):
             rest = super().readline(LINE_LENGTH)
+        self._lines = self._lines + 1 if line[3:4] == b"-" else 0  # RFC 5321, section 4.2.1
+        if self._lines > MOST_LINES:
+            raise ConnectionError("the relay's reply has no end")
         return line
