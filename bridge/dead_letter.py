@@ -22,6 +22,7 @@ from bridge.task_message import (
     printable,
     read,
 )
+from bridge.writable import LONGEST_SHORT
 
 #: Properties that stand in a field of their own, or must not outlive the message: the broker
 #: refuses another user's ``user_id``, and would drop what has an ``expiration``.
@@ -33,9 +34,6 @@ _NOT_KEPT = {
     "expiration",
     "user_id",
 }
-
-#: Octets of a queue's name (AMQP 0-9-1, section 4.2.5.3).
-LONGEST_NAME = 255
 
 #: https://docs.celeryq.dev/en/stable/internals/protocol.html#definition
 _EMBEDDED = ("callbacks", "errbacks", "chain", "chord")
@@ -201,7 +199,9 @@ def _explained(letter: DeadLetter, said: object, known: Container[str] | None) -
 def _name(value: object) -> str | None:
     """Return a queue's name. RabbitMQ 3.10 leaves ``x-last-death-queue`` to whoever publishes, and
     what is too long cannot be published to."""
-    is_name = isinstance(value, str) and value.isprintable() and len(value.encode()) <= LONGEST_NAME
+    is_name = (
+        isinstance(value, str) and value.isprintable() and len(value.encode()) <= LONGEST_SHORT
+    )
     return str(value) if is_name else None
 
 

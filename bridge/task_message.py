@@ -15,11 +15,10 @@ from celery.utils.time import maybe_iso8601
 from kombu.exceptions import ContentDisallowed
 
 from bridge.errors import BridgeError
+from bridge.writable import LONGEST_SHORT
 
 #: Serializers that a worker takes, by kombu's names.
 ACCEPT = ("json", "msgpack")
-#: An AMQP short string, which a correlation id is (section 4.2.5.3).
-LONGEST_ID_BYTES = 255
 LONGEST_SHOWN = 80
 #: Levels of nesting; from about 400 on Celery cannot hand the arguments to a pool process, and
 #: the worker stands still.
@@ -146,9 +145,7 @@ def _is_deep(value: Any) -> bool:
 
 def _is_id(value: object) -> bool:
     return (
-        isinstance(value, str)
-        and value.isprintable()
-        and 0 < len(value.encode()) <= LONGEST_ID_BYTES
+        isinstance(value, str) and value.isprintable() and 0 < len(value.encode()) <= LONGEST_SHORT
     )
 
 
