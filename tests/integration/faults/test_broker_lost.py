@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 from dev.broker import BrokerNode
 from dev.pause import paused
+from dev.ports import free_port
+from dev.road import Road
 from tests.load import Load, call, runs
 from tests.system import Process, Server, wait_until
 
@@ -78,6 +81,24 @@ def test_a_broker_that_does_not_answer_is_503_within_5_s_and_recovered_from(
     # It was in the socket, so here it ran: the id of the 503 tells so.
     assert own_server.get(f"/celery/{task_id}?wait=20").json()["result"] == 2_000_000
     assert call(own_server, 2_000_001).status == 202
+
+
+def test_a_node_that_stands_still_is_left_for_the_next_one(
+    own_broker: BrokerNode, own_env: dict[str, str], tmp_path: Path
+) -> None:
+    """Its machine answers, so only heartbeats tell."""
+    with Road(("127.0.0.1", own_broker.port)) as road:
+        still = f"amqp://guest:guest@127.0.0.1:{road.port}//"
+        env = {**own_env, "BROKER_URL": f"{still};{own_broker.url}"}
+        with Server(tmp_path / "server.log", env, free_port()) as server:
+            wait_until(lambda: server.get("/readyz").status == 200, "/readyz")
+            road.hold()
+            held_at = time.monotonic()
+            assert call(server, 2_500_000).status == 503
+            wait_until(lambda: call(server, 2_500_001).status == 202, "the next one", 60)
+            wait_until(lambda: server.get("/readyz").status == 200, "/readyz", 60)
+
+    print(f"accepted by the next node after {time.monotonic() - held_at:.1f} s")
 
 
 def test_a_task_without_a_queue_is_500_and_the_server_goes_on(
