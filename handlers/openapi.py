@@ -16,6 +16,7 @@ from handlers import openapi_answers as answers
 from handlers.email_batch import LARGEST_BATCH
 from handlers.health import ProbeHandler
 from handlers.openapi_paths import COMMON, JSON, OPERATIONS, PROBLEM, Answer, Operation
+from handlers.openapi_schemas import explicit
 
 REFERENCE = "#/components/schemas/{name}"
 DESCRIPTION = """\
@@ -54,7 +55,7 @@ def document() -> dict[str, Any]:
         "servers": [{"url": "/"}],
         "paths": paths,
         "components": {
-            "schemas": components,
+            "schemas": {name: explicit(one) for name, one in components.items()},
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
         },
     }

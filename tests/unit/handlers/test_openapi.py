@@ -76,6 +76,25 @@ def test_every_schema_is_one() -> None:
         Draft202012Validator.check_schema(schema)
 
 
+def schemas(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Return a schema and those of its parts."""
+    yield schema
+    parts = [*schema.get("properties", {}).values(), *schema.get("anyOf", [])]
+    parts += [schema[name] for name in ("items", "additionalProperties") if schema.get(name)]
+    for part in parts:
+        yield from schemas(part)
+
+
+@pytest.mark.parametrize("name", document()["components"]["schemas"])
+def test_a_schema_says_what_generators_of_clients_do_not_guess(name: str) -> None:
+    for schema in schemas(document()["components"]["schemas"][name]):
+        kind = schema.get("type")
+        assert kind or "enum" not in schema
+        assert kind != "array" or "items" in schema
+        assert kind != "object" or schema.keys() & {"properties", "additionalProperties"}
+        assert "default" not in schema  # a member that has one must be there, in TypeScript
+
+
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda one: f"{one.method} {one.path}")
 def test_an_operation_names_the_scope_that_its_handler_asks_for(operation: Any) -> None:
     described = document()["paths"][operation.path][operation.method]

@@ -1,0 +1,39 @@
+"""msgspec's schemas, with what JSON Schema lets one leave out and generators of clients read.
+
+Tried: openapi-python-client leaves out what has a list without ``items``, or an ``enum`` of
+booleans without a type, and every operation that needs it; openapi-typescript takes an object
+without ``additionalProperties`` for an empty one, and a member with a ``default`` for one that
+must be there.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+Schema = dict[str, Any]
+
+
+def explicit(schema: Schema) -> Schema:
+    """Return a schema that takes the same values, and says so."""
+    found = {name: _inner(name, value) for name, value in schema.items()}
+    if found.get("default") in (None, "", [], {}):  # as good as none
+        found.pop("default", None)
+    if found.get("type") == "array":
+        found.setdefault("items", {})
+    if found.get("type") == "object" and "properties" not in found:
+        found.setdefault("additionalProperties", {})
+    if "enum" in found:
+        found.setdefault("type", "boolean" if found["enum"] == [False] else "string")
+    return found
+
+
+def _inner(name: str, value: Any) -> Any:
+    match name, value:
+        case "properties", dict():
+            return {member: explicit(one) for member, one in value.items()}
+        case "items" | "additionalProperties", dict():
+            return explicit(value)
+        case "anyOf", list():
+            return [explicit(one) for one in value]
+        case _:
+            return value
