@@ -96,6 +96,17 @@ class BaseHandler(RequestHandler):
         async with self._services.turns.of(self.caller.owner):
             return await asyncio.to_thread(call)
 
+    def decode_argument(self, value: bytes, name: str | None = None) -> str:
+        """Return a part of the path, or an argument of the query, as text.
+
+        Raises:
+            Problem: 400, it is not UTF-8.
+        """
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            raise Problem(400, f"{name or 'path'}: is not UTF-8") from None
+
     def seconds_to_wait(self) -> float | None:
         """Return what ``Prefer: wait=N`` (RFC 7240 section 4.3) or ``?wait=N`` asks for.
 

@@ -46,6 +46,23 @@ def test_what_is_not_there_is_404(server: Server, method: str, path: str) -> Non
     assert_problem(server.request(method, path), 404)
 
 
+@pytest.mark.parametrize(
+    ("path", "named"),
+    [
+        ("/celery?title=%FCber&text=x&tomail=ann@example.com", "title"),
+        ("/emails?tag=%FF", "tag"),
+        ("/celery/%FF", "path"),
+    ],
+)
+def test_letters_that_are_not_utf_8_are_400_and_named(
+    server: Server, path: str, named: str
+) -> None:
+    answer = server.get(path)
+
+    assert answer.status == 400
+    assert answer.json()["detail"] == f"{named}: is not UTF-8"
+
+
 def test_an_unknown_task_is_told_the_known_ones(server: Server) -> None:
     problem = assert_problem(server.post("/celery/nothing"), 404)
 
