@@ -7,12 +7,12 @@ from typing import Any
 
 from tornado.web import Application, RequestHandler, url
 
-from handlers.base import BaseHandler, NotFoundHandler
+from handlers.base import BaseHandler
 from handlers.celery import CeleryHandler, TaskHandler
 from handlers.email import CancelHandler, OneEmailHandler, RawHandler, RetryHandler
 from handlers.email_batch import EmailBatchHandler
 from handlers.email_events import EmailEventsHandler
-from handlers.email_handler import NoEmailHandler
+from handlers.email_handler import NoEmailHandler, NotFoundHandler
 from handlers.emails import EmailsHandler
 from handlers.health import HealthHandler, ReadyHandler
 from handlers.openapi import OpenApiHandler

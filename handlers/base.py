@@ -230,11 +230,3 @@ class BaseHandler(RequestHandler):
             for method in self.SUPPORTED_METHODS
             if getattr(type(self), method.lower(), unimplemented) is not unimplemented
         ]
-
-
-class NotFoundHandler(BaseHandler):
-    """Answers for every path that is not a resource."""
-
-    def prepare(self) -> None:
-        path = self.request.path
-        raise Problem(404, f"There is nothing at {path}; /openapi.json says what there is.")

@@ -140,3 +140,11 @@ class NoEmailHandler(EmailHandler):
     def prepare(self) -> None:
         super().prepare()
         raise Problem(404, "There is no such mail, or nothing of that name about it.")
+
+
+class NotFoundHandler(EmailHandler):
+    """Answers for every path that is not a resource; Resend's clients ask for more than we have."""
+
+    def prepare(self) -> None:
+        path = self.request.path
+        raise Problem(404, f"There is nothing at {path}; /openapi.json says what there is.")

@@ -122,3 +122,11 @@ def test_what_is_wrong_raises_the_sdks_own_errors(server: Server) -> None:
     assert "subject" in missing.value.message
     assert invalid.value.message.startswith("to")
     assert (unknown.value.code, unknown.value.error_type) == (404, "not_found")
+
+
+def test_what_resend_has_and_we_have_not_is_an_error_that_says_so(server: Server) -> None:
+    with pytest.raises(ResendError) as missing:
+        resend.Domains.list()
+
+    assert (missing.value.code, missing.value.error_type) == (404, "not_found")
+    assert "/domains" in missing.value.message
