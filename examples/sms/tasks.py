@@ -43,4 +43,13 @@ def send_sms(to: Number, text: Text) -> dict[str, Any]:
             body = answer.read()
     except HTTPError as exc:  # results cannot hold it: it is a file as well
         raise OSError(f"the gateway answered {exc.code}") from exc
-    return {"code": answer.status, "answer": json.loads(body) if body else None}
+    return {"code": answer.status, "answer": _read(body)}
+
+
+def _read(body: bytes) -> Any:
+    """Return what the gateway says. It has taken the message, so nothing of that is an error: the
+    task would lie in the queue `dead`, and a replay would send the message again."""
+    try:
+        return json.loads(body) if body else None
+    except ValueError:
+        return body.decode(errors="replace")

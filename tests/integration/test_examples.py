@@ -17,6 +17,7 @@ import pytest
 
 from bridge.ids import new_task_id
 from dev.broker import BrokerNode
+from examples.sms.tasks import send_sms
 from tests.outside import Tap, python, virtual_host
 from tests.system import ROOT, Process, worker
 
@@ -60,6 +61,7 @@ class Gateway(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _GatewayHandler)
         self.received: list[dict[str, Any]] = []
         self.statuses: list[int] = []
+        self.says: bytes | None = None
 
     @property
     def url(self) -> str:
@@ -73,7 +75,8 @@ class _GatewayHandler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.received.append(json.loads(body))
         status = self.server.statuses.pop(0) if self.server.statuses else 200
-        answer = json.dumps({"number": len(self.server.received)}).encode()
+        number = json.dumps({"number": len(self.server.received)}).encode()
+        answer = number if self.server.says is None else self.server.says
         self.send_response(status)
         self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
@@ -121,3 +124,16 @@ def test_a_short_message_goes_through_the_gateway_once_it_is_back(
     assert "the gateway answered 503" in log
     assert first.headers["kwargsrepr"] == "(2 hidden)"
     assert "+4912345678" not in log + repr(first.headers)
+
+
+@pytest.mark.parametrize(
+    ("says", "answer"),
+    [(b"OK 1234", "OK 1234"), (b"gr\xfcn", "gr\ufffdn"), (b"", None), (b"[1]", [1])],
+)
+def test_a_gateway_may_answer_what_it_likes_once_it_has_taken_the_message(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, says: bytes, answer: Any
+) -> None:
+    monkeypatch.setenv("SMS_GATEWAY_URL", gateway.url)
+    gateway.says = says
+
+    assert send_sms("+4912345678", "Hello") == {"code": 200, "answer": answer}
