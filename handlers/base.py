@@ -14,6 +14,7 @@ from tornado.web import Finish, RequestHandler, stream_request_body
 import config
 from access import OPEN, Caller, NotPermitted, Scope, check_site
 from bridge import TaskResult, TaskState
+from handlers.lingering import LingeringHandler
 from handlers.problems import Problem, from_exception, invalid
 from handlers.representation import encode
 from handlers.request_body import RequestBody
@@ -31,7 +32,7 @@ _WAIT = re.compile(r"^\s*wait\s*=\s*\"?(\d+(?:\.\d+)?)\"?\s*$", re.IGNORECASE)
 
 
 @stream_request_body
-class BaseHandler(RequestHandler):
+class BaseHandler(LingeringHandler):
     """A handler that reads its body within the limit and answers errors as problems.
 
     The body is streamed so that one that is too long is refused with 413 before it is
@@ -57,7 +58,7 @@ class BaseHandler(RequestHandler):
     def prepare(self) -> None:
         self._services.open_requests.begin(self)
         self.admit()
-        self.body.expect(self.request.headers.get("Content-Length", "0"))
+        self.body.expect(self.request.headers)
 
     def admit(self) -> None:
         """Let the request in, or raise what is wrong with its key."""
@@ -75,8 +76,8 @@ class BaseHandler(RequestHandler):
         return SCOPES.get(self.request.method or "", Scope.ADMIN)
 
     def data_received(self, chunk: bytes) -> None:
-        if self._finished:
-            return  # refused already; what still comes is dropped
+        if self.drop(chunk):
+            return
         try:
             self.body.add(chunk)
         except Problem as problem:  # Tornado hands errors to write_error from methods only
@@ -208,7 +209,7 @@ class BaseHandler(RequestHandler):
         for name, value in problem.headers.items():
             self.set_header(name, value)
         if problem.status_code == 413:
-            self.set_header("Connection", "close")  # the rest of the body is not read
+            self.set_header("Connection", "close")  # the rest of the body is not taken
         self.write_problem(problem)
 
     def write_problem(self, problem: Problem) -> None:

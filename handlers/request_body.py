@@ -5,12 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+from tornado.httputil import HTTPHeaders
 
 from handlers.budget import Budget
 from handlers.problems import SOON, Problem
 
 #: Of a Content-Length: Python refuses to read numbers of thousands of digits.
 LENGTH_DIGITS = 18
+
+
+def declared_length(headers: HTTPHeaders) -> int:
+    """Return the Content-Length in bytes; 0 where none is given, or one that Tornado refuses."""
+    length = headers.get("Content-Length", "")
+    return int(length) if length.isdecimal() and len(length) <= LENGTH_DIGITS else 0
 
 
 class Bodies(Budget):
@@ -30,15 +37,15 @@ class RequestBody:
         self._size = 0
         self._held_bytes = 0
 
-    def expect(self, length: str) -> None:
-        """Look at a Content-Length before the body is read.
+    def expect(self, headers: HTTPHeaders) -> None:
+        """Look at the Content-Length before the body is read.
 
         Raises:
             Problem: 400, it is no number of bytes; 413, it is too large.
         """
-        if len(length) > LENGTH_DIGITS:
+        if len(headers.get("Content-Length", "")) > LENGTH_DIGITS:
             raise Problem(400, "The Content-Length is not a number of bytes.")
-        self._check(int(length) if length.isdecimal() else 0)
+        self._check(declared_length(headers))
 
     def add(self, part: bytes) -> None:
         """Keep what has come.

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,13 @@ import pytest
 
 from dev.broker import BrokerNode
 from dev.ports import free_port
+from handlers.lingering import DROPPED_BYTES
 from tests import spy
 from tests.event_stream import raw
 from tests.system import Process, Server
 
 LIMIT = 4096
+LARGE = 16 * 2**20
 #: After so long a server without these settings would end what is idle, too.
 UNLIMITED_S = 30
 SETTINGS = {
@@ -32,6 +36,15 @@ def strict(broker: BrokerNode, logs: Path) -> Iterator[Server]:
     """A server with small limits."""
     with Server(logs / "strict-server.log", SETTINGS, free_port()) as process:
         yield process
+
+
+def everything(client: socket.socket) -> bytes:
+    """Return what comes until the server closes the connection.
+
+    Raises:
+        ConnectionResetError: it is cut off.
+    """
+    return b"".join(iter(lambda: client.recv(65536), b""))
 
 
 def problem_of(answer: bytes) -> Any:
@@ -60,6 +73,47 @@ def test_a_body_over_the_limit_is_413_before_it_is_sent(strict: Server) -> None:
     assert answer.startswith(b"HTTP/1.1 413 ")
     problem = problem_of(answer)
     assert (problem["status"], problem["limit_bytes"]) == (413, LIMIT)
+
+
+@pytest.mark.parametrize("path", ["/celery/hello", "/nowhere"])
+def test_a_client_that_sends_all_before_it_reads_sees_why_it_is_refused(
+    strict: Server, path: str
+) -> None:
+    """More than the buffers of both ends hold: a reset would take the answer away."""
+    with socket.create_connection(("127.0.0.1", strict.port), timeout=10) as client:
+        head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {LARGE}\r\n\r\n"
+        client.sendall(head.encode())
+        time.sleep(0.2)  # the answer is there before the body
+        client.sendall(bytes(LARGE))
+        answer = everything(client)
+
+    assert answer.startswith(b"HTTP/1.1 404 " if path == "/nowhere" else b"HTTP/1.1 413 ")
+    assert b"\r\nConnection: close\r\n" in answer
+    assert problem_of(answer)
+
+
+def test_a_refused_body_without_end_is_not_read_for_ever(strict: Server) -> None:
+    head = b"POST /nowhere HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    chunk = b"100000\r\n" + bytes(2**20) + b"\r\n"
+    sent = 0
+    with socket.create_connection(("127.0.0.1", strict.port), timeout=10) as client:
+        client.sendall(head)
+        with suppress(ConnectionError):
+            while sent < 2 * DROPPED_BYTES:
+                client.sendall(chunk)
+                sent += len(chunk)
+
+    assert DROPPED_BYTES <= sent < 2 * DROPPED_BYTES
+
+
+def test_a_body_is_not_asked_for_after_it_was_refused(strict: Server) -> None:
+    answer = raw(
+        strict.port,
+        b"POST /nowhere HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 100\r\n\r\n",
+    )
+
+    assert answer.startswith(b"HTTP/1.1 404 ")
+    assert b" 100 " not in answer
 
 
 def test_a_chunked_body_over_the_limit_is_413_and_nothing_is_published(

@@ -1,0 +1,72 @@
+"""An answer that is given before the request's body has come reaches its client all the same."""
+
+from __future__ import annotations
+
+from asyncio import Future
+from typing import Any, cast
+
+from tornado.http1connection import HTTP1Connection
+from tornado.web import RequestHandler
+
+from handlers.request_body import declared_length
+
+#: So much of a body that nobody wants is read at most, in bytes; Resend's mails have up to 40 MB.
+DROPPED_BYTES = 64 * 2**20
+
+
+class LingeringHandler(RequestHandler):
+    """A handler that sends an early answer at once, and then reads what still comes of the body.
+
+    Tornado closes the connection right behind an answer that it sends before the body has come. A
+    connection that is closed with octets unread is reset, and then a client that is still sending
+    never sees the answer (RFC 9112 section 9.6). What is read here is dropped; the connection is
+    closed at the body's end, after ``DROPPED_BYTES``, or by the server's time limit for a body.
+    """
+
+    _answered: Future[None] | None = None
+    _dropped_bytes = 0
+
+    def finish(self, chunk: str | bytes | dict[str, Any] | None = None) -> Future[None]:
+        """End the answer, and the request where nothing of it is left to read."""
+        if not self._has_more_to_read():
+            return super().finish(chunk)
+        if self._answered is None:
+            self._answered = self._answer(chunk)
+        return self._answered
+
+    def drop(self, chunk: bytes) -> bool:
+        """Count what came after the answer; returns False where there is no answer yet."""
+        if self._answered is not None:
+            self._dropped_bytes += len(chunk)
+            if not self._finished and not self._has_more_to_read():
+                super().finish()
+        return self._finished or self._answered is not None
+
+    def _has_more_to_read(self) -> bool:
+        """Return whether there is more of the body, and it is worth reading."""
+        if self._body_end().done():
+            return False
+        headers = self.request.headers
+        if "Expect" in headers:  # the client waits for our answer, and sends nothing after it
+            return False
+        if "Transfer-Encoding" in headers:
+            return self._dropped_bytes <= DROPPED_BYTES
+        return 0 < declared_length(headers) <= DROPPED_BYTES
+
+    def _answer(self, chunk: str | bytes | dict[str, Any] | None) -> Future[None]:
+        if chunk is not None:
+            self.write(chunk)
+        self.set_header("Connection", "close")
+        self.set_header("Content-Length", sum(map(len, self._write_buffer)))
+        answered = self.flush()
+        self._body_end().add_done_callback(lambda _: self._close_behind(answered))
+        return answered
+
+    def _close_behind(self, answered: Future[None]) -> None:
+        if not self._finished:
+            super().finish()
+            stream = cast(HTTP1Connection, self.request.connection).stream
+            answered.add_done_callback(lambda _: stream.close())
+
+    def _body_end(self) -> Future[None]:
+        return self.request._body_future  # Tornado tells of it in no other way
