@@ -60,6 +60,10 @@ class EventStream:
                 self.comments += 1
                 fields = {}
 
+    def heartbeat(self) -> bool:
+        """Wait for the next heartbeat of a silent stream; False: it has ended."""
+        return (self._answer.readline(), self._answer.readline()) == (b":\n", b"\n")
+
     def until(self, state: str) -> list[Event]:
         """Return the events up to the first one of this state."""
         seen = []

@@ -9,14 +9,16 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from dev.broker import BrokerNode
 from dev.ports import free_port
 from handlers.lingering import DROPPED_BYTES
+from serving.deadlines import SWEEP_S
 from tests import spy
-from tests.event_stream import raw
+from tests.event_stream import EventStream, raw
 from tests.system import Process, Server
 
 LIMIT = 4096
@@ -26,8 +28,9 @@ UNLIMITED_S = 30
 SETTINGS = {
     "MAX_BODY_SIZE": str(LIMIT),
     "IDLE_TIMEOUT_S": "1",
-    "BODY_TIMEOUT_S": "1",
+    "BODY_TIMEOUT_S": "3",
     "MAX_WAIT_S": "1",
+    "SSE_HEARTBEAT_S": "0.5",
 }
 
 
@@ -149,22 +152,38 @@ def test_a_chunked_body_within_the_limit_is_read(strict: Server, celery_worker: 
 
 
 @pytest.mark.parametrize(
-    "request_",
+    ("request_", "limit"),
     [
-        b"",
-        b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: ",
-        b"POST /celery/hello HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{",
-        b"POST /celery/hello HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{",
+        (b"", "IDLE_TIMEOUT_S"),
+        (b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: ", "IDLE_TIMEOUT_S"),
+        (
+            b"POST /celery/hello HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{",
+            "BODY_TIMEOUT_S",
+        ),
+        (
+            b"POST /celery/hello HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{",
+            "BODY_TIMEOUT_S",
+        ),
     ],
     ids=["no request", "half a header", "half a body", "half a chunk"],
 )
-def test_a_client_that_stops_sending_is_cut_off(strict: Server, request_: bytes) -> None:
+def test_a_client_that_stops_sending_is_cut_off(
+    strict: Server, request_: bytes, limit: str
+) -> None:
     begin = time.monotonic()
 
     answer = raw(strict.port, request_)
 
-    assert 0.9 < time.monotonic() - begin < UNLIMITED_S
+    assert float(SETTINGS[limit]) - 0.1 < time.monotonic() - begin < UNLIMITED_S
     assert answer == b""
+
+
+def test_a_client_whose_request_has_come_is_not_cut_off_while_it_waits(strict: Server) -> None:
+    begin, longest_s = time.monotonic(), float(SETTINGS["BODY_TIMEOUT_S"])
+
+    with EventStream(strict.port, str(uuid4())) as stream:  # of a task that nobody has called
+        while time.monotonic() < begin + longest_s + 2 * SWEEP_S:
+            assert stream.heartbeat()
 
 
 def test_an_idle_connection_is_closed_after_its_answer(strict: Server) -> None:
