@@ -1,0 +1,63 @@
+"""What sending mails costs their key: what may have been queued, and nothing else."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+
+import pytest
+
+from access import Caller, Scope
+from bridge import NotConnected, PublishRejected, PublishTimeout
+from handlers.outgoing import NotAccepted
+from handlers.quota import Quota, quota_of
+from ledger import Ledger, keys
+from tests.acceptance import Queue, acceptance, key, mail, run
+
+CALLER = Caller(owner="k1", scopes=frozenset({Scope.SEND}), daily_recipients=10)
+
+
+@pytest.fixture(autouse=True)
+def _key(ledger: Ledger) -> None:
+    enter = partial(
+        keys.enter,
+        key_id=CALLER.owner,
+        name="shop",
+        hashed=b"h" * 32,
+        scopes=("send",),
+        daily_recipients=CALLER.daily_recipients,
+        now=time.time(),
+    )
+    ledger.commit(enter)
+
+
+def used(ledger: Ledger) -> int:
+    (found,) = ledger.read(keys.known)
+    return found.quota_used
+
+
+def test_what_the_broker_refused_for_certain_is_given_back(ledger: Ledger, queue: Queue) -> None:
+    queued, refused, late = mail(), mail(to=["ann@a.example", "bob@a.example"]), mail()
+    mails = [queued, refused, late]
+    queue.errors = [None, PublishRejected(), PublishTimeout()]
+
+    with pytest.raises(NotAccepted):
+        run(acceptance(ledger, queue).accept(mails, quota_of(CALLER, mails)))
+
+    assert used(ledger) == 2
+
+
+def test_under_an_idempotency_key_it_is_charged_once_and_sent_by_the_next_copy(
+    ledger: Ledger, queue: Queue
+) -> None:
+    def quota() -> Quota:
+        return quota_of(CALLER, [mail()])
+
+    queue.errors = [NotConnected()]
+    with pytest.raises(NotAccepted):
+        run(acceptance(ledger, queue).accept_once(key(), [mail()], quota()))
+    after_refusal = used(ledger)
+
+    run(acceptance(ledger, queue).accept_once(key(), [mail()], quota()))
+
+    assert (after_refusal, used(ledger), len(queue.ids)) == (1, 1, 1)
