@@ -146,7 +146,10 @@ def test_a_mail_has_its_own_text() -> None:
 def test_a_mail_to_be_held_is_never_sent_twice() -> None:
     lines = posted(hold=True), answered(), received(told=False), received(4.0)
 
-    assert "to be held, and sent 2 times" in texts(*lines, of=document("sent", 1))
+    found = findings(*lines, of=document("sent", 1))
+
+    assert found.violations == [(1, "to be held, and sent 2 times")]
+    assert (found.explained, found.unexplained) == (0, 1)
 
 
 def test_a_duplicate_before_the_first_fault_is_wrong_even_if_it_is_recorded() -> None:
@@ -155,6 +158,16 @@ def test_a_duplicate_before_the_first_fault_is_wrong_even_if_it_is_recorded() ->
     found = findings(*lines, of=document("sent", 1), first_fault_at=10.0)
 
     assert "before the first fault" in found.violations[0][1]
+
+
+def test_a_doubt_before_the_first_fault_is_wrong_even_if_nothing_went_twice() -> None:
+    lines = posted(), answered(), received()
+
+    found = findings(*lines, of=document("sent", 1), first_fault_at=10.0)
+
+    assert found.violations == [(1, "0 duplicates, 1 doubts before the first fault")]
+    assert found.in_doubt == 1
+    assert not findings(*lines, of=document("sent", 1), first_fault_at=2.5).violations
 
 
 def test_a_mail_that_nobody_asked_for_is_wrong() -> None:
@@ -189,4 +202,46 @@ def test_one_key_means_one_mail() -> None:
 
 
 def test_a_good_request_is_not_refused_as_a_bad_one() -> None:
-    assert "was answered 409" in texts(posted(), answered(409, None), of=None)
+    found = findings(posted(), answered(409, None), of=None)
+
+    assert [text for _, text in found.violations] == ["a good request was answered 409: "]
+    assert (found.attempted, found.accepted, found.refused, found.unknown) == (1, 0, 1, 0)
+
+
+def test_a_mail_whose_request_was_refused_as_a_bad_one_must_not_be_sent() -> None:
+    said = texts(posted(with_key=False), answered(422, None), received(), of=document())
+
+    assert "had been told that it is not" in said
+
+
+@pytest.mark.parametrize(
+    ("status", "delayed", "is_wrong"), [(422, True, False), (422, False, True), (409, True, True)]
+)
+def test_a_time_that_is_over_when_the_request_arrives_may_be_refused(
+    status: int, delayed: bool, is_wrong: bool
+) -> None:
+    said = texts(posted(delayed=delayed), answered(status, None), of=None)
+
+    assert ("a good request was answered" in said) is is_wrong
+
+
+def test_nobody_gets_a_mail_that_was_not_addressed_to_him() -> None:
+    lines = posted(), answered(), received(), received(4.0, to=BEN)
+
+    assert texts(*lines, of=document()) == (
+        "sent to ['m1@b.example'], to whom it was not addressed"
+    )
+
+
+@pytest.mark.parametrize("status", ["queued", "failed", None])
+def test_an_accepted_mail_that_did_not_arrive_counts_as_lost(status: str | None) -> None:
+    of = None if status is None else document(status)
+
+    assert findings(posted(), answered(), of=of).lost == 1
+    assert findings(posted(), answered(), received(), of=of).lost == (status is None)
+
+
+def test_a_mail_whose_fate_the_client_does_not_know_counts_as_unknown() -> None:
+    found = findings(posted(with_key=False), answered(503, queued=None), of=document("queued"))
+
+    assert (found.attempted, found.accepted, found.refused, found.unknown) == (1, 0, 0, 1)
