@@ -72,6 +72,18 @@ def test_a_ledger_that_cannot_be_written_accepts_nothing(away: Ledger, queue: Qu
     assert (info.value.queued, info.value.ids) == (None, (one.id,))
 
 
+def test_a_ledger_and_a_broker_that_are_both_away_have_queued_nothing_for_certain(
+    away: Ledger, queue: Queue
+) -> None:
+    error = NotConnected("away")
+    queue.errors = [error]
+
+    with pytest.raises(NotAccepted) as info:
+        run(acceptance(away, queue).accept([mail()]))
+
+    assert (info.value.cause, info.value.queued, info.value.ids) == (error, False, ())
+
+
 def test_of_a_batch_only_what_was_refused_is_taken_out(ledger: Ledger, queue: Queue) -> None:
     mails = [mail(), mail(), mail()]
     queue.errors = [None, PublishRejected(), PublishTimeout()]

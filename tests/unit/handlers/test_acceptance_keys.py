@@ -192,6 +192,19 @@ def test_another_body_under_the_same_key_is_refused(ledger: Ledger, queue: Queue
     assert len(queue.ids) == 1
 
 
+def test_a_permissive_batch_of_which_fewer_mails_are_valid_by_now_is_refused(
+    ledger: Ledger, queue: Queue
+) -> None:
+    queue.errors = [NotConnected(), NotConnected()]
+    with pytest.raises(NotAccepted):
+        run(acceptance(ledger, queue).accept_once(key(), [mail(), mail()]))
+
+    with pytest.raises(KeyReused):
+        run(acceptance(ledger, queue).accept_once(key(), [mail()]))
+
+    assert queue.ids == []
+
+
 def test_another_body_is_refused_while_the_first_is_being_accepted(
     ledger: Ledger, queue: Queue
 ) -> None:
