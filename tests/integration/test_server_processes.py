@@ -22,6 +22,7 @@ import config_table
 from dev.broker import BrokerNode
 from dev.pause import paused
 from dev.ports import free_port, is_free
+from tests import spy
 from tests.event_stream import EventStream
 from tests.processes import children, is_alive
 from tests.system import ROOT, Process, Server, wait_until
@@ -126,6 +127,23 @@ def test_a_stopping_server_answers_who_waits(
     assert answer.json()["id"] == task_id
     assert answer.json()["ready"] is False
     assert "unfinished" not in single.text()
+
+
+def test_a_stopping_server_revokes_no_task_whose_time_is_not_up(
+    single: Server, server: Server, celery_worker: Process
+) -> None:
+    with ThreadPoolExecutor(1) as pool, spy.published() as count:
+        call = {"args": [20, 4], "countdown": 5}
+        waiting = pool.submit(single.post, "/celery/add?revoke=1", call, Prefer="wait=60")
+        wait_until(lambda: count() == 1, "the call")
+
+        code = single.stop(timeout_s=30)
+        answer = waiting.result(10)
+
+    assert (code, answer.status) == (0, 202)
+    assert "revoking" not in answer.json()
+    final = server.get(answer.headers["Location"] + "?wait=20").json()
+    assert (final["state"], final["result"]) == ("SUCCESS", 24)
 
 
 def test_a_stopping_server_ends_event_streams(single: Server) -> None:
