@@ -114,6 +114,20 @@ def test_a_request_that_is_dropped_is_finished_before_the_end(ledger: Ledger, qu
     assert status(ledger, one.id) == "queued"
 
 
+def test_what_does_not_end_holds_up_no_stop(ledger: Ledger, queue: Queue) -> None:
+    async def drop_and_close() -> None:
+        queue.gate = asyncio.Event()
+        accepting = acceptance(ledger, queue)
+        request = asyncio.ensure_future(accepting.accept([mail()]))
+        await asyncio.sleep(0)
+        async with asyncio.timeout(10):
+            await accepting.close(timeout_s=0.1)
+        queue.gate.set()
+        await request
+
+    run(drop_and_close())
+
+
 def tomorrow() -> float:
     return time.time() + 86400
 
