@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from dev.ports import free_port
 from tests.emails import accepted, later, mail
 from tests.event_stream import EventStream
 from tests.keys import Client, command, id_of, make
-from tests.system import Server, wait_until
+from tests.system import DEADLINE_S, Server, wait_until
 
 
 @pytest.fixture
@@ -41,3 +42,20 @@ def test_a_revoked_key_sees_no_further_events(
 
     assert not {"canceled", "REVOKED"} & set(told)
     assert "Traceback" not in server.text()
+
+
+def test_a_revoked_keys_stream_ends_though_nothing_happens(
+    broker: BrokerNode, logs: Path, var: Path
+) -> None:
+    env = {"VAR_DIR": str(var), "SSE_HEARTBEAT_S": "0.5"}
+    with Server(logs / "silent-streams.log", env, free_port()) as server:
+        leaving = Client(server, make(var, name="leaving"))
+        wait_until(lambda: leaving.get("/emails").status == 200, "the key is known")
+        email_id = accepted(leaving.post("/emails", mail(scheduled_at=later(days=1))))
+
+        with EventStream(server.port, email_id, Authorization=f"Bearer {leaving.key}") as stream:
+            assert stream.heartbeat()
+            command(var, "revoke", id_of(leaving.key))
+            revoked_at = time.monotonic()
+            while stream.heartbeat():
+                assert time.monotonic() < revoked_at + DEADLINE_S
