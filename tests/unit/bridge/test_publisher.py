@@ -42,6 +42,19 @@ async def test_a_multiple_ack_settles_all_up_to_its_tag_and_no_more() -> None:
 
 
 @pytest.mark.gen_test
+async def test_a_confirm_that_came_out_of_turn_leaves_those_before_it_to_a_multiple_one() -> None:
+    rig = Rig()
+    channel = await rig.connect()
+    first, second, third = rig.publish("a"), rig.publish("b"), rig.publish("c")
+    await channel.has(3)
+
+    channel.ack(3)
+    channel.ack(2, multiple=True)
+
+    await asyncio.gather(first, second, third)
+
+
+@pytest.mark.gen_test
 async def test_a_nack_fails_its_own_publish_alone() -> None:
     rig = Rig()
     channel = await rig.connect()
