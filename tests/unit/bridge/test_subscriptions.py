@@ -63,6 +63,37 @@ def test_of_a_reader_who_does_not_read_the_newest_records_are_kept() -> None:
     assert asyncio.run(inbox.get()) == records[10]
 
 
+def test_who_leaves_takes_nothing_from_those_who_wait_for_the_same_task() -> None:
+    async def read() -> Record:
+        subscriptions = Subscriptions()
+        with subscriptions.open("one") as inbox:
+            with subscriptions.open("one"):
+                pass
+            subscriptions.deliver(record)
+            return await asyncio.wait_for(inbox.get(), 5)
+
+    (record,) = numbered(1)
+
+    assert asyncio.run(read()) == record
+
+
+def test_a_task_that_nobody_waits_for_any_more_takes_no_memory() -> None:
+    def subscribe(begin: int) -> None:
+        for number in range(begin, begin + COUNT):
+            with subscriptions.open(f"task-{number}"):
+                pass
+
+    subscriptions = Subscriptions()
+    subscribe(0)
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    subscribe(COUNT)
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert (after - before) / COUNT < 100  # an empty set alone takes 216
+
+
 def test_a_subscriber_who_waits_costs_less_than_half_a_kibibyte() -> None:
     async def grown() -> int:
         subscriptions = Subscriptions()
