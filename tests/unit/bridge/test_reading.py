@@ -92,6 +92,14 @@ def test_half_a_frame_is_waited_for_elsewhere(ends: Ends, size: int) -> None:
     assert ends.connection.blocking_read(timeout=0) == b"one"
 
 
+def test_the_half_of_a_frame_that_came_with_another_one_is_kept_for_the_rest(ends: Ends) -> None:
+    ends.broker.sendall(ONE + TWO[:9])
+    assert ends.connection.blocking_read(timeout=0) == b"one"
+    ends.broker.sendall(TWO[9:])
+
+    assert ends.connection.blocking_read(timeout=0) == b"two"
+
+
 def test_a_large_frame_is_read_whole(ends: Ends) -> None:
     body = b"x" * (3 * reading.AHEAD)
     ends.broker.sendall(pack(">BHI", HEARTBEAT, 0, len(body)) + body + b"\xce")
