@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+import config
 import mailing
+from delivery import schedule
 from delivery.verdicts import Judged, judge
 from ledger.values import Granted, Reply
 from mailing import Delivery, DeliveryError, Recipient
@@ -32,10 +34,13 @@ def delivery(*codes: tuple[str, int]) -> Delivery:
 
 
 def judged(brought: Delivery | DeliveryError, now: float = NOW, **changes: Any) -> Judged:
-    settled = changes.pop("settled", ())
+    settled, attempt = changes.pop("settled", ()), changes.pop("attempt", 1)
     new = new_email(recipients=recipients(ANN, BOB), payload=b"{}", **changes)
     granted = Granted(
-        attempt=1, lease_until=now + 60, expires_at=new.expires_at + MOVED_S, settled=settled
+        attempt=attempt,
+        lease_until=now + 60,
+        expires_at=new.expires_at + MOVED_S,
+        settled=settled,
     )
     return judge(brought, granted, new, now=now)
 
@@ -127,6 +132,25 @@ def test_a_refusal_for_now_is_settled_only_at_the_end() -> None:
 
     assert on_the_way == {ANN: True, BOB: False}
     assert at_the_end == {ANN: True, BOB: True}
+
+
+@pytest.mark.parametrize(
+    ("brought", "delay_s"),
+    [
+        (mailing.Unreachable(None, "refused"), 5),  # a session that had died and had no successor
+        (LATER, 300),
+        (LOST, 300),
+        (delivery((ANN, 250), (BOB, 451)), 300),
+    ],
+)
+def test_the_next_attempt_is_after_a_time_of_its_cause(
+    brought: Delivery | DeliveryError, delay_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schedule, "JITTER", 0.0)
+    monkeypatch.setattr(config.options.mockable(), "mail_retry_first_s", 5.0)
+    monkeypatch.setattr(config.options.mockable(), "mail_retry_refused_s", 60.0)
+
+    assert judged(brought, attempt=2).outcome.next_attempt_at == NOW + delay_s
 
 
 def test_no_attempt_is_planned_after_the_mails_end() -> None:
