@@ -1,8 +1,9 @@
-"""Claims of several mails in one transaction."""
+"""Claims: how long they stand, and several of them in one transaction."""
 
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -10,11 +11,30 @@ import pytest
 from sqlalchemy import Connection
 
 from bridge.ids import new_task_id
+from delivery import parts
 from delivery.attempt import Attempt
-from ledger import Ledger, claims
+from ledger import Ledger, claims, rows
+from mailing import Relay
 from tests.system import wait_until
 
 MAIL = {"subject": "A subject", "text": "A text.", "to": "ann@example.com"}
+
+
+def test_a_claim_stands_for_as_long_as_the_relay_may_take(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shorter lease would have another worker send a mail that is just being taken."""
+    relay = Relay(host="relay", port=25, dialogue_s=300.0, data_timeout_s=600.0)
+    monkeypatch.setattr(parts, "relay", lambda: relay)
+    attempt = Attempt(new_task_id(), MAIL, 1, None)
+    before = time.time()
+
+    attempt.claim()
+
+    assert attempt.granted is not None
+    assert attempt.granted.lease_until >= before + 900
+    email = ledger.read(lambda c: rows.known(c, attempt.new.id))
+    assert email.lease_until == attempt.granted.lease_until
 
 
 def test_mails_are_claimed_in_the_order_in_which_servers_enter_them(
