@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from pika.exceptions import ChannelWrongStateError
 
 from bridge.gauge import KEPT_S, MEASURED_S, POLL_S, STALE_S, Drain, QueueGauge
 from bridge.records import Record, started_type
@@ -115,6 +116,19 @@ class Broker:
         await asyncio.sleep(0)  # the gauge takes the answer in its next step
 
 
+class UnsteadyBroker(Broker):
+    """One that is lost as the first channel is opened."""
+
+    def __init__(self, lost: Exception) -> None:
+        super().__init__(0, 1)
+        self.lost = [lost]
+
+    async def open_channel(self) -> Any:
+        if self.lost:
+            raise self.lost.pop()
+        return self
+
+
 def start(task: str) -> Record:
     return Record(
         task_id="1",
@@ -160,3 +174,21 @@ def test_the_wait_is_the_depth_by_the_rate(monkeypatch: pytest.MonkeyPatch) -> N
 
     assert waits == [None, None, 100 / (2 / MEASURED_S), 0.0, None, 0.0, None]
     assert STALE_S > POLL_S
+
+
+@pytest.mark.parametrize("lost", [ConnectionError(), TimeoutError(), ChannelWrongStateError()])
+def test_the_depth_is_read_again_after_a_lost_connection(
+    lost: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bridge.gauge.POLL_S", 0.001)
+
+    async def watch() -> float | None:
+        broker = UnsteadyBroker(lost)
+        gauge = QueueGauge("mail", "send", broker, asyncio.Event())  # type: ignore[arg-type]
+        try:
+            await broker.poll()
+            return gauge.wait_s()
+        finally:
+            await gauge.close()
+
+    assert asyncio.run(watch()) == 0.0
