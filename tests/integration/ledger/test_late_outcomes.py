@@ -51,6 +51,20 @@ def test_a_late_outcome_does_not_end_the_attempt_that_runs(mail: Mail, code: int
     assert (after.lease_until, after.track) == (before.lease_until, before.track)
 
 
+@pytest.mark.parametrize("code", [451, 550])
+def test_a_late_refusal_says_nothing_of_who_has_the_mail_by_the_attempt_that_runs(
+    mail: Mail, code: int
+) -> None:
+    slow = overdue(mail)
+    mail.attempt(mail.queue[0], {ANN: 250, BOB: 250})
+
+    mail.talk(slow, {ANN: code, BOB: code})
+    mail.record(slow)
+
+    assert mail.state is not None
+    assert [(one.code, one.settled) for one in mail.state.recipients] == [(250, True)] * 2
+
+
 @pytest.mark.parametrize(("code", "status"), [(250, "sent"), (550, "failed"), (451, "uncertain")])
 def test_a_parked_mail_gets_its_outcome_late_but_waits_for_no_message(
     memory: Engine, code: int, status: str
