@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 
-from ledger import commands, queries
+from ledger import claims, commands, queries
+from ledger.values import Ended
 from tests.integration.ledger.mail_machine import ANN, BOB, LEASE_S, LIFE_S, Mail
+from tests.ledgers import new_email
 
 
 @pytest.mark.parametrize(("ann", "status"), [(250, "sent"), (451, "failed")])
@@ -22,6 +24,25 @@ def test_it_is_sent_if_the_relay_has_accepted_it_for_anybody(
     assert last.granted is None
     assert mail.row.status == status
     assert "The mail's time is over." in (mail.row.reason or "")
+
+
+def test_what_it_is_made_of_is_kept_where_nobody_has_it(memory: Engine) -> None:
+    new = new_email(payload=b"{}")
+
+    with memory.begin() as connection:
+        found = claims.claim(
+            connection,
+            new,
+            track=1,
+            worker="w",
+            is_gone=lambda _: False,
+            lease_until=new.expires_at + LEASE_S,
+            now=new.expires_at + 1,
+        )
+        payload = queries.payload(connection, new.id)
+
+    assert isinstance(found, Ended)
+    assert (found.status, payload) == ("failed", b"{}")
 
 
 def test_a_mail_that_is_being_sent_is_not_given_up(mail: Mail) -> None:
