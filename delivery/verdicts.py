@@ -64,11 +64,9 @@ def _verdict(
         if new.on_uncertain == "hold":
             return "uncertain", delivery
         return ("failed" if last else "delivery_delayed"), delivery
-    if isinstance(delivery, mailing.TransientFailure):
-        if not last:
-            return "delivery_delayed", delivery
-        return ("sent", None) if anybody else ("failed", delivery)
-    if isinstance(delivery, mailing.DeliveryError):  # refused for good
+    if isinstance(delivery, mailing.TransientFailure) and not last:
+        return "delivery_delayed", delivery
+    if isinstance(delivery, mailing.DeliveryError):  # refused, for good or until the mail's end
         return ("sent", None) if anybody else ("failed", delivery)
     later = [one for one in delivery.refused if one.transient]
     if later and not last:
