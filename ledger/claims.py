@@ -17,6 +17,7 @@ from ledger.accept import enter
 from ledger.outcomes import keep_payload
 from ledger.values import (
     FINAL,
+    PUT_OFF,
     WAITING,
     Busy,
     Claim,
@@ -192,7 +193,7 @@ def _in_the_way(
         return Superseded(track=row.track, due_at=row.due_at, waiting=waiting)
     if row.status == "sending" and row.lease_until > now and not is_gone(row.worker):
         return Busy(until=row.lease_until)
-    if row.status in WAITING and now < row.due_at - EARLY_S:
+    if row.status in PUT_OFF and now < row.due_at - EARLY_S:
         return Early(due_at=row.due_at)
     return None
 

@@ -22,6 +22,9 @@ Scalar = str | int | float | bool | None
 FINAL: frozenset[str] = frozenset({"sent", "failed", "canceled"})
 #: Nobody works on it, and its message is in the queue.
 WAITING: frozenset[str] = frozenset({"queued", "scheduled", "delivery_delayed"})
+#: Of these, the ones whose time is to come. A queued mail is due at once, whatever the clock said
+#: of the machine that has accepted it.
+PUT_OFF: frozenset[str] = WAITING - {"queued"}
 
 
 class Value(msgspec.Struct, frozen=True, kw_only=True):

@@ -88,7 +88,8 @@ class Account:
             assert row.status != "uncertain", "held, and sent without a retry"
             assert worker.message.track >= row.track, "sent by an old message"
             assert now <= row.expires_at, "sent when its time was over"
-            assert row.status == "sending" or now >= row.due_at - EARLY_S, "sent early"
+            is_due = row.status in ("sending", "queued") or now >= row.due_at - EARLY_S
+            assert is_due, "sent early"
         assert not (self.open and self.hold), "to be held, and sent without a retry"
         self._doubted()
         self.attempts += 1

@@ -63,6 +63,16 @@ def test_a_message_that_comes_too_early_waits(memory: Engine) -> None:
     assert isinstance(early.step, Wait)
 
 
+def test_a_queued_mail_is_due_at_once_though_the_server_has_a_clock_that_is_ahead(
+    mail: Mail,
+) -> None:
+    mail.accept()
+    mail.now -= 300
+    mail.queue[0].due_at = mail.now
+
+    assert come(mail, mail.queue[0]).granted
+
+
 def test_an_old_message_publishes_the_newer_one_which_may_be_missing(mail: Mail) -> None:
     old = copy(mail, mail.queue[0])
     mail.attempt(mail.queue[0], LATER)
