@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -13,12 +14,15 @@ from celery.worker.request import Request
 
 from bridge.message import PUBLISHED_AGAIN
 
+#: RabbitMQ lets a delayed message go so much before its time, in seconds: of a fraction it knows
+#: nothing, and a task that is called by its name keeps one.
+EARLY_S = 1.0
 #: Characters of an error's text, or its traceback, in an event.
 LONGEST_TEXT = 10_000
 
 
 class DurableRequest(Request):
-    """A task's message, with six things mended.
+    """A task's message, with seven things mended.
 
     One that was killed at its time limit goes to the dead queue. Celery puts it back (for
     ``task_acks_on_timeout = False``), to be run and killed again until the delivery limit,
@@ -31,6 +35,10 @@ class DurableRequest(Request):
     One that has ended, and waits for the confirm of its result, is not terminated or cancelled: its
     process may run another one by now.
 
+    One that was delayed runs when RabbitMQ delivers it, which has waited for its time. Celery holds
+    it on until this machine's clock says so as well: where that is behind the sender's by an hour,
+    for an hour, and RabbitMQ takes back what is held for longer than ``consumer_timeout``.
+
     One that failed by a verdict (:attr:`DurableTask.verdicts`) is acknowledged.
 
     One that is revoked, expired or terminated is settled once the broker has confirmed its last
@@ -42,6 +50,7 @@ class DurableRequest(Request):
 
     _timed_out = False
     _is_verdict = False
+    _eta: datetime | None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -49,6 +58,8 @@ class DurableRequest(Request):
             self.delivery_info["redelivered"] = False
         elif self.request_dict.get(PUBLISHED_AGAIN):
             self.delivery_info["redelivered"] = True
+        if self._eta and (self._eta - datetime.now(UTC)).total_seconds() > EARLY_S:
+            self._eta = None
 
     def run(self) -> Any:
         """Run the task in this thread; return what :meth:`on_success` takes."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import MagicMock
@@ -132,6 +133,25 @@ def test_only_a_task_that_cannot_tell_by_itself_is_looked_up_when_it_comes_again
     request = DurableRequest(message, app=app, task=one)
 
     assert request.request_dict["delivery_info"]["redelivered"] is asks
+
+
+@pytest.mark.parametrize(("ahead_s", "held"), [(300, False), (0.8, True), (-5, True)])
+def test_a_delayed_task_is_not_held_on_by_a_clock_that_is_behind_its_senders(
+    ahead_s: float, held: bool
+) -> None:
+    app = Celery(set_as_current=False, broker="memory://")
+    one = DurableTask()
+    one.name = "one"
+    app.register_task(one)
+    eta = datetime.now(UTC) + timedelta(seconds=ahead_s)
+    headers = {"task": "one", "id": "an-id", "eta": eta.isoformat()}
+    message = MagicMock(headers=headers, properties={}, delivery_info={})
+    message.payload = ((), {}, {})
+
+    request = DurableRequest(message, app=app, task=one)
+
+    assert request.eta == (eta if held else None)
+    assert request.request_dict["eta"] == eta.isoformat()  # which the task sees
 
 
 @pytest.mark.parametrize("how", ["terminate", "cancel"])
