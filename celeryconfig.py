@@ -94,6 +94,7 @@ worker_send_task_events = True
 task_send_sent_event = _options.task_sent_events == "on"
 
 # -- beat
+beat_scheduler = "bridge.beat:DurableScheduler"  # a clock that is set back does not stop it
 beat_schedule_filename = str(_var / "beat-schedule")
 beat_schedule = {
     "periodic": {
