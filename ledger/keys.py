@@ -88,11 +88,11 @@ def revoke(connection: Connection, key_id: str, *, now: float) -> bool:
     return connection.execute(update(table).where(*live).values(revoked_at=now)).rowcount == 1
 
 
-#: What was used on the day in question. A clock that is behind starts no day anew.
-_USED = case((table.c.quota_day >= bindparam("today"), table.c.quota_used), else_=0)
-_TODAY: ColumnElement[int] = case(
-    (table.c.quota_day >= bindparam("today"), table.c.quota_day), else_=bindparam("today")
-)
+#: Whether what was used counts today. A clock that is behind starts no day anew; but a day beyond
+#: tomorrow is one of a clock that was wrong, and would hold the key's mails up until then.
+_COUNTS = table.c.quota_day.between(bindparam("today"), bindparam("today") + 1)
+_USED = case((_COUNTS, table.c.quota_used), else_=0)
+_TODAY: ColumnElement[int] = case((_COUNTS, table.c.quota_day), else_=bindparam("today"))
 _CHARGE = (
     update(table)
     .where(

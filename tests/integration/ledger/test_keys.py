@@ -74,6 +74,17 @@ def test_a_new_day_begins_anew_and_a_clock_that_is_behind_does_not(ledger: Ledge
     assert (only(ledger).quota_day, only(ledger).quota_used) == (DAY + 1, 9)
 
 
+def test_a_clock_that_was_days_ahead_holds_nothing_up_when_it_is_right_again(
+    ledger: Ledger,
+) -> None:
+    enter(ledger, daily_recipients=10)
+    charge(ledger, 10, DAY + 10)
+
+    assert charge(ledger, 9, DAY)
+    assert (only(ledger).quota_day, only(ledger).quota_used) == (DAY, 9)
+    assert not charge(ledger, 9, DAY)
+
+
 def test_a_refund_gives_back_what_its_day_was_charged(ledger: Ledger) -> None:
     enter(ledger, daily_recipients=10)
     charge(ledger, 10)
