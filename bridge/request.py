@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -14,9 +14,12 @@ from celery.worker.request import Request
 
 from bridge.message import PUBLISHED_AGAIN
 
-#: RabbitMQ lets a delayed message go so much before its time, in seconds: of a fraction it knows
+#: RabbitMQ lets a delayed message go so much before its time: of a fraction of a second it knows
 #: nothing, and a task that is called by its name keeps one.
-EARLY_S = 1.0
+EARLY = timedelta(seconds=1)
+#: How the exchanges are called by which a delayed message comes; a sender that does not use them
+#: (Celery without native delayed delivery) leaves it to the worker to wait.
+DELAYED = "celery_delayed_"
 #: Characters of an error's text, or its traceback, in an event.
 LONGEST_TEXT = 10_000
 
@@ -37,7 +40,7 @@ class DurableRequest(Request):
 
     One that was delayed runs when RabbitMQ delivers it, which has waited for its time. Celery holds
     it on until this machine's clock says so as well: where that is behind the sender's by an hour,
-    for an hour, and RabbitMQ takes back what is held for longer than ``consumer_timeout``.
+    for an hour; and RabbitMQ takes back what is held for longer than ``consumer_timeout``.
 
     One that failed by a verdict (:attr:`DurableTask.verdicts`) is acknowledged.
 
@@ -58,8 +61,11 @@ class DurableRequest(Request):
             self.delivery_info["redelivered"] = False
         elif self.request_dict.get(PUBLISHED_AGAIN):
             self.delivery_info["redelivered"] = True
-        if self._eta and (self._eta - datetime.now(UTC)).total_seconds() > EARLY_S:
+        if self._eta and self._was_delayed() and self._eta > datetime.now(UTC) + EARLY:
             self._eta = None
+
+    def _was_delayed(self) -> bool:
+        return (self.delivery_info["exchange"] or "").startswith(DELAYED)
 
     def run(self) -> Any:
         """Run the task in this thread; return what :meth:`on_success` takes."""

@@ -135,9 +135,19 @@ def test_only_a_task_that_cannot_tell_by_itself_is_looked_up_when_it_comes_again
     assert request.request_dict["delivery_info"]["redelivered"] is asks
 
 
-@pytest.mark.parametrize(("ahead_s", "held"), [(300, False), (0.8, True), (-5, True)])
+@pytest.mark.parametrize(
+    ("exchange", "ahead_s", "held"),
+    [
+        ("celery_delayed_delivery", 300, False),
+        ("celery_delayed_1", 300, False),  # the last one at which it waited
+        ("celery_delayed_delivery", 0.8, True),
+        ("celery_delayed_delivery", -5, True),
+        ("windmail", 300, True),  # by a sender that leaves the waiting to the worker
+        ("", 300, True),
+    ],
+)
 def test_a_delayed_task_is_not_held_on_by_a_clock_that_is_behind_its_senders(
-    ahead_s: float, held: bool
+    exchange: str, ahead_s: float, held: bool
 ) -> None:
     app = Celery(set_as_current=False, broker="memory://")
     one = DurableTask()
@@ -145,7 +155,7 @@ def test_a_delayed_task_is_not_held_on_by_a_clock_that_is_behind_its_senders(
     app.register_task(one)
     eta = datetime.now(UTC) + timedelta(seconds=ahead_s)
     headers = {"task": "one", "id": "an-id", "eta": eta.isoformat()}
-    message = MagicMock(headers=headers, properties={}, delivery_info={})
+    message = MagicMock(headers=headers, properties={}, delivery_info={"exchange": exchange})
     message.payload = ((), {}, {})
 
     request = DurableRequest(message, app=app, task=one)
