@@ -94,13 +94,18 @@ class Ctl:
     """rabbitmqctl, or what runs it elsewhere."""
 
     def __init__(self, command: Sequence[str]) -> None:
-        self._command = [*command, "--silent"]
+        self._command = command
 
     def __call__(self, *arguments: str, secret: str | None = None) -> str:
-        """Run it; a secret goes to its standard input. Raises CtlError."""
+        """Run it; a secret goes to its standard input. Raises CtlError.
+
+        RabbitMQ 4's script counts its arguments: with one more than the command and the user, it
+        takes it for the password, and rabbitmqctl waits for ever for an input that it has not.
+        """
+        options = () if secret else ("--silent",)
         try:
             done = subprocess.run(
-                [*self._command, *arguments],
+                [*self._command, *options, *arguments],
                 input=f"{secret}\n" if secret else "",
                 capture_output=True,
                 text=True,
@@ -123,7 +128,8 @@ def parser() -> CommandLine:
         type=shlex.split,
         default=["rabbitmqctl"],
         metavar="COMMAND",
-        help='how to run it: "docker compose exec -T rabbitmq rabbitmqctl"',
+        help='how to run it: "docker compose exec -T rabbitmq rabbitmqctl"; for a node of another'
+        " name set RABBITMQ_NODENAME, since RabbitMQ 4 takes no option here",
     )
     top.add_argument(
         "--new-passwords", action="store_true", help="also for users that are there already"

@@ -18,7 +18,6 @@ from amqp.exceptions import AccessRefused
 from bridge.topology import ResultStream
 from dev import packages
 from dev.broker import BrokerNode
-from dev.broker_files import NODE_NAME
 from dev.ports import free_port
 from tests.flower import Flower
 from tests.outside import python, virtual_host
@@ -30,6 +29,7 @@ RESULTS = ResultStream()
 #: The queue, the exchange and the key of the results' binding.
 BINDING = RESULTS.name, RESULTS.exchange, RESULTS.name
 SERVER, WORKER, FLOWER = "windmail-server", "windmail-worker", "windmail-flower"
+USERS = (SERVER, WORKER, FLOWER)
 MAIL = {"to": "ann@example.com", "subject": "A subject", "text": "A text."}
 
 
@@ -41,9 +41,7 @@ class Users:
         self.arguments = folder / "arguments"
         self.ctl = folder / "ctl"
         program = packages.rabbitmq_folder() / "rabbitmqctl"  # type: ignore[operator] # it is there
-        self.ctl.write_text(
-            f'echo "$@" >> {self.arguments}\nexec {program} --node {NODE_NAME} "$@"\n'
-        )
+        self.ctl.write_text(f'echo "$@" >> {self.arguments}\nexec {program} "$@"\n')
 
     def make(self, *options: str) -> subprocess.CompletedProcess[str]:
         """Run the command, on the test's node."""
@@ -84,10 +82,10 @@ def users(broker: BrokerNode, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 def test_passwords_are_in_the_owners_files_and_nowhere_else(users: Users) -> None:
     done = users.make()
-    passwords = {users.env(user)["BROKER_URL"].split(":")[2] for user in (SERVER, WORKER, FLOWER)}
+    passwords = {users.env(user)["BROKER_URL"].split(":")[2] for user in USERS}
 
     assert len(passwords) == 3
-    for user in (SERVER, WORKER, FLOWER):
+    for user in USERS:
         assert users.file(user).stat().st_mode & 0o777 == 0o600
         assert users.env(user)["BROKER_DECLARE"] == "off"
     for password in passwords:
@@ -95,6 +93,16 @@ def test_passwords_are_in_the_owners_files_and_nowhere_else(users: Users) -> Non
         assert secret not in users.arguments.read_text()
         assert secret not in done.stdout + done.stderr
     assert "its password stays" in done.stdout  # the second time
+
+
+def test_rabbitmqctl_4_is_given_the_arguments_for_which_it_reads_a_password(users: Users) -> None:
+    done = users.make("--new-passwords")
+
+    assert done.returncode == 0, done.stderr
+    given = [line.split() for line in users.arguments.read_text().splitlines()]
+    read = [line for line in given if {"add_user", "change_password"} & set(line)]
+    made = [[how, user] for how in ("add_user", "change_password") for user in USERS]
+    assert read == made
 
 
 def test_a_broker_that_cannot_be_asked_is_said_in_a_line(users: Users) -> None:
