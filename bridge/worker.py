@@ -26,6 +26,7 @@ from celery.worker import loops
 from celery.worker.consumer import Consumer
 
 from bridge import task_message, topology
+from bridge.commands import Commands
 from bridge.signing import NotSigned
 from bridge.task_message import Undecodable
 
@@ -80,10 +81,16 @@ class DurableConsumer(Consumer):
 
     class Blueprint(Consumer.Blueprint):
         """Celery's, but what delayed messages need is in :class:`DeclareTopology`: Celery declares
-        it at each of the broker's addresses, and waits 15 s for one that does not answer."""
+        it at each of the broker's addresses, and waits 15 s for one that does not answer. Commands
+        come by :class:`Commands`."""
 
-        default_steps = tuple(
-            step for step in Consumer.Blueprint.default_steps if "DelayedDelivery" not in step
+        default_steps = (
+            *(
+                step
+                for step in Consumer.Blueprint.default_steps
+                if not step.endswith((":DelayedDelivery", ":Control"))
+            ),
+            Commands,
         )
 
     def __init__(self, on_task_request: Callable[[Any], Any], **options: Any) -> None:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import kombu
 import pytest
+from amqp.exceptions import ResourceLocked
 
 from bridge.ids import new_task_id
 from dev.broker import BrokerNode
 from dev.ports import free_port
+from dev.road import Road
 from tests.outside import Tap, python, virtual_host
 from tests.system import ROOT, beat, celery, wait_until, worker
 
@@ -72,6 +77,38 @@ def test_a_second_worker_of_one_name_ends_with_a_sentence(
     assert second.returncode == 1
     assert "runs already; choose a name with -n" in second.stderr
     assert "Traceback" not in second.stderr
+
+
+def test_a_worker_goes_on_whose_former_connection_the_broker_still_knows(
+    broker: BrokerNode, env: dict[str, str], tmp_path: Path
+) -> None:
+    commands = f"forgotten@{socket.gethostname()}.celery.pidbox"
+
+    def hold(connection: kombu.Connection) -> bool:
+        """Be the former connection, which has the queue for itself: True when it has."""
+        with suppress(ResourceLocked):
+            connection.channel().queue_declare(commands, exclusive=True)
+            return True
+        return False
+
+    with (
+        Road(("127.0.0.1", broker.port)) as road,
+        kombu.Connection(env["BROKER_URL"]) as former,
+        worker(
+            tmp_path / "log",
+            {"BROKER_URL": env["BROKER_URL"].replace(f":{broker.port}/", f":{road.port}/")},
+            *("-n", "forgotten@%h"),
+        ) as process,
+    ):
+        road.hold()  # until the queue is held
+        road.reset()
+        wait_until(lambda: hold(former), "its queue")
+        road.flow()
+
+        assert python("out(task.add.delay(1, 2).get(timeout=30))", env) == 3
+        ping = f"out(task.app.control.ping(['forgotten@{socket.gethostname()}'], timeout=5))"
+        assert [list(one) for one in python(ping, env)] == [[commands.split(".celery.")[0]]]
+        assert "not noticed yet" in process.text()
 
 
 @pytest.mark.parametrize("program", ["worker", "beat"])

@@ -1,0 +1,59 @@
+"""Where a worker takes its commands (``revoke``, ``ping`` …) from."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import uuid4
+
+from amqp.exceptions import ResourceLocked
+from celery.utils.log import get_logger
+from celery.worker.consumer.control import Control
+from celery.worker.pidbox import Pidbox
+
+logger = get_logger(__name__)
+
+
+class CommandBox(Pidbox):
+    """Celery's queue of commands, of another name where our own former connection still holds it.
+
+    The queue is its connection's alone. A network that forgets a connection (NAT, a firewall, a
+    short cut) tells neither end: the worker notices after seconds, the broker by its heartbeats
+    after minutes, and refuses the queue to the new connection until then. At a worker's first
+    start it is somebody else's: there is another worker of this name.
+    """
+
+    _was_ours = False
+
+    def start(self, c: Any) -> None:
+        """Take commands from now on.
+
+        Raises:
+            ResourceLocked: another worker of this name does.
+        """
+        try:
+            super().start(c)
+        except ResourceLocked:
+            if not self._was_ours:
+                raise
+            logger.warning("the broker has not noticed yet that the former connection is lost")
+            self._start_beside(c)
+        self._was_ours = True
+
+    def _start_beside(self, c: Any) -> None:
+        """Commands go to all queues that are bound, and so to one of any name; this one fits the
+        pattern for which ``make broker-users`` gives permissions."""
+        name = self.node.hostname
+        self.node.hostname = f"{name}.{uuid4()}"
+        try:
+            super().start(c)
+        finally:
+            self.node.hostname = name
+
+
+class Commands(Control):
+    """Celery's step with that queue."""
+
+    def __init__(self, c: Any, **options: Any) -> None:
+        super().__init__(c, **options)
+        self.box = CommandBox(c)
+        self.start, self.stop, self.shutdown = self.box.start, self.box.stop, self.box.shutdown
