@@ -21,7 +21,7 @@ import config
 from bridge import topology
 from bridge.awaiting import connect
 from bridge.topology import DEFAULT, ResultStream
-from command_line import CommandLine
+from command_line import CommandLine, run
 from task import app
 
 CTL_TIMEOUT_S = 60
@@ -197,4 +197,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv))
+    sys.exit(run(main, sys.argv))

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import errno
+import os
+import sys
+from collections.abc import Callable, Sequence
 
 from tornado.options import Error as OptionError
 
@@ -49,6 +52,26 @@ class Commands(CommandLine):
             metavar="|".join(names),
             parser_class=argparse.ArgumentParser,
         )
+
+
+def run(main: Callable[[list[str]], int], argv: list[str]) -> int:
+    """Run a command's ``main``, and return its exit code; 1 where its output could not be written.
+
+    Who reads it may have seen enough (``| head``): then nothing is said
+    (https://docs.python.org/3/library/signal.html#note-on-sigpipe).
+    """
+    try:
+        try:
+            return main(argv)
+        finally:
+            sys.stdout.flush()  # Python's own, at the end, would be told of as an ignored error
+    except OSError as exc:
+        if exc.errno not in (errno.EPIPE, errno.ENOSPC):
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if exc.errno == errno.ENOSPC:
+            print(f"the output cannot be written: {exc.strerror}", file=sys.stderr)
+        return 1
 
 
 def no_arguments(name: str, description: str | None, argv: Sequence[str]) -> None:

@@ -18,7 +18,7 @@ from bridge import BridgeError, DeadLetter, DeadReason, Undecodable, dead, topol
 from bridge.awaiting import connect
 from bridge.dead import Counts, Ids
 from bridge.topology import MAIL_TASK
-from command_line import Commands
+from command_line import Commands, run
 from ledger import LedgerError, NotPossible
 from lifecycle import dead_mail
 from task import app
@@ -178,6 +178,10 @@ def _connected(arguments: argparse.Namespace) -> int:
         try:
             connect(connection)
             topology.declare(app, connection)
+        except (*connection.connection_errors, *connection.channel_errors, OperationalError) as exc:
+            print(f"{connection.as_uri()}: {exc}", file=sys.stderr)
+            return 1
+        try:  # the broker's errors are told as Interrupted; an OSError is the output's
             if arguments.command == "list":
                 return show(connection, arguments.limit)
             ids = None if arguments.all else {None if i == NO_ID else i for i in arguments.ids}
@@ -186,10 +190,8 @@ def _connected(arguments: argparse.Namespace) -> int:
             print(exc, file=sys.stderr)
             if isinstance(exc, dead.Interrupted) and arguments.command != "list":
                 print(summary(exc.counts) or "nothing was done", file=sys.stderr)
-        except (*connection.connection_errors, *connection.channel_errors, OperationalError) as exc:
-            print(f"{connection.as_uri()}: {exc}", file=sys.stderr)
     return 1
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv))
+    sys.exit(run(main, sys.argv))

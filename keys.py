@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import delivery
 from access import Scope, new_key
-from command_line import Commands
+from command_line import Commands, run
 from ledger import ApiKey, LedgerError, keys
 from mailing import InvalidMessage
 from mailing.address import parse_mailbox
@@ -173,4 +173,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv))
+    sys.exit(run(main, sys.argv))

@@ -12,7 +12,7 @@ import pytest
 
 from bridge import DeadLetter
 from bridge.dead import Counts
-from dead import again, empty
+from dead import again, empty, main
 
 ADD = {"task": "task.add", "args": [1], "kwargs": {}}
 NEW = {"subject": "A subject", "_track": 2}
@@ -79,3 +79,19 @@ def test_an_empty_queue_is_no_error_for_who_names_no_letter(
 
     assert empty(kombu.Connection(), "discard", ids) == code
     assert capsys.readouterr().out == said
+
+
+def test_an_output_that_nobody_reads_is_not_told_as_the_brokers(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def show(*_: Any) -> int:
+        raise BrokenPipeError  # as print does
+
+    monkeypatch.setattr("dead.connect", lambda connection: None)
+    monkeypatch.setattr("dead.topology.declare", lambda app, connection: None)
+    monkeypatch.setattr("dead.show", show)
+
+    with pytest.raises(BrokenPipeError):
+        main(["dead.py", "list"])
+
+    assert capsys.readouterr().err == ""
