@@ -130,6 +130,17 @@ class DurableConsumer(Consumer):
         conn.ensure_connection = partial(conn.ensure_connection, **often)
         return super().ensure_connected(conn)
 
+    def reset_rate_limits(self) -> None:
+        """Have what waits for its turn by an old limit go by the new one. By Celery's it waits for
+        the old one, an hour for each task where that was ``1/h``, and nothing else comes in."""
+        old = [bucket for bucket in self.task_buckets.values() if bucket]
+        super().reset_rate_limits()
+        for request, tokens in (item for bucket in old for item in _emptied(bucket)):
+            if bucket := self.task_buckets[request.name]:
+                self._limit_task(request, bucket, tokens)
+            else:
+                self._limit_move_to_pool(request)
+
     def _to_threads_or_pool(self, request: Any) -> Any:
         threads = getattr(self.controller, "threads", None)
         if threads is not None and request.task.threaded:
@@ -211,6 +222,12 @@ class DurableConsumer(Consumer):
             self.app.backend.take_unconfirmed()  # the message is settled before: it has no other
             if self.event_dispatcher:
                 self.event_dispatcher.send("task-failed", uuid=task_id, exception=repr(exc))
+
+
+def _emptied(bucket: Any) -> list[Any]:
+    waiting = list(bucket.contents)
+    bucket.clear_pending()
+    return waiting
 
 
 def drain_first(connection: Any, timeout: float = 0.1) -> None:

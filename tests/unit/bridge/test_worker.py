@@ -99,6 +99,30 @@ def test_a_broker_that_refuses_its_user_is_not_tried_again_at_once(
     assert "vhost / not found" in caplog.text
 
 
+@pytest.mark.parametrize(("limit", "waits"), [("0", False), ("2/h", True)])
+def test_what_waits_by_a_rate_limit_goes_by_the_next_one(limit: str, waits: bool) -> None:
+    app = Celery(set_as_current=False)
+    task = DurableTask()
+    task.name, task.rate_limit = "one", "1/h"
+    app.register_task(task)
+    consumer = worker.DurableConsumer.__new__(worker.DurableConsumer)
+    consumer.app, consumer.timer, consumer._limit_order = app, MagicMock(), 0
+    consumer.on_task_request, consumer.task_buckets = MagicMock(), {}
+    consumer.reset_rate_limits()
+    requests = [MagicMock(id=str(number)) for number in range(3)]
+    for request in requests:
+        request.name = task.name
+        consumer._limit_task(request, consumer.task_buckets[task.name], 1)
+
+    task.rate_limit = limit
+    consumer.reset_rate_limits()
+
+    begun = [call.args[0] for call in consumer.on_task_request.mock_calls]
+    assert begun == requests[: 2 if waits else 3]  # the first of each limit goes at once
+    bucket = consumer.task_buckets[task.name]
+    assert bucket is None or [request for request, _ in bucket.contents] == requests[2:]
+
+
 @pytest.mark.parametrize("way", ["ack_log_error", "reject_log_error"])
 def test_what_cannot_be_acknowledged_any_more_is_a_line_in_the_log(
     caplog: pytest.LogCaptureFixture, way: str
