@@ -17,6 +17,7 @@ from bridge import (
     DeclareTopology,
     WriteResults,
     bound_warm_shutdown,
+    panel,
     prepare_forks,
     reading,
     record_dead_letters,
@@ -53,6 +54,7 @@ def install(app: Celery) -> None:
         if mail is not None:
             delivery.bury(mail)
 
+    panel.install()
     reading.install()
     tracebacks.install()
     app.steps["consumer"].add(DeclareTopology)
