@@ -22,10 +22,11 @@ from bridge.gauge import QueueGauge
 from bridge.processes import WriteResults
 from bridge.records import TaskState
 from bridge.sending import DurableTask, PrivateTask, TaskAMQP
+from bridge.shutdown import bound_warm_shutdown
 from bridge.task_message import Undecodable
 from bridge.task_result import TaskResult
 from bridge.threads import run_in_threads
-from bridge.worker import DeclareTopology, bound_warm_shutdown
+from bridge.worker import DeclareTopology
 
 __all__ = [
     "Blocked",

@@ -1,11 +1,8 @@
-"""What a worker does otherwise than Celery's: its start, bad messages, its end."""
+"""What a worker does otherwise than Celery's: its start, bad messages."""
 
 from __future__ import annotations
 
 import logging
-import os
-import signal
-import threading
 import time
 import warnings
 from collections.abc import Callable
@@ -31,9 +28,6 @@ from bridge.signing import NotSigned
 from bridge.task_message import Undecodable
 
 logger = logging.getLogger(__name__)
-
-#: How long a cold shutdown may take, in seconds.
-KILL_S = 5.0
 
 #: How long to wait for a broker that is just starting, in seconds.
 AGAIN_S = 0.5
@@ -238,17 +232,3 @@ def drain_first(connection: Any, timeout: float = 0.1) -> None:
     """
     with suppress(TimeoutError, BlockingIOError):
         connection.drain_events(timeout=timeout)
-
-
-def bound_warm_shutdown(timeout_s: float) -> None:
-    """Turn a warm shutdown that has begun into a cold one after so many seconds.
-
-    Warm: running tasks end and are acknowledged. Cold: they are stopped, and the broker
-    delivers them again. Celery's own bound (``worker_soft_shutdown_timeout``) sleeps in a
-    signal handler, and what ends meanwhile is not acknowledged: it would run
-    twice. A cold shutdown that hangs (a pool process can wait for the main one) is cut short, too.
-    """
-    for seconds, signum in ((timeout_s, signal.SIGQUIT), (timeout_s + KILL_S, signal.SIGKILL)):
-        timer = threading.Timer(seconds, os.kill, (os.getpid(), signum))
-        timer.daemon = True
-        timer.start()
