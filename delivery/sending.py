@@ -116,9 +116,9 @@ def _refuse(email_id: str, arguments: Mapping[str, Any], error: mailing.InvalidM
     """Enter that there is no mail to send: limits or templates have changed since its acceptance,
     or a Python program made it."""
 
-    def operation(connection: Connection) -> bool:
-        with contextlib.suppress(UnknownEmail, NotPossible):
-            return commands.give_up(
+    def operation(connection: Connection) -> None:
+        with contextlib.suppress(UnknownEmail):
+            commands.give_up(
                 connection,
                 email_id,
                 reason={"error": str(error)},
@@ -126,12 +126,13 @@ def _refuse(email_id: str, arguments: Mapping[str, Any], error: mailing.InvalidM
                 is_gone=is_gone,
                 now=time.time(),
             )
-        return False
 
     try:
         parts.ledger().commit(operation, order=email_id)
     except LedgerUnavailable as exc:
         return Wait(delay_s=schedule.untried_s(), reason=exc)
+    except NotPossible:  # it may end without an outcome, and this message alone would notice
+        return Wait(delay_s=schedule.untried_s(), reason=standing.busy())
     return Fail(error=error)
 
 

@@ -13,7 +13,6 @@ from ledger.values import Busy, Claim, Early, Ended, Forgotten, Recipient, Super
 
 def step_for(found: Claim, message_id: str) -> Step:
     """Return what is to be done with a message whose mail was not granted."""
-    busy = mailing.TransientFailure(None, "another attempt may still be running")
     match found:
         case Ended(status="sent"):
             return Done(result=_known_result(found, message_id))
@@ -25,7 +24,7 @@ def step_for(found: Claim, message_id: str) -> Step:
             gone = "its record was removed, LEDGER_DAYS after its end"
             return Fail(error=mailing.PermanentFailure(None, gone))
         case Busy():
-            return Wait(delay_s=max(1.0, found.until - time.time()), reason=busy)
+            return Wait(delay_s=max(1.0, found.until - time.time()), reason=busy())
         case Early():
             early = mailing.TransientFailure(None, "the mail is not due yet")
             return Wait(delay_s=max(1.0, found.due_at - time.time()), reason=early)
@@ -35,6 +34,11 @@ def step_for(found: Claim, message_id: str) -> Step:
             again = mailing.TransientFailure(None, "in place of a newer message")
             return Again(track=found.track, due_at=found.due_at, reason=again)
     return Drop()
+
+
+def busy() -> mailing.TransientFailure:
+    """Return why a message waits for the end of an attempt, or of its lease."""
+    return mailing.TransientFailure(None, "another attempt may still be running")
 
 
 def _known_failure(found: Ended) -> Exception:
