@@ -39,14 +39,6 @@ class EmailHandler(BaseHandler):
         """
         return await self.in_thread(partial(self._services.ledger.read, query))
 
-    async def write_entry(self, operation: Callable[[Connection], T]) -> T:
-        """Run an operation on the ledger; success promises that it is committed.
-
-        Raises:
-            LedgerUnavailable, and what the operation raises.
-        """
-        return await self._services.ledger.change(operation)
-
     async def email(self, email_id: str) -> Email:
         """Return a mail as it stands in the ledger.
 
