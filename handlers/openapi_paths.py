@@ -96,7 +96,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         method="patch", path="/emails/{id}", summary="Give a scheduled mail another time",
         scope=SEND, body=Rescheduling, answers={200: answers.EmailSummary},
-        errors=(400, 404, 409, 422),
+        errors=(400, 404, 409, 413, 422),
     ),
     Operation(
         method="post", path="/emails/{id}/cancel", summary="Do not send a mail that waits",

@@ -108,6 +108,17 @@ def test_an_operation_names_the_scope_that_its_handler_asks_for(operation: Any) 
     assert {"401", "403", "429", "503"} <= described["responses"].keys()
 
 
+def test_an_operation_with_a_body_says_that_it_may_be_too_large() -> None:
+    described = [
+        described["responses"].keys()
+        for at_path in document()["paths"].values()
+        for method, described in at_path.items()
+        if method != "parameters" and "requestBody" in described
+    ]
+
+    assert all({"400", "413", "422"} <= statuses for statuses in described)
+
+
 def test_path_parameters_are_declared() -> None:
     for path, at_path in document()["paths"].items():
         assert [one["name"] for one in at_path["parameters"]] == PARAMETER.findall(path)
