@@ -40,8 +40,7 @@ logger = get_task_logger(__name__)
 HEARTBEAT_ID = "heartbeat"
 #: A task may hold its message for so long at most (see ``sleep``), in parts of the limit.
 SLEEP_SLICE = 0.9
-#: A pooled connection may be dead (also because a pool process that was forked meanwhile has shut
-#: it down: py-amqp does that when it forgets one), so a publish is tried once more.
+#: A pooled connection may be dead by the time that it is used, so a publish is tried once more.
 AT_ONCE = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
 #: Before a message goes back to the queue, a worker waits so long at most, in seconds.
 LONGEST_RETURN_S = 60.0
