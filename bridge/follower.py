@@ -14,12 +14,10 @@ from typing import Any
 from bridge import stream_channel, stream_ends
 from bridge.connection import Link
 from bridge.futures import fail, resolve
-from bridge.records import Record, RecordCache
+from bridge.records import CLOCK_SKEW_S, Record, RecordCache
 
 logger = logging.getLogger(__name__)
 
-#: The clocks of the broker, which dates the stream's chunks, and of a worker may differ so much.
-CLOCK_SKEW_S = 10.0
 #: A look back into the stream must not keep its askers waiting for longer.
 LOOK_BACK_S = 20.0
 #: What is read before anybody may ask: more than the clocks' difference, so that no task which is

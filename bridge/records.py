@@ -16,6 +16,8 @@ from bridge.ids import created_text
 
 #: State changes kept per task: a task that reports progress for hours must not fill memory.
 HISTORY_LENGTH = 1000
+#: The clocks of two machines (broker, workers, callers) may differ by as much.
+CLOCK_SKEW_S = 10.0
 #: What a record costs in memory beside its body (tuple, strings, dictionary slots).
 RECORD_OVERHEAD_BYTES = 400
 

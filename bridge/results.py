@@ -12,11 +12,9 @@ from celery import Celery, states
 from bridge.errors import ResultsUnreadable
 from bridge.follower import Follower
 from bridge.ids import created_at
-from bridge.records import Record, RecordCache, TaskState
+from bridge.records import CLOCK_SKEW_S, Record, RecordCache, TaskState
 from bridge.subscriptions import Inbox, Subscriptions
 
-#: A clock of another machine may be behind by as much.
-CLOCK_SKEW_S = 10.0
 #: Ids whose past was looked up, and is in the cache or was empty.
 LOOKED_UP_IDS = 100_000
 #: How long a question waits for a reader that is not attached, or still catching up.

@@ -16,13 +16,11 @@ import kombu
 from celery.backends.asynchronous import BaseResultConsumer
 
 from bridge.ids import created_at
-from bridge.records import Record, RecordCache
+from bridge.records import CLOCK_SKEW_S, Record, RecordCache
 
 #: Each thread that asks has a reader of its own, and a worker has many for its mails.
 CACHE_BYTES = 8 * 2**20
 PREFETCH = 500
-#: A clock of another machine may be behind by as much.
-CLOCK_SKEW_S = 10.0
 #: The stream has no end-of-data mark: after so much silence all that was written is read.
 SETTLE_S = 0.05
 #: While others write there is no silence. What was written before then lies before the end that
