@@ -24,7 +24,7 @@ class KeysUnknown(AccessError):
 
 
 class ForeignSite(AccessError):
-    """Another site's page asks for this, or another name than localhost: that needs an API key."""
+    """Another site's page, or a host name that is not this machine's: this needs an API key."""
 
 
 class NotPermitted(AccessError):

@@ -129,7 +129,7 @@ def serialised(body: Any, serializer: str) -> tuple[str, str, bytes]:
     try:
         content_type, content_encoding, payload = dumps(body, serializer=serializer)
     except SerializerNotInstalled as exc:
-        raise InvalidOption("serializer", f"{serializer!r} is none that is installed") from exc
+        raise InvalidOption("serializer", f"{serializer!r} is not installed") from exc
     except EncodeError as exc:
         raise InvalidArgument("args", f"cannot be written as {serializer}: {exc}") from exc
     octets = payload.encode() if isinstance(payload, str) else payload
@@ -148,7 +148,7 @@ def json_of(arguments: tuple[Any, ...] | dict[str, Any]) -> bytes:
     if _ALIKE.issuperset(map(type, values)):
         try:
             text = msgspec.json.format(msgspec.json.encode(arguments), indent=0)
-        except (OverflowError, UnicodeEncodeError):  # large numbers, halves of characters
+        except (OverflowError, UnicodeEncodeError):  # large numbers, lone surrogates
             pass
         else:
             if text.isascii() and _DELETE not in text:  # else kombu writes escapes

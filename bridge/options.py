@@ -73,7 +73,7 @@ def normalise(app: Celery, options: dict[str, Any]) -> dict[str, Any]:
 
 def _check_headers(headers: Any) -> None:
     if not isinstance(headers, Mapping):
-        raise InvalidOption("headers", "are no mapping")
+        raise InvalidOption("headers", "must be a mapping")
     if taken := TASK_HEADERS.intersection(headers):
         raise InvalidOption("headers", f"{min(taken)!r} is a header of the task's message itself")
 

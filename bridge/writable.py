@@ -63,7 +63,7 @@ def compression(name: Any) -> str:
     try:
         get_encoder(name)
     except (KeyError, TypeError) as exc:
-        raise InvalidOption("compression", f"{name!r} is none that is installed") from exc
+        raise InvalidOption("compression", f"{name!r} is not installed") from exc
     return str(name)
 
 

@@ -37,7 +37,7 @@ def check_headers(headers: object, limits: Limits) -> dict[str, str]:
             # Not shown: it may hold anything.
             raise InvalidMessage(f"headers[{index}]", "is not a valid header name")
         if name.lower() in names:
-            raise InvalidMessage(f"headers.{name}", "stands there twice")
+            raise InvalidMessage(f"headers.{name}", "is given twice")
         if not may_be_set(name):
             raise InvalidMessage(f"headers.{name}", _CLOSED)
         if not limits.allows(name):
