@@ -1,8 +1,8 @@
-"""Celery's connection to the broker, with few calls of the system in a worker's main loop.
+"""Celery's connection to the broker, with few system calls in a worker's main loop.
 
 py-amqp asks the kernel three times for each frame, nine times for a message, and sets the socket's
-timeout to and fro as well. Each of these calls gives the interpreter's lock away: where other
-threads are at work, the main thread then waits for it more than for anything else.
+timeout and resets it as well. Each of these calls releases the interpreter's lock (GIL): where
+other threads are at work, the main thread then waits for it more than for anything else.
 """
 
 from __future__ import annotations

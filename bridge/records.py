@@ -109,7 +109,8 @@ class _History:
 
 
 class RecordCache:
-    """The newest records by task, bounded in bytes; whole tasks are evicted, oldest use first.
+    """The newest records by task, bounded in bytes; whole tasks are evicted, least recently used
+    first.
 
     ``evicted_until``: records older than that (Unix seconds) may have been evicted.
     ``on_evict`` is told the id of each task that is. Those in ``pinned`` never are.

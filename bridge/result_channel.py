@@ -86,7 +86,7 @@ class ResultChannel:
         self._unsent.append(result)
 
     def send(self) -> None:
-        """Send what was added, by as few calls of the system as possible (py-amqp needs three for
+        """Send what was added, by as few system calls as possible (py-amqp needs three for
         each); connects first if need be.
 
         Raises:

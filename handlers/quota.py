@@ -43,7 +43,7 @@ class Quota:
         """Let nobody else charge the key until the transaction's end.
 
         It comes before all else that a transaction with a charge locks: on PostgreSQL two that lock
-        in other orders wait for each other, for a second.
+        in different orders deadlock, which costs a second.
         """
         if self.is_limited:
             keys.lock(connection, self._key_id)

@@ -12,8 +12,8 @@ from bridge import TaskState
 
 
 def encode(document: Any) -> bytes:
-    """Return a document as JSON. Halves of characters, which a result may have (a file's name that
-    is no UTF-8), become escapes."""
+    """Return a document as JSON. Lone surrogates, which a result may have (a file's name that is
+    not UTF-8), become escapes."""
     try:
         return msgspec.json.encode(document, enc_hook=str)
     except UnicodeEncodeError:

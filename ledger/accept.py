@@ -15,7 +15,7 @@ def enter(connection: Connection, news: Sequence[NewEmail]) -> None:
     """Enter mails with all that belongs to them; a mail that has a row already keeps it.
 
     Server and worker may enter the same mail at the same time. Both go in the order of ids, so
-    that PostgreSQL never has each wait for the other.
+    that they never deadlock on PostgreSQL.
     """
     news = sorted(news, key=lambda new: new.id)
     _insert(connection, schema.emails, [_email(new) for new in news])

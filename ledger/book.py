@@ -60,8 +60,9 @@ class Ledger:
     def write(self, operation: Callable[[Connection], T], *, order: str = "") -> Future[T]:
         """Run an operation in a transaction; the future ends with its value after COMMIT.
 
-        ``order``: what other processes may change at the same time. The operations of a
-        transaction run in its order: two that meet in other orders would wait for each other.
+        ``order``: names what it changes, if other processes may change that at the same time (a
+        mail's id, a key's). The operations of a transaction run in the order of these names: two
+        processes that lock the same rows in different orders would deadlock.
 
         It shares its transaction with other operations. It may be run again after a rollback, so
         it does nothing but use the connection.

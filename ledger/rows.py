@@ -137,7 +137,7 @@ def _insert_together(
 ) -> int:
     """Insert by as few statements as possible.
 
-    Python gives the interpreter's lock back and takes it again for each one. Their numbers of rows
+    For each one Python releases the interpreter's lock and takes it again. Their numbers of rows
     are powers of two, so that there are few to be prepared.
     """
     columns = tuple(values[0])

@@ -46,8 +46,8 @@ def bound_unread(sockets: Iterable[socket.socket], seconds: float) -> None:
 class BoundedServer(PatientServer):
     """A server that closes connections beyond a number at once.
 
-    Without a bound it would run out of file descriptors, and turn in circles: a connection that
-    cannot be accepted stays in the queue.
+    Without a bound it would run out of file descriptors, and spin: a connection that cannot be
+    accepted stays in the queue.
     """
 
     def initialize(self, *args: Any, max_connections: int = 1, **kwargs: Any) -> None:
