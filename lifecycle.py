@@ -35,7 +35,8 @@ CIRCUIT_ID = "circuit"
 
 
 def install(app: Celery) -> None:
-    """Have the app's workers declare, share, record and end what is to be."""
+    """Give the app's workers all that Celery's do not do: declaring the topology, sharing limits
+    and circuit, writing results, running mails in threads, recording dead letters, ending."""
 
     def announce(change: str) -> None:
         logger.warning("the circuit before the relay has %s", change)

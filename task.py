@@ -224,8 +224,8 @@ def heartbeat(self: DurableTask) -> None:
 
 @signals.beat_init.connect
 def _show_that_beat_runs(**_: Any) -> None:
-    """Send a heartbeat at once: a new schedule's first run is an interval away. A broker that is
-    away is waited for, by beat itself, but not before that; one that refuses us ends beat."""
+    """Send a heartbeat at once: a new schedule's first run is an interval away. While the broker
+    is away none is sent, and beat itself waits for it; one that refuses us ends beat."""
     try:
         heartbeat.apply_async(expires=config.options.beat_interval_s)
     except OperationalError as exc:

@@ -35,7 +35,7 @@ class Keyring:
         self._is_open = False
         self._task: asyncio.Task[None] | None = None
         # Of its own: in the threads that requests share, it would wait behind a crowd's reads,
-        # and be it the crowd whose key is revoked.
+        # even when it is that crowd's key that was revoked.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="keyring")
         #: Whether the keys were read at least once; until then nobody is let in.
         self.is_known = False

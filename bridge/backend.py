@@ -42,10 +42,10 @@ E_NO_CHORD_SUPPORT = (
 class StreamBackend(RPCBackend):
     """Writes states to the stream (in workers) and reads them (anywhere).
 
-    Success of a write promises that the broker has confirmed it, where the process has nobody who
-    writes for it (``writer``, :meth:`keep_end_of`), who promises it then before the task's message
-    is acknowledged. A broker that is away is waited for: the message of a task that has ended is
-    better held than run again.
+    Success of a write promises that the broker has confirmed it. Where somebody else writes for the
+    process (``writer``, :meth:`keep_end_of`), it promises only that this is so before the task's
+    message is acknowledged. A broker that is away is waited for: the message of a task that has
+    ended is better held than run again.
     """
 
     ResultConsumer = StreamResultConsumer

@@ -72,7 +72,7 @@ class TaskPool(prefork.TaskPool):
             self._pool = None
 
     def _settle_while_stopping(self, settlement: Settlement) -> None:
-        """Do what the event loop does no more in the rounds in which a stopping pool waits."""
+        """Do what the event loop no longer does, in the rounds in which a stopping pool waits."""
         handler, processes = self._pool._result_handler, self._pool._pool
         join_exited, wait_for_tasks = handler.join_exited_workers, handler.on_stop_not_started
 
@@ -157,6 +157,6 @@ def hand_over(target: Callable[..., Any], name: str, task_id: str, *args: Any) -
 
 
 def is_failure(outcome: Any) -> bool:
-    """Whether an outcome, as Celery's trace returns it, is none of a success: the task has failed,
-    is tried again, or goes back."""
+    """Whether an outcome, as Celery's trace returns it, is not a success: the task has failed, is
+    tried again, or goes back."""
     return isinstance(outcome, ExceptionInfo) or bool(outcome[0])

@@ -26,10 +26,10 @@ logger = logging.getLogger(__name__)
 
 #: How often a channel whose first message for a queue is refused is exchanged, in seconds.
 RENEW_S = 5.0
-#: A channel that closes is open again so soon at the earliest, in seconds: the link is told of its
-#: end a little later, or, of a broker that stands still, much later.
+#: Pause before a message is published again, in seconds: the link is told a little later that its
+#: channel has closed, or, where the broker stands still, much later.
 CLOSING_S = 0.01
-#: Of so many addresses it is known that the channel had a message confirmed.
+#: Addresses that are remembered as having had a message of the channel confirmed.
 MOST_ADDRESSES = 1000
 
 

@@ -52,7 +52,7 @@ class Refusals:
     def _too_large(
         self, limit_bytes: int, messages: Mapping[int, Message]
     ) -> dict[int, BridgeError]:
-        """Blame the largest, which may have company: one at a time is found."""
+        """Blame the largest. If others are too large as well, each closes a channel in its turn."""
         self.limit_bytes = limit_bytes
         tag = max(messages, key=lambda tag: len(messages[tag].body))
         return {tag: MessageTooLarge(len(messages[tag].body), limit_bytes)}

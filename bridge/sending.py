@@ -143,8 +143,8 @@ class DurableTask(Task):
         return super().apply_async(args, kwargs, task_id=task_id, **carried(self, options))
 
     def on_replace(self, sig: Any) -> Any:
-        """Publish what takes the task's place, under its id, once its start is told: it would stand
-        behind the end of a successor that is quicker, and the task have only begun for ever."""
+        """Publish what takes the task's place, under its id, once its own start is written: written
+        later, it could follow the end of a quick successor, and the task would seem to run on."""
         self.app.backend.write_start(self.request.id)
         return super().on_replace(sig)
 

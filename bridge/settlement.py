@@ -59,7 +59,7 @@ class Settlement:
         """Wait for nothing: what is not settled goes back."""
 
     def join(self, thread: Thread) -> None:
-        """Wait for a thread's end, and do meanwhile what the event loop does no more."""
+        """Wait for a thread's end, and do meanwhile what the event loop no longer does."""
         while thread.is_alive():
             thread.join(TICK_S)
             self.turn()
@@ -109,8 +109,8 @@ class Settlement:
 
 
 def _refusal(written: Future[None] | None) -> ExceptionInfo | None:
-    """Return that the broker has refused the last result, if it has. A large one's task knows;
-    for any other, all that is left is to have the message go to the dead queue."""
+    """Return the broker's refusal of the last result, if it has refused it. A large one's task
+    knows; for any other, all that is left is to have the message go to the dead queue."""
     try:
         if written is not None:
             written.result()

@@ -40,9 +40,9 @@ def properties_of(task_id: str, state: str, request: Any) -> dict[str, Any]:
 
 
 def told_exception(backend: Backend, told: Any) -> Any:
-    """Return the exception that a state tells of; what describes none, as a task may tell by itself
-    (``update_state(state="FAILURE", meta={...})``), is that of a ``TaskError``: Celery raises an
-    error of its own for it, and the states of all other tasks are read together with it."""
+    """Return the exception that a state tells of. Where it describes none, as a task may write
+    anything (``update_state(state="FAILURE", meta={...})``), that is a ``TaskError``: Celery would
+    raise while it reads the state, and with it those of all other tasks."""
     try:
         return Backend.exception_to_python(backend, told)
     except (AttributeError, TypeError, ValueError, SecurityError):

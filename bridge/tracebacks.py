@@ -22,6 +22,6 @@ def install() -> None:
 
 @lru_cache(MOST)
 def _copy(code: CodeType, _filename: str) -> einfo._Code:
-    """Return a copy of a function's code; the same one in another file is equal to it, but it
-    is not to be shown for it."""
+    """Return a copy of a function's code. Code that differs by its file alone compares equal, so
+    the cache needs the file's name, too: a traceback would show the wrong one."""
     return einfo._Code(code)

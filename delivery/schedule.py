@@ -13,7 +13,7 @@ REFUSED = (1, 5, 15, 60)
 JITTER = 0.25
 #: So often a mail comes back as soon as the circuit may be closed: for the first two minutes or so.
 PATIENT_RETURNS = 12
-#: The longest delay before an open circuit, in times of that.
+#: The longest delay before an open circuit, as a multiple of the time until it may be closed.
 LONGEST_WAIT = 6.0
 
 

@@ -13,7 +13,7 @@ class Budget:
     def take(self, size_bytes: int) -> bool:
         """Count some more; False, and they are not counted, where that would be too many.
 
-        What is alone is never too much.
+        While nothing is held, anything is taken, of whatever size.
         """
         if self._held_bytes and self._held_bytes + size_bytes > self._most_bytes:
             return False

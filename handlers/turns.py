@@ -7,8 +7,8 @@ from weakref import WeakValueDictionary
 
 
 class Turns:
-    """So many calls of each caller at a time, so that a crowd of one holds up the others little:
-    threads are given to who came first."""
+    """So many calls of each caller at a time, so that one caller's crowd hardly holds up the
+    others: threads are given to whoever came first."""
 
     def __init__(self, at_once: int) -> None:
         self._at_once = at_once

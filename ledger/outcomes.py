@@ -93,7 +93,7 @@ def record(
 def _is_late(row: Row[Any], outcome: Outcome, attempt: int) -> bool:
     """Whether somebody else has gone on with the mail meanwhile.
 
-    A parked one has no message any more. So it stays parked rather than to be delayed: a crash
+    A parked one has no message any more. So it stays parked rather than being delayed: a crash
     before the next message's publish would lose it.
     """
     if row.attempts != attempt:

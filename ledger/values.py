@@ -18,7 +18,7 @@ TagName = Annotated[TagText, Meta(min_length=1)]
 #: A value of the metadata.
 Scalar = str | int | float | bool | None
 
-#: No further attempt is made by itself.
+#: The mail has ended; people may have one that failed tried again.
 FINAL: frozenset[str] = frozenset({"sent", "failed", "canceled"})
 #: Nobody works on it, and its message is in the queue.
 WAITING: frozenset[str] = frozenset({"queued", "scheduled", "delivery_delayed"})

@@ -73,7 +73,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             _check_pattern(pattern)
 
     def allows(self, name: str) -> bool:
-        """Say whether a caller may set this header; the case of its letters is nothing."""
+        """Say whether a caller may set this header; in upper or lower case."""
         return bool(self._allowed.fullmatch(name)) and may_be_set(name)
 
     @cached_property

@@ -49,8 +49,8 @@ class Patience(io.RawIOBase):
 class Replies(io.BufferedReader):
     """A relay's replies, from a :class:`Patience`, whose lines are cut where they are very long.
 
-    smtplib gives up a session with such a line; of a verdict nobody would know, though its code
-    is there. A reply of lines without end is no reply.
+    smtplib gives up a session at such a line, and a verdict would be lost though its code is there.
+    A reply of lines without end is no reply.
     """
 
     _lines = 0
