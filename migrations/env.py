@@ -4,8 +4,11 @@
 attribute ``connection`` of Alembic's configuration. Alembic's own command, which is for those
 who write a migration, passes none and gets the database of ``DATABASE_URL``:
 
-    .venv/bin/alembic revision --autogenerate --rev-id 0002 -m "what it does"
+    make migrate                # a new one is compared with the tables as they are
+    .venv/bin/alembic revision --autogenerate --rev-id NNNN -m "what it does"
     .venv/bin/alembic check     # do the migrations make what ledger/schema.py says?
+
+NNNN is the number after that of the newest file in ``versions``.
 """
 
 from __future__ import annotations
