@@ -28,7 +28,7 @@ FRESH_S = 2 * CLOCK_SKEW_S
 class Follower:
     """Reads every new record into a cache and tells ``on_record`` of it.
 
-    Is the set-up of its link: after a reconnect it goes on behind the last record read.
+    Its link has it set up each connection: after a reconnect it goes on behind the last record.
     The server keeps no position for readers of a stream, so this object does.
     """
 

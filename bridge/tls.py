@@ -18,9 +18,9 @@ from kombu.transport.pyamqp import SSLTransport
 #: API): files of authorities (without: the system's), of our own certificate and of its key.
 AUTHORITIES, CERTIFICATE, KEY = "ssl_ca_certs", "ssl_certfile", "ssl_keyfile"
 
-#: How OpenSSL calls an answer that is none of TLS.
+#: What OpenSSL calls an answer that is not TLS.
 _NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNEXPECTED_EOF_WHILE_READING")
-#: How it calls a broker's refusal of us; pika gives it as a part of a text alone.
+#: What it calls a broker's refusal of us; pika gives it as a part of a text alone.
 _NOT_US = re.compile("ALERT_(?:[A-Z_]*CERTIFICATE[A-Z_]*|UNKNOWN_CA|HANDSHAKE_FAILURE)")
 
 Options = Mapping[str, Any]
@@ -30,7 +30,7 @@ def client_context(options: Options) -> ssl.SSLContext:
     """Return the context of a client that verifies its broker.
 
     Raises:
-        OSError: a file cannot be read, or is none of its kind; also where the key has a password.
+        OSError: a file cannot be read, or is not of its kind; also where the key has a password.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # it checks certificates and names
     context.minimum_version = ssl.TLSVersion.TLSv1_2

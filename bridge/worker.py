@@ -70,7 +70,7 @@ class DurableConsumer(Consumer):
     """Sends every message that is no task to the dead queue, with one line in the log.
 
     Celery acknowledges what it cannot decode, logs bodies, and ends (to be sent the same
-    message again) at a body that is none of a task's. Set it as ``worker_consumer``.
+    message again) at a body that is not a task's. Set it as ``worker_consumer``.
     """
 
     class Blueprint(Consumer.Blueprint):
