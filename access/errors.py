@@ -7,7 +7,7 @@ class AccessError(Exception):
     """The request is not permitted."""
 
     def __init__(self, detail: str | None = None) -> None:
-        self.detail = detail or (type(self).__doc__ or "").splitlines()[0]
+        self.detail = detail or (type(self).__doc__ or type(self).__name__).partition("\n")[0]
         super().__init__(self.detail)
 
 

@@ -9,7 +9,7 @@ class BridgeError(Exception):
     """The broker could not do what was asked."""
 
     def __init__(self, detail: str | None = None, *, task_id: str | None = None) -> None:
-        self.detail = detail or (type(self).__doc__ or "").splitlines()[0]
+        self.detail = detail or (type(self).__doc__ or type(self).__name__).partition("\n")[0]
         self.task_id = task_id
         super().__init__(self.detail)
 

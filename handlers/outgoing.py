@@ -115,7 +115,7 @@ class KeyReused(Exception):
     """The Idempotency-Key was used for another request."""
 
     def __str__(self) -> str:
-        return str(type(self).__doc__)
+        return type(self).__doc__ or type(self).__name__
 
 
 class NotAccepted(Exception):

@@ -7,7 +7,7 @@ class LedgerError(Exception):
     """The ledger could not do what was asked."""
 
     def __init__(self, detail: str | None = None) -> None:
-        self.detail = detail or (type(self).__doc__ or "").splitlines()[0]
+        self.detail = detail or (type(self).__doc__ or type(self).__name__).partition("\n")[0]
         super().__init__(self.detail)
 
 

@@ -15,7 +15,7 @@ class MailError(Exception):
     """A mail could not be composed or delivered."""
 
     def __str__(self) -> str:
-        return (type(self).__doc__ or "").partition("\n")[0]
+        return (type(self).__doc__ or type(self).__name__).partition("\n")[0]
 
 
 class InvalidMessage(MailError):
