@@ -1,15 +1,26 @@
-"""Commands to running workers (``celery control``) that could end them, mended."""
+"""Commands to running workers (``celery control``) that could end or block them, mended."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
+from billiard.common import TERM_SIGNAME
+from celery.platforms import signals
+from celery.utils.log import get_logger
 from celery.worker import control
+from celery.worker import state as worker_state
+
+from bridge.revoking import Revocations
+
+logger = get_logger(__name__)
 
 
 def install() -> None:
     """Take the place of Celery's own commands."""
     control.Panel.data["add_consumer"] = add_consumer
+    control._revoke = partial(revoke, Revocations().tell)  # of revoke, terminate and by headers
 
 
 def add_consumer(state: Any, queue: str, *args: Any, **options: Any) -> dict[str, Any]:
@@ -25,3 +36,31 @@ def add_consumer(state: Any, queue: str, *args: Any, **options: Any) -> dict[str
         return refusal
     done: dict[str, Any] = control.add_consumer(state, queue, *args, **options)
     return done
+
+
+def revoke(
+    tell: Callable[[Any, set[str]], None],
+    state: Any,
+    task_ids: Iterable[str],
+    terminate: bool = False,
+    signal: str | None = None,
+    **_options: Any,
+) -> Any:
+    """Have the worker run these tasks no more; with ``terminate``, end those that run.
+
+    Celery looks up the state of each one in the worker's main loop. To read the stream takes from
+    a tenth of a second to many, and for as long as the broker is away.
+    """
+    wanted = set(task_ids)
+    worker_state.revoked.update(wanted)
+    known = list(control._find_requests_by_id(wanted))
+    tell(state.app, wanted - {one.id for one in known if one in worker_state.active_requests})
+    logger.info("Tasks flagged as revoked: %s", ", ".join(wanted))
+    if not terminate:
+        return list(wanted)
+    name = signal or TERM_SIGNAME
+    for request in known:
+        logger.info("Terminating %s (%s)", request.id, name)
+        request.terminate(state.consumer.pool, signal=signals.signum(name))
+    ended = ", ".join(request.id for request in known)
+    return control.ok(f"terminate: {ended or 'tasks unknown'}")

@@ -1,12 +1,20 @@
-"""A command that names a queue which is none of the tasks' is refused, and ends no worker."""
+"""Commands that would end a worker, or hold up its main loop."""
 
 from __future__ import annotations
 
+import signal
+import threading
+from collections.abc import Iterator
+from queue import SimpleQueue
 from types import SimpleNamespace
+from typing import Any
 from unittest.mock import MagicMock
 
 import pytest
 from celery import Celery
+from celery.utils.collections import LimitedSet
+from celery.worker import control
+from celery.worker import state as worker_state
 from celery.worker.control import Panel
 
 from bridge import panel
@@ -16,10 +24,42 @@ from bridge.topology import DEFAULT
 @pytest.fixture
 def state(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     monkeypatch.setattr(Panel, "data", dict(Panel.data))
+    monkeypatch.setattr(control, "_revoke", control._revoke)
     panel.install()
     app = Celery(set_as_current=False)
     app.conf.update(task_queues=DEFAULT.kombu_queues(), task_create_missing_queues=False)
     return SimpleNamespace(app=app, consumer=MagicMock())
+
+
+class Backend:
+    """Knows the tasks' states once it is let."""
+
+    def __init__(self, states: dict[str, str]) -> None:
+        self.may_read = threading.Event()
+        self.revoked = SimpleQueue[str]()
+        self._states = states
+
+    def get_state(self, task_id: str) -> str:
+        assert self.may_read.wait(10)
+        if task_id == "broken":
+            raise OSError("unreadable")
+        return self._states.get(task_id, "PENDING")
+
+    def mark_as_revoked(self, task_id: str, *, reason: str) -> None:
+        assert reason == "revoked"
+        self.revoked.put(task_id)
+
+
+@pytest.fixture
+def requests(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
+    """One task that runs and one that waits in this worker, by their ids."""
+    known = {name: MagicMock(id=name) for name in ("active", "reserved")}
+    monkeypatch.setattr(worker_state, "revoked", LimitedSet())
+    monkeypatch.setattr(worker_state, "active_requests", {known["active"]})
+    worker_state.requests.update(known)
+    yield known
+    for name in known:
+        del worker_state.requests[name]
 
 
 @pytest.mark.parametrize("queue", ["dead", "dead.record", "mial"])
@@ -39,3 +79,36 @@ def test_a_queue_that_was_canceled_is_consumed_again(state: SimpleNamespace) -> 
 
     assert answer == {"ok": "add consumer mail"}
     assert state.consumer.call_soon.call_args.args[1] == "mail"
+
+
+def test_revoked_tasks_are_looked_up_beside_the_main_loop(
+    state: SimpleNamespace, requests: dict[str, Any]
+) -> None:
+    backend = Backend({"over": "SUCCESS", "begun": "STARTED"})
+    state.app = SimpleNamespace(backend=backend)
+    ids = ["active", "begun", "broken", "over", "reserved", "waiting"]
+
+    for task_id in ids:
+        Panel.data["revoke"](state, task_id=task_id)
+        assert task_id in worker_state.revoked
+    backend.may_read.set()
+
+    assert [backend.revoked.get(timeout=10) for _ in range(2)] == ["reserved", "waiting"]
+    assert backend.revoked.empty()
+    for request in requests.values():
+        request.terminate.assert_not_called()
+
+
+@pytest.mark.parametrize("command", ["revoke", "terminate"])
+def test_a_task_is_terminated_before_it_is_looked_up(
+    state: SimpleNamespace, requests: dict[str, Any], command: str
+) -> None:
+    state.app = SimpleNamespace(backend=Backend({}))
+    how = {"terminate": True, "signal": "KILL"} if command == "revoke" else {"signal": "KILL"}
+
+    answer = Panel.data[command](state, task_id=["active", "elsewhere"], **how)
+
+    assert answer == {"ok": "terminate: active"}
+    assert {"active", "elsewhere"} <= set(worker_state.revoked)
+    requests["active"].terminate.assert_called_once_with(state.consumer.pool, signal=signal.SIGKILL)
+    requests["reserved"].terminate.assert_not_called()
