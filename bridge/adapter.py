@@ -10,6 +10,7 @@ import socket
 from typing import Any
 
 import pika
+from pika import spec
 from pika.adapters.asyncio_connection import AsyncioConnection
 from pika.adapters.utils.connection_workflow import AMQPConnectorException
 
@@ -26,7 +27,7 @@ class JoiningConnection(AsyncioConnection):
     @property
     def largest_body_frame(self) -> int:
         """How many bytes of a message's body fit into one frame, as was negotiated."""
-        return int(self._body_max_length)
+        return int(self.params.frame_max - spec.FRAME_HEADER_SIZE - spec.FRAME_END_SIZE)
 
     def write(self, frames: bytes) -> None:
         """Send frames that are encoded already, together with what else is written now."""

@@ -16,9 +16,9 @@ class DurableScheduler(PersistentScheduler):
 
     def tick(self, *args: Any, **kwargs: Any) -> Any:
         """Send a task that is due; return for how long to sleep, in seconds."""
-        for entry in self.schedule.values():
-            now = entry.default_now()
-            if entry.last_run_at > now:
-                entry.last_run_at = now
-                self._heap = None  # has times of the wrong clock, too, and is made anew
+        early = [e for e in self.schedule.values() if e.last_run_at > e.default_now()]
+        for entry in early:
+            entry.last_run_at = entry.default_now()
+        if early:
+            self.populate_heap()  # it has times of the wrong clock, too
         return super().tick(*args, **kwargs)

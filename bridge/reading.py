@@ -37,8 +37,7 @@ class Connection(pyamqp.Connection):
     def __init__(self, *args: Any, **options: Any) -> None:
         self._ahead: deque[Frame] = deque()
         self._outgoing = _Outgoing()
-        super().__init__(*args, **options)
-        self.frame_writer_cls = self._outgoing.frame_writer
+        super().__init__(*args, frame_writer=self._outgoing.frame_writer, **options)
 
     def collect(self) -> None:
         self._ahead.clear()

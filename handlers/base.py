@@ -225,9 +225,8 @@ class BaseHandler(LingeringHandler):
             logger.error("%s %s", self.request.method, self.request.path, exc_info=(typ, value, tb))
 
     def _allowed_methods(self) -> list[str]:
-        unimplemented = RequestHandler._unimplemented_method  # Tornado has no other mark
         return [
             method
             for method in self.SUPPORTED_METHODS
-            if getattr(type(self), method.lower(), unimplemented) is not unimplemented
+            if getattr(type(self), method.lower()) is not getattr(RequestHandler, method.lower())
         ]
