@@ -26,7 +26,7 @@ _NAME_WORD = rf"(?:{_ATEXT}|[^\x00-\x7f])+"
 _PLAIN_NAME = re.compile(rf"{_NAME_WORD}(?: {_NAME_WORD})*")
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _NAMED = re.compile(r'((?:"(?:[^"\\]|\\.)*"|[^"<>@,;:\\])*)<([^<>]*)>')
-# A quote without an end goes to the end: it must not be looked for again behind each further one.
+# An unclosed quote runs to the end: to search again behind each later one takes quadratic time.
 _COMMA_OR_WHOLE = re.compile(r'"(?:[^"\\]|\\.?)*"?|<[^<>]*>|,|.')
 # Characters that IDNA 2003, which is what Python has, maps to others or drops, and IDNA 2008
 # keeps: a mail to one domain would go to another.
@@ -73,7 +73,7 @@ def split_mailboxes(text: str) -> Iterator[str]:
 def parse_mailbox(field: str, value: object) -> Mailbox:
     """Read ``name@example.com`` or ``Name <name@example.com>``.
 
-    Comments, groups and source routes are not taken. The display name is plain text, not
+    Comments, groups and source routes are refused. The display name is plain text, not
     RFC 2047.
 
     Raises:

@@ -20,8 +20,8 @@ FILENAME_LENGTH = 255
 _ALPHABET = (string.ascii_letters + string.digits + "+/").encode()
 _WHITE_SPACE = b" \t\r\n"
 _OCTETS = "application/octet-stream"
-# Python's own table, not the machine's, so that every worker builds the same mail; and what is
-# often attached and not in it (IANA's media types).
+# Python's own table, not the machine's, so that every worker builds the same mail; and common
+# types that it lacks (IANA's media types).
 _OFFICE = "application/vnd.openxmlformats-officedocument"
 _TYPES = {
     **MimeTypes().types_map[True],
@@ -37,9 +37,9 @@ _TOKEN = r"[A-Za-z0-9!#$&^_.+-]{1,64}"  # nosec B105 # RFC 6838 section 4.2, no 
 _TYPE = re.compile(rf"({_TOKEN})/{_TOKEN}((?: *; *{_TOKEN}=(?:{_TOKEN}|\"{_TOKEN}\"))*)")
 _OWN_PARAMETER = re.compile(r"; *(?:name|boundary)", re.IGNORECASE)
 _TYPE_LENGTH = 200
-# RFC 2392 wants an addr-spec; readers, and those who write HTML, also take a plain word.
+# RFC 2392 wants an addr-spec; mail readers and authors of HTML also use a plain word.
 _CONTENT_ID = re.compile(r"[A-Za-z0-9!#$&'*+./=?^_`{|}~@-]{1,128}")
-# They turn the direction of writing: "gpj.exe" would be shown as "exe.jpg".
+# These reverse the direction of writing: "gpj.exe" would be shown as "exe.jpg".
 _BIDI = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -68,7 +68,7 @@ def check_attachments(attachments: object, limits: Limits) -> tuple[Attachment, 
     """Return attachments whose content is clean base64 and whose type is known.
 
     Raises:
-        TooLarge: the content of one is.
+        TooLarge: the content of one of them is too large.
         InvalidMessage: naming the field, such as ``attachments[0].content``.
     """
     if attachments is None:
@@ -104,7 +104,7 @@ def base64_octets(field: str, content: str) -> bytes:
 
 
 def guessed_type(filename: str) -> str:
-    """Return the content type that the filename's ending stands for."""
+    """Return the content type that the filename's extension stands for."""
     guessed = _TYPES.get(PurePosixPath(filename).suffix.lower(), _OCTETS)
     return guessed if _may_be_attached(guessed) else _OCTETS
 
@@ -161,7 +161,7 @@ def _content_type(field: str, value: object, filename: str) -> str:
 
 
 def _may_be_attached(content_type: str) -> bool:
-    """Leave out what may not be encoded (RFC 2046 sections 5.1 and 5.2)."""
+    """Say whether a type may be base64-encoded (RFC 2046 sections 5.1 and 5.2)."""
     return not content_type.lower().startswith(("multipart/", "message/"))
 
 

@@ -13,22 +13,22 @@ from mailing.shared import SharedNumbers
 #: What a call has changed, for the one caller who is to announce it.
 Change = Literal["opened", "closed"]
 
-# The shared numbers' places. Closed: _OPEN_UNTIL is 0; open: it is to come; half-open: it is past.
+# Indexes of the shared numbers. Closed: _OPEN_UNTIL is 0; open: in the future; half-open: past.
 _FAILURES, _OPEN_UNTIL, _OPEN_FOR, _PROBED_BY, _PROBED_UNTIL = range(5)
 
 
 class CircuitBreaker:
     """Counts attempts that got no answer, over all processes forked after it was made: no session
-    could be opened, or it ended, or was silent, before the relay replied.
+    could be opened, or it ended or timed out before the relay replied.
 
     - Closed: everybody may try. After ``failures`` in a row it opens.
-    - Open: nobody may, for ``first_s`` seconds, twice as long after each probe that failed, and
-      ``open_s`` at most: a relay that was away for a moment has its mails back at once, and one
+    - Open: nobody may, for ``first_s`` seconds at first, doubled after each failed probe, and
+      ``open_s`` at most: a relay that was away for a moment gets its mails at once, and one
       try in 10 s is no burden for one that is away for long.
-    - Half-open: one thread at a time may try. Its failure opens the breaker again. When nothing
-      is heard of it for ``probe_s`` seconds, as it was killed perhaps, another one may.
+    - Half-open: one thread at a time may try. Its failure opens the breaker again. When it
+      reports nothing for ``probe_s`` seconds (it was killed, perhaps), another one may.
 
-    Any answer closes it, a refusal too. Times are CLOCK_MONOTONIC's, one for all processes.
+    Any answer closes it, even a refusal. Times are CLOCK_MONOTONIC's, which all processes share.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class CircuitBreaker:
         Raises:
             CircuitOpen: not now. Nothing was counted.
         """
-        if not self._numbers.values[_OPEN_UNTIL]:  # a look at one needs no lock
+        if not self._numbers.values[_OPEN_UNTIL]:  # reading one number needs no lock
             return
         with self._numbers.locked() as values:
             if not values[_OPEN_UNTIL]:
@@ -78,10 +78,10 @@ class CircuitBreaker:
         return "closed" if was_open else None
 
     def failed(self) -> Change | None:
-        """Note that it has not, by the thread that tried.
+        """Note that the relay has not answered; to be called by the thread that tried.
 
-        While the breaker is open this counts for the thread alone that was let through: the
-        others began before it opened.
+        While the breaker is open only the thread that was let through counts: the others began
+        before it opened.
         """
         with self._numbers.locked() as values:
             if values[_OPEN_UNTIL]:

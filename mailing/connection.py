@@ -20,7 +20,7 @@ _FULL_NAME = re.compile(r"[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+")
 
 
 class _Opening(smtplib.SMTP):
-    """smtplib's dialogue up to the login, which as a whole may take as long as that of a mail."""
+    """smtplib's dialogue up to the login; the whole of it may take as long as a mail's dialogue."""
 
     def __init__(self, relay: Relay, **options: Any) -> None:
         self._until = time.monotonic() + relay.dialogue_s
@@ -36,7 +36,7 @@ class _Opening(smtplib.SMTP):
 
 
 class _EncryptedOpening(_Opening, smtplib.SMTP_SSL):
-    """The same with TLS from the first byte."""
+    """The same, with TLS from the first byte."""
 
 
 def open_session(relay: Relay) -> Session:

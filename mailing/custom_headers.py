@@ -63,7 +63,7 @@ def encode_header(name: str, text: str) -> str:
 
 
 def _check_one_click(names: Mapping[str, str]) -> None:
-    """Hold RFC 8058 section 3.1: what is half right, mail providers ignore without a word."""
+    """Enforce RFC 8058 section 3.1: mail providers silently ignore what is only half right."""
     post = names.get("list-unsubscribe-post")
     if post is None:
         return

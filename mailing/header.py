@@ -91,7 +91,7 @@ def encoded_words(text: str, first: int = _WORD_LENGTH) -> Iterator[str]:
 
     Args:
         text: any text without lone surrogates; no character is split between two words.
-        first: longest length of the first word; where that is too little, it is ignored.
+        first: maximum length of the first word; ignored if it is too short.
     """
     octets = text.encode()
     q_length = _q_length(octets)
@@ -134,8 +134,8 @@ def _word(kind: str, octets: bytes | bytearray) -> str:
 def fold(name: str, pieces: Iterable[str]) -> str:
     """Join pieces, each beginning with a space, into lines; return what follows ``name:``.
 
-    The first piece stays beside the name, since some readers take a line break there for a space,
-    unless it is an encoded word, before which a space means nothing.
+    The first piece stays beside the name, since some readers take a line break there for a space;
+    an encoded word may go to the next line, since a space before it means nothing.
     """
     lines: list[str] = []
     line, room = "", _FOLD_AT - len(name) - len(":")

@@ -33,7 +33,7 @@ def check_text(field: str, value: object) -> str:
     if not value.isascii():
         try:
             value.encode()
-        except UnicodeEncodeError:  # which holds the value
+        except UnicodeEncodeError:  # the error holds the value
             detail = "holds a lone surrogate, which is not a character"
             raise InvalidMessage(field, detail) from None
     return value
@@ -77,7 +77,7 @@ def _joined(field: str, text: str) -> Iterator[str]:
 def _octets(field: str, word: re.Match[str]) -> bytes:
     content = word[3].encode("utf-8", "replace")
     octets = quopri.decodestring(content, header=True) if word[2] in "qQ" else _base64(content)
-    # Also before the charset is applied: readers that don't know it take the octets.
+    # Checked before the charset is applied, too: readers that don't know it take the octets.
     if _UNSAFE_BYTE.search(octets):
         raise InvalidMessage(field, "holds an encoded control character or line break")
     return octets

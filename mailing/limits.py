@@ -36,17 +36,17 @@ _PATTERN = re.compile(r"[A-Za-z0-9_-]{1,64}\*?")
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, dict=True):
-    """What ``compose`` takes at most.
+    """The most that ``compose`` takes.
 
     Args:
         recipients_per_field: addresses in each of to, cc, bcc and reply_to; relays take at least
             100 recipients a mail (RFC 5321 section 4.5.3.1.8).
         subject_length: characters.
         headers: number of further headers.
-        header_names: their names, ``*`` at the end for any rest. No pattern opens a header that
+        header_names: their names, ``*`` at the end for any rest. No pattern allows a header that
             Windmail or a relay writes.
         attachments: their number.
-        attachment_bytes: each, decoded.
+        attachment_bytes: of each, decoded.
         total_bytes: text and HTML in UTF-8 and the decoded attachments; what goes over the wire
             is up to 1.4 times as large.
 
@@ -73,7 +73,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             _check_pattern(pattern)
 
     def allows(self, name: str) -> bool:
-        """Say whether a caller may set this header; in upper or lower case."""
+        """Say whether a caller may set this header; upper and lower case are the same."""
         return bool(self._allowed.fullmatch(name)) and may_be_set(name)
 
     @cached_property
@@ -83,14 +83,14 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
 
 def may_be_set(name: str) -> bool:
-    """Say whether this is a header's name, and of none that only we or relays write."""
+    """Say whether this is a header's name, and not one that only we or relays write."""
     return bool(_NAME.fullmatch(name)) and not _RESERVED.fullmatch(name.lower())
 
 
 def _check_pattern(pattern: str) -> None:
     if not _PATTERN.fullmatch(pattern):
         raise ValueError(f"{pattern!r} is not a header name, nor one with * at the end")
-    # A pattern such as Re* may stand: it opens References, and Reply-To stays closed.
+    # A pattern such as Re* is fine: it allows References, and Reply-To stays reserved.
     if not may_be_set(pattern.replace("*", "x") if pattern.endswith("-*") else pattern.rstrip("*")):
         raise ValueError(f"{pattern} is written by Windmail or by relays and can't be set")
 

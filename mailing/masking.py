@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 MASK = "\u2026"
 
-#: Words shorter than this say nothing, and masking them would make a reply unreadable.
+#: Shorter texts give nothing away, and masking them would make a reply unreadable.
 SHORTEST_PRIVATE = 8
 
 # "@" as relays write it: plain, full-width, small, URL-encoded (links in SPF replies), HTML.

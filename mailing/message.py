@@ -70,10 +70,10 @@ def compose(
         from_: one address; also the envelope's sender.
         headers: further headers, of names that ``limits`` allows.
         attachments: each an ``Attachment`` or an object with the same fields.
-        limits: what is taken at most.
+        limits: the most that is taken.
 
     Raises:
-        TooLarge: the mail or one of its attachments is.
+        TooLarge: the mail or one of its attachments is too large.
         InvalidMessage: naming the field.
     """
     mail = Mail(

@@ -71,7 +71,7 @@ def _headers(mail: Mail, mail_id: str, accepted_at: datetime) -> Iterator[tuple[
 
 def _content(mail: Mail, seed: bytes) -> list[bytes]:
     """Return the MIME entity, with only the levels that the mail needs."""
-    # Only HTML can show a file within itself; elsewhere the reader would have no way to it.
+    # Only HTML can show a file inline; without HTML the reader could not get at it.
     inline: list[Attachment] = []
     attached: list[Attachment] = []
     for one in mail.attachments:
@@ -131,7 +131,7 @@ def _multipart(kind: str, boundary: bytes, parts: Iterable[list[bytes]]) -> list
     """Join entities (RFC 2046 section 5.1).
 
     The CRLF before a delimiter belongs to it, so that each part keeps its own last line break.
-    No boundary is the beginning of another one.
+    No boundary is a prefix of another one.
     """
     head = f'Content-Type: multipart/{kind};\r\n boundary="'.encode("ascii")
     chunks = [head, boundary, b'"\r\n']

@@ -39,7 +39,7 @@ def ascii_name(filename: str) -> str:
 
 
 def _pieces(text: str) -> list[str]:
-    """Percent-encode and cut; no character is cut in two, for readers decode each piece."""
+    """Percent-encode and cut; no character is cut in two, since readers decode each piece."""
     pieces = [""]
     for character in text:
         encoded = quote(character, safe=_PLAIN)

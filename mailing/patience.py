@@ -1,4 +1,4 @@
-"""How long a relay is waited for: each of its replies has a time, and so has a whole mail."""
+"""How long to wait for a relay: each of its replies has a timeout, and so has a whole mail."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import socket
 import time
 from typing import Any
 
-#: Longest line of a reply, octets: smtplib takes none over 8192, RFC 5321 knows none over 512.
+#: Longest line of a reply, octets: smtplib refuses lines over 8192, RFC 5321 those over 512.
 LINE_LENGTH = 4096
-#: Lines of one reply: smtplib keeps them all until its last one has come.
+#: Most lines of one reply: smtplib keeps them all until the last one has come.
 MOST_LINES = 10_000
 
 
 class Patience(io.RawIOBase):
-    """What a relay says, as a file; smtplib's own gives each part of a reply the whole time again.
+    """What a relay says, as a file; smtplib's own restarts the timeout at each part of a reply.
 
-    ``until``: when the time of the mail, or of the session's opening, ends (``time.monotonic()``).
+    ``until``: the deadline of the mail, or of the session's opening (``time.monotonic()``).
     """
 
     def __init__(self, sock: socket.socket, timeout_s: float) -> None:
@@ -26,10 +26,10 @@ class Patience(io.RawIOBase):
         self._timeout_s = timeout_s
 
     def wait_up_to(self, timeout_s: float | None = None) -> None:
-        """Give what is sent or received next so long (None: as before), or what is left until then.
+        """Set the timeout of the next send or receive (None: as before), within ``until``.
 
         Raises:
-            TimeoutError: its time has ended.
+            TimeoutError: ``until`` is past.
         """
         if timeout_s is not None:
             self._timeout_s = timeout_s
@@ -47,10 +47,10 @@ class Patience(io.RawIOBase):
 
 
 class Replies(io.BufferedReader):
-    """A relay's replies, from a :class:`Patience`, whose lines are cut where they are very long.
+    """A relay's replies, read from a :class:`Patience`; very long lines are cut.
 
-    smtplib gives up a session at such a line, and a verdict would be lost though its code is there.
-    A reply of lines without end is no reply.
+    smtplib gives up the session at such a line, and a verdict would be lost though its code is
+    there. A reply of more than MOST_LINES lines is a ConnectionError.
     """
 
     _lines = 0

@@ -1,4 +1,4 @@
-"""How fast mail goes to a domain: rates and numbers at a time, held by a whole worker."""
+"""How fast mail goes to a domain: rates, and mails at a time, over all of a worker's processes."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from mailing.errors import InvalidMessage
 from mailing.rate import Rate
 from mailing.shared import SharedNumbers
 
-#: Nobody is told to come back later than that, seconds. Who still has no turn then is told again.
+#: Longest wait that a mail is told, seconds. One that still has no turn then is told again.
 LONGEST_WAIT_S = 3600.0
-#: So many mails may go at once after a pause, at the least.
+#: At least this many mails may go at once after a pause.
 SMALLEST_BURST = 2
-#: How soon to come back, at the earliest, when too many mails to a domain are under way, seconds.
+#: Shortest wait while too many mails to a domain are under way, seconds.
 BUSY_WAIT_S = 0.1
-#: How much longer a mail may sleep for its turn with each time that it has come back, seconds.
+#: How much longer a mail may sleep for its turn for each time that it has come back, seconds.
 PATIENCE_S = 0.2
 LONGEST_SLEEP_S = 1.0
 
@@ -35,10 +35,11 @@ _NEXT, _LAST_RETURN, _LAST_TURN, _HOLDERS = range(4)
 class Limit(msgspec.Struct, frozen=True, kw_only=True):
     """At most ``per_s`` mails a second to a domain, and ``at_once`` at a time (0: any number).
 
-    After a pause a second's worth of mails may go at once, rounded up, and two at least: mails
-    come back a little late, as queues delay by whole seconds, and with one that time would be
-    lost. ``at_once`` protects rather than paces: who finds every place taken comes back seconds
-    later, so a crowd of slow mails goes by one to two times ``at_once`` a second, not at its rate.
+    After a pause a second's worth of mails may go at once, rounded up, and at least two: mails
+    come back a little late, as queues delay by whole seconds, and a burst of one would lose that
+    time. ``at_once`` protects rather than paces: a mail that finds every place taken comes back
+    seconds later, so a crowd of slow mails goes at one to two times ``at_once`` a second, not at
+    its rate.
     """
 
     domain: str
@@ -49,14 +50,14 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True):
 class RateLimits:
     """Limits for some destination domains, over all processes forked after they were made.
 
-    A mail to several of the domains counts for each. Other domains, also subdomains of these
-    (who may belong to somebody else), have no limit.
+    A mail to several of the domains counts for each. Other domains, including subdomains of these
+    (they may belong to somebody else), have no limit.
 
     Mails that have to wait form a line: each is told a time of its own, one after the other at
     the domain's rate, so that they do not come back in a crowd. Newcomers queue up behind the
-    line; a mail that comes back goes as soon as the rate allows. One that comes back often, as
-    it is a little early each time, sleeps for its turn: at most about two at a time, for less
-    than a second, so that the worker has hands free for other domains.
+    line; a mail that comes back goes as soon as the rate allows. One that comes back often,
+    because it is a little early each time, sleeps for its turn: about two at a time at most, for
+    up to a second, so that the worker's other processes are free for other domains.
     """
 
     def __init__(
@@ -77,15 +78,15 @@ class RateLimits:
 
     @contextlib.contextmanager
     def admit(self, domains: Collection[str], *, returns: int = 0) -> Iterator[float]:
-        """Give the seconds to wait: 0.0 when a mail may go now, within the ``with`` block.
+        """Yield the seconds to wait: 0.0 when a mail may go now, within the ``with`` block.
 
-        Otherwise nothing was taken, and the mail is to come back after that time or later, up to
-        LONGEST_WAIT_S. A process that is killed within the block holds nothing any more.
+        Otherwise nothing was taken, and the mail is to come back after that time (LONGEST_WAIT_S at
+        most) or later. A process that is killed within the block gives up its places.
 
         Args:
             domains: the recipients', in the form that ``parse_mailbox`` gives them.
-            returns: how often the mail was told to wait before. Who comes back sleeps here for
-                a short rest of its time, newcomers never.
+            returns: how often the mail was told to wait before. One that comes back may sleep
+                here for a short remaining wait, a newcomer never does.
         """
         lanes = [self._lanes[domain] for domain in self._lanes.keys() & set(domains)]
         if not lanes:
@@ -100,12 +101,13 @@ class RateLimits:
                 wait_s = self._take(lanes, held, returning=True)
             yield wait_s
         finally:
-            # Without the lock, which may not come in time: nobody else writes these places.
+            # No lock, which may not come in time: nobody else writes these places.
             for place in held:
                 self._numbers.values[place] = 0
 
     def _take(self, lanes: Sequence[_Lane], held: list[int], *, returning: bool) -> float:
-        """Take a mail's share of every lane, places noted in ``held``; or queue up for it."""
+        """Count a mail in every lane, its places noted in ``held``, or queue it up; return its
+        wait in seconds."""
         with self._numbers.locked() as values:
             now = self._clock()
             times = [(lane.end_of_line(values, now, returning), lane) for lane in lanes]
@@ -113,7 +115,7 @@ class RateLimits:
                 (end, lane) for end, lane in times if lane.turn_at(values, now, returning) > now
             ]
             if waiting:
-                # In one line only, for the latest time: the other lanes will do then.
+                # Only in the line with the latest turn: by then the other lanes have room.
                 turn, lane = max(waiting, key=lambda pair: pair[0])
                 lane.queue_up(values, now, turn, returning)
                 return min(math.ceil((turn - now) * 1000) / 1000, LONGEST_WAIT_S)
@@ -135,20 +137,20 @@ class _Lane:
         self._places = range(first + _HOLDERS, first + _HOLDERS + limit.at_once)
 
     def turn_at(self, values: memoryview[float], now: float, returning: bool) -> float:
-        """Return when a mail may go, as things stand; ``now`` or before: at once."""
+        """Return when a mail may go, as things stand; ``now`` or earlier means at once."""
         turn = values[self._next] - self._ahead_s
         if self._places and self._free_place(values) is None:
             turn = max(turn, now + BUSY_WAIT_S)
         return turn if returning else max(turn, values[self._last_turn])
 
     def end_of_line(self, values: memoryview[float], now: float, returning: bool) -> float:
-        """Return the first time that nobody was told yet."""
+        """Return the first turn that no mail was given yet."""
         last = values[self._last_return if returning else self._last_turn]
         turn = max(self.turn_at(values, now, returning), last + self.interval_s)
         return min(turn, now + LONGEST_WAIT_S)
 
     def queue_up(self, values: memoryview[float], now: float, turn: float, returning: bool) -> None:
-        """Note that ``turn`` was told to a mail."""
+        """Note that a mail was given ``turn``."""
         if returning:
             values[self._last_return] = turn
             # It missed the turn that it had, so the newcomers' line is longer by one.
@@ -174,7 +176,7 @@ class _Lane:
 def _is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except OSError:  # not there; or another user's, who has the number by now
+    except OSError:  # gone; or another user's process has the number by now
         return False
     return True
 

@@ -26,16 +26,16 @@ class Relay:
     ``tls`` is one of
 
     - ``none``: never encrypted; credentials are sent as they are;
-    - ``opportunistic``: STARTTLS where the relay offers it. The certificate is verified even
-      so: a relay that offers TLS with a certificate that does not hold gets no mail, rather
-      than a session that anybody may read;
+    - ``opportunistic``: STARTTLS where the relay offers it. The certificate is verified all
+      the same: a relay that offers TLS with an invalid certificate gets no mail, rather than
+      a session that anybody may read;
     - ``required``: STARTTLS, or no mail;
     - ``implicit``: TLS from the first byte (``smtps``, RFC 8314).
 
     ``ca`` is a PEM file of certificates to trust instead of the system's.
 
-    ``dialogue_s`` is for a mail's commands and content together, up to the final dot: each may take
-    its own time, all of them may not. So it is for opening a session, up to the login.
+    ``dialogue_s`` bounds all of a mail's commands and its content together, up to the final dot,
+    whatever each of them may take; and likewise the opening of a session, up to the login.
     """
 
     host: str
@@ -65,7 +65,7 @@ class Relay:
             timeout_s: for connecting, and for the reply to each command.
             data_timeout_s: for the reply to the final dot (RFC 5321 section 4.5.3.2.6: 10
                 minutes; a shorter one makes outcomes uncertain).
-            idle_s: a session that was not used for so long is not used again.
+            idle_s: a session that was idle for this long is not used again.
 
         Raises:
             ValueError: saying what is wrong, without the credentials.

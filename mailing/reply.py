@@ -49,14 +49,14 @@ def is_transient(code: int) -> bool:
 def parse(code: int, raw: bytes) -> Reply:
     """Make a reply of what ``smtplib`` returns: a code, and lines joined by newlines.
 
-    Every line's repeated enhanced status code (RFC 2034) moves to ``enhanced``; everything
+    The enhanced status code that each line repeats (RFC 2034) moves to ``enhanced``; everything
     like an address is masked.
     """
-    # Cut before masking too: a relay may send any amount.
+    # Cut before masking, too: a relay may send any amount.
     return _parse(code, raw[: 8 * TEXT_LENGTH])
 
 
-@lru_cache(maxsize=64)  # three of a mail's four replies are those of each other mail, too
+@lru_cache(maxsize=64)  # three of a mail's four replies are the same for every mail
 def _parse(code: int, raw: bytes) -> Reply:
     lines = raw.decode("utf-8", "replace").split("\n")
     enhanced: str | None = None

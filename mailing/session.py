@@ -19,13 +19,13 @@ from mailing.reply import SERVICE_CLOSING, START_MAIL_INPUT, Reply, parse
 
 #: A session unused for longer is asked (RSET) whether it is still there, seconds.
 CHECK_AFTER_S = 1.0
-#: How long an idle session may take to answer that, and QUIT, seconds.
+#: How long an idle session may take to answer that, or QUIT, seconds.
 CHECK_TIMEOUT_S = 5.0
 
 # First digits of replies (RFC 5321 section 4.2.1).
 _REFUSALS = (4, 5)
 _VERDICTS = (2, *_REFUSALS)
-_CHUNK = 2**16  # octets in one send, which has the timeout to itself
+_CHUNK = 2**16  # octets in one send; each send has the whole timeout
 
 
 class Session:
@@ -51,7 +51,7 @@ class Session:
         return self._smtp.has_extn(extension)
 
     def is_usable(self) -> bool:
-        """Tell whether another mail may go through; closes the session if not.
+        """Tell whether another mail may go through; close the session if not.
 
         Always false in a forked child: the socket is the parent's.
         """
@@ -68,7 +68,7 @@ class Session:
         return self.alive
 
     def _reset(self) -> None:
-        """Ask for an answer, and end what a refused mail left open (RFC 5321 section 4.1.1.5)."""
+        """See if the relay answers, and end a refused mail's transaction (RFC 5321 4.1.1.5)."""
         try:
             self._be_patient(min(CHECK_TIMEOUT_S, self.relay.timeout_s))
             if not self.command("RSET").accepted:
@@ -81,8 +81,8 @@ class Session:
             self._wait_up_to(self.relay.timeout_s)
 
     def begin_mail(self, until: float) -> None:
-        """Have everything before the final dot end by a moment (``time.monotonic()``); what comes
-        later fails as a command without a reply does."""
+        """Set the deadline of everything before the final dot (``time.monotonic()``); what misses
+        it fails like a command without a reply."""
         self._patience.until = until
 
     def send_ahead(self, commands: Sequence[tuple[str, str]]) -> None:
@@ -99,8 +99,8 @@ class Session:
             self._ahead.extend(commands)
 
     def take_back(self) -> None:
-        """Read the replies to what was sent ahead in vain, as the mail was refused before."""
-        with contextlib.suppress(TransientFailure):  # the session is over, and knows it
+        """Read the replies to commands sent ahead in vain, because the mail was refused."""
+        with contextlib.suppress(TransientFailure):  # the session is over, and not alive any more
             while self._ahead:
                 verb, arguments = self._ahead[0]
                 if self.command(verb, arguments).code == START_MAIL_INPUT:
@@ -135,8 +135,8 @@ class Session:
         relay's verdict.
 
         Raises:
-            TransientFailure: the connection was lost before the final dot was sent, so that the
-                mail is not; or 421, which is a verdict.
+            TransientFailure: the connection was lost before the final dot was sent, so the mail
+                was not; or 421, which is a verdict.
             Uncertain: no verdict came.
         """
         last = (len(content) - 1) // _CHUNK * _CHUNK
@@ -146,8 +146,8 @@ class Session:
                 self._wait_up_to()
                 self._smtp.send(view[start : start + _CHUNK])
             self._wait_up_to()
-            # Together, as one packet is quicker than two. What a send that fails has left over
-            # ends with the dot.
+            # Together, as one packet is quicker than two. A send that fails has not sent the dot,
+            # which comes last.
             self._smtp.send(content[last:] + b".\r\n")
         except OSError as exc:
             self.abandon()
@@ -183,7 +183,7 @@ class Session:
         return reply
 
     def _check_connected(self) -> None:
-        # smtplib closes by itself what it could not send to; and then reads from nothing.
+        # smtplib closes a connection when a send fails, and would then read from None.
         if self._smtp.sock is None:
             raise smtplib.SMTPServerDisconnected("not connected")
 
@@ -192,7 +192,7 @@ class Session:
         self._patience.wait_up_to(timeout_s)
 
     def _be_patient(self, timeout_s: float) -> None:
-        """Have one reply be there within so long, all parts of it."""
+        """Give the next reply this long, for all its parts together."""
         self._patience.until = time.monotonic() + timeout_s
         self._wait_up_to(timeout_s)
 
@@ -212,10 +212,10 @@ class Session:
             self._smtp.close()
 
     def let_go(self) -> None:
-        """Give back a forked child's copy of the socket, whatever the parent does with its own."""
+        """Close a forked child's copy of the socket; the parent's own stays as it is."""
         self.alive = False
         if self._smtp.sock is not None:
-            os.close(self._smtp.sock.detach())  # no lock of the file's: who holds it is not here
+            os.close(self._smtp.sock.detach())  # not file.close(): nobody here frees its lock
 
     def __del__(self) -> None:
         # The thread ended without close_sessions(): be polite, but wait for nobody.
@@ -227,7 +227,7 @@ class Session:
 
 
 def _is_answer(verb: str, code: int) -> bool:
-    """Say whether SMTP has such a reply to a command (RFC 5321 section 4.3.2)."""
+    """Say whether SMTP knows such a reply to this command (RFC 5321 section 4.3.2)."""
     if verb == "DATA":
         return code == START_MAIL_INPUT or code // 100 in _REFUSALS
     return code // 100 in _VERDICTS

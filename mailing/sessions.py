@@ -1,4 +1,4 @@
-"""Sessions are kept: one for each thread and relay, from mail to mail."""
+"""Sessions that are kept from mail to mail, one for each thread and relay."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def deliver(
 ) -> Delivery:
     """Hand a mail to a relay, over this thread's session with it if there is one.
 
-    A kept session that turns out to be dead before it accepted this mail's MAIL FROM is replaced
+    A kept session that turns out to be dead before it accepts this mail's MAIL FROM is replaced
     once, unnoticed.
 
     Args:
@@ -57,8 +57,8 @@ def deliver(
 
     Raises:
         InvalidMessage: the arguments can't be put into SMTP; nothing was sent.
-        Unreachable: not sent, as no session could be opened; ``claim`` was called if that was to
-            replace a kept one that had died.
+        Unreachable: not sent, as no session could be opened; ``claim`` was called only if the
+            session was to replace a kept one that had died.
         PermanentFailure: refused for good.
         TransientFailure: not sent; a later try may succeed.
         Uncertain: sent, but the relay's answer was lost.
@@ -67,10 +67,10 @@ def deliver(
     with _conversation(relay):
         kept = _usable(relay)
         session = kept or _open(relay)
-    until = time.monotonic() + relay.dialogue_s  # from before the claim, which has its time, too
+    until = time.monotonic() + relay.dialogue_s  # set before the claim, so its time counts
     if claim:
         chosen = set(claim())
-        recipients = [one for one in recipients if one in chosen]  # they alone were checked
+        recipients = [one for one in recipients if one in chosen]  # only these were checked
     with _conversation(relay):
         session = _begin(session, sender, recipients, content, until, replace=bool(kept))
         return transaction.finish(session, recipients, content)
@@ -78,7 +78,7 @@ def deliver(
 
 @contextlib.contextmanager
 def _conversation(relay: Relay) -> Iterator[None]:
-    """Say in errors which session they are about; end it if nobody knows where it stands."""
+    """Add the session's host and TLS to errors; abandon a session whose state is unknown."""
     try:
         yield
     except DeliveryError as exc:
@@ -115,7 +115,7 @@ def _begin(
     *,
     replace: bool,
 ) -> Session:
-    """Return the session that has accepted MAIL FROM: another one where it may replace a dead."""
+    """Return the session that accepted MAIL FROM: a new one if this died and may be replaced."""
     session.begin_mail(until)
     try:
         transaction.begin(session, sender, recipients, content)
@@ -151,6 +151,6 @@ def _let_go() -> None:
 
 
 atexit.register(close_sessions)
-# A forked child has copies of its parent's sockets, those of threads in the middle of a mail
-# among them: as long as it holds them, no relay sees its parent hang up.
+# A forked child has copies of its parent's sockets, including those of threads in the middle of a
+# mail: as long as it holds them, no relay sees its parent hang up.
 os.register_at_fork(after_in_child=_let_go)

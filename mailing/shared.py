@@ -1,4 +1,4 @@
-"""Numbers that the processes forked from one worker, and their threads, share."""
+"""Numbers shared by the processes forked from one worker, and by their threads."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from typing import Final
 
 _NUMBER: Final = "d"  # a C double, 8 octets, which processors write whole
 _NUMBER_BYTES = 8
-#: Between two tries to get a lock; a holder needs microseconds, and a processor.
+#: Pause between two tries to get a lock; once it runs, a holder needs microseconds.
 _PAUSE_S = 0.0002
 
 
 class SharedNumbers:
-    """A block of floats, all 0.0 at first; made before the fork, and the same ever after.
+    """A block of floats, all 0.0 at first; made before the fork, and shared after it.
 
-    A process may be killed at any point, also between two writes: each number is written whole,
-    but whoever writes several has to choose an order in which every first part makes sense.
+    A process may be killed at any point, even between two writes: each number is written whole,
+    but whoever writes several has to choose an order that makes sense wherever it breaks off.
 
-    ``values`` are the numbers themselves, for looks and writes that need no lock.
+    ``values`` are the numbers themselves, for reads and writes that need no lock.
     """
 
     def __init__(self, count: int) -> None:
-        # A file's lock, not that of multiprocessing's Value, which stays locked for ever when its
-        # holder is killed: the kernel takes back this one.
+        # A file lock, not that of multiprocessing's Value, which stays locked for ever when its
+        # holder is killed: the kernel releases this one.
         self._fd = _nameless_file(max(1, count) * _NUMBER_BYTES)
         weakref.finalize(self, os.close, self._fd)
         self.values = memoryview(mmap.mmap(self._fd, 0)).cast(_NUMBER)
@@ -40,12 +40,12 @@ class SharedNumbers:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[memoryview[float]]:
-        """Hold the numbers for reading and writing, alone among all threads and processes.
+        """Lock the numbers for reading and writing, against all other threads and processes.
 
         For microseconds, and not nested: everybody else waits meanwhile.
         """
-        # The file's lock is the process's, so its threads need one among themselves. It is one
-        # for re-entry because a time limit's signal may strike on the way out of here: then both
+        # The file lock is the process's, so its threads need one among themselves. That one is
+        # reentrant because a time limit's signal may strike on the way out of here: then both
         # locks are held until the exception is dropped, and its handler must not wait for itself.
         with self._mutex:
             try:
@@ -56,10 +56,10 @@ class SharedNumbers:
 
     @contextlib.contextmanager
     def locked_within(self, seconds: float) -> Iterator[bool]:
-        """Hold the numbers as :meth:`locked` does, or go on without after so many seconds.
+        """Lock the numbers as :meth:`locked` does, or go on without the lock after ``seconds``.
 
-        For event loops of one thread, which must not wait for a process that somebody has
-        stopped. Gives whether they are held.
+        For single-threaded event loops, which must not wait for a process that somebody has
+        stopped. Yields whether the lock is held.
         """
         deadline = time.monotonic() + seconds
         while not (is_held := self._try_lock()) and time.monotonic() < deadline:
@@ -82,9 +82,9 @@ class SharedNumbers:
 
 
 def _nameless_file(size: int) -> int:
-    """Return a new file of so many zero bytes, which is gone with its last user.
+    """Return a new file of ``size`` zero bytes, which is gone with its last user.
 
-    None of its pages is yet to be found on a disk: a write to one that has no room is a SIGBUS.
+    Its pages need no room on a disk later: a write that finds none is a SIGBUS.
     """
     if sys.platform == "linux":
         fd = os.memfd_create("windmail")
@@ -101,7 +101,7 @@ _all: weakref.WeakSet[SharedNumbers] = weakref.WeakSet()
 
 
 def _after_fork() -> None:
-    """Free the mutexes that threads of the parent held: these threads are not in the child."""
+    """Replace the mutexes, which the parent's threads may hold: the child does not have them."""
     for numbers in _all:
         numbers._forget_threads()
 

@@ -29,10 +29,10 @@ from dkim.crypto import (  # type: ignore[import-untyped] # as above
 SHORTEST_KEY = 1024
 SHORTEST_GOOD_KEY = 2048
 
-# Signed once more than they are there, also if they are not there at all: another one can't be
-# added on the way, and these are what the reader sees or answers to (RFC 6376 section 8.15).
+# Signed once more than they occur, even if they do not occur at all, so that none can be added on
+# the way: these are what the reader sees or answers to (RFC 6376 section 8.15).
 _SEALED = (b"from", b"to", b"cc", b"reply-to", b"subject")
-# Signed once more than they are there, if they are there.
+# Signed once more than they occur, if they occur.
 _SEALED_IF_THERE = (
     b"date",
     b"message-id",
@@ -42,7 +42,7 @@ _SEALED_IF_THERE = (
     b"in-reply-to",
     b"references",
 )
-# Signed as they are there. RFC 8058 section 4 asks for the two on unsubscribing.
+# Signed as often as they occur. RFC 8058 section 4 asks for the two on unsubscribing.
 _AS_THEY_ARE = (b"list-unsubscribe", b"list-unsubscribe-post", b"list-id", b"auto-submitted")
 
 _LABELS = r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"
@@ -93,7 +93,7 @@ class Signer:
         return f"<Signer {self.selector}._domainkey.{self.domain}>"
 
     def sign(self, content: bytes, *, signed_at: datetime) -> bytes:
-        """Return the mail with a DKIM-Signature in front; the same arguments, the same octets.
+        """Return the mail with a DKIM-Signature in front; same arguments, same octets.
 
         A mail whose From is not of the domain or a subdomain comes back as it is: a signature
         of another domain says nothing to DMARC (RFC 7489 section 3.1.1), and would vouch for
@@ -150,10 +150,10 @@ class Signer:
 
 
 def check_names(domain: str, selector: str) -> None:
-    """Check where a public key is to be found.
+    """Check the two names under which verifiers look for the public key.
 
     Raises:
-        ValueError: saying which one is no domain name.
+        ValueError: saying which one is not a domain name.
     """
     for name, text in (("domain", domain), ("selector", selector)):
         if not _DOMAIN.fullmatch(text):

@@ -1,7 +1,7 @@
 """What filling in one template may cost: CPU time, and text made on the way.
 
 Threads cannot be stopped from outside in Python, so whatever a template does has to ask here:
-``spend`` says what was done, ``require`` asks before a step that makes more than it was given.
+``spend`` says what was done, ``require`` asks before a step that makes more than its input.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from jinja2.exceptions import SecurityError
 
 from mailing.errors import InvalidMessage
 
-#: Bits of the largest whole number that a template may reckon with.
+#: Bits of the largest whole number that a template may calculate.
 INTEGER_BITS = 4096
-#: Characters that a template may strip a text of: each one of the text is looked up among them.
+#: Most characters in the argument of ``strip``: each one of the text is looked up among them.
 STRIPPED = 256
 
-# A width or precision that the arguments give, or of four digits; a name for the argument, because
-# the name may hold whatever looks like the end of it.
+# A width or precision that the arguments give, or of four digits; or a named argument, because
+# its name may hold what looks like its end.
 _WIDE = re.compile(r"%[-+ #0]*(?:\*|\d{4}|\d*\.(?:\*|\d{4}))|%\(")
 # What one conversion may make of an argument: up to 999 places and 309 digits, and ten characters
 # for each one of the argument (%a).
@@ -34,7 +34,7 @@ _NUMBER = 24
 
 
 class Budget:
-    """``cpu_s`` is the thread's own time: how busy the machine is decides no mail's fate."""
+    """``cpu_s`` is the thread's CPU time, so that no mail fails because the machine is busy."""
 
     def __init__(self, *, cpu_s: float, characters: int) -> None:
         self._cpu_s = cpu_s
@@ -43,16 +43,16 @@ class Budget:
         self.left = characters
 
     def require(self, size: int) -> None:
-        """Ask whether that much may be made.
+        """Check that ``size`` more characters may be made.
 
         Raises:
-            InvalidMessage: it may not.
+            InvalidMessage: they may not.
         """
         if size > self.left:
             raise InvalidMessage("template", f"makes more than {self._characters} characters")
 
     def spend(self, size: int = 0) -> None:
-        """Say that a step was done, which made that much.
+        """Note that a step was done, which made ``size`` characters.
 
         Raises:
             InvalidMessage: that was too much, or the time is over.
@@ -68,7 +68,7 @@ _budget: ContextVar[Budget] = ContextVar("template_budget")
 
 @contextmanager
 def limited(budget: Budget) -> Iterator[None]:
-    """Let the templates that this thread fills in meanwhile spend ``budget``."""
+    """Have the templates that this thread fills in within the block spend ``budget``."""
     token = _budget.set(budget)
     try:
         yield
@@ -82,7 +82,7 @@ def require(size: int) -> None:
 
 
 def spend(value: object = None) -> None:
-    """Say that a step was done, with this result. See ``Budget.spend``."""
+    """Note that a step was done, with this result. See ``Budget.spend``."""
     _budget.get().spend(len(value) if isinstance(value, str | list | tuple | dict) else 0)
 
 
@@ -92,7 +92,7 @@ def spend_size(size: int) -> None:
 
 
 def text_size(value: object) -> int:
-    """Return about how long ``str(value)`` is; stops where it is beyond the budget.
+    """Return roughly how long ``str(value)`` is; stop as soon as it is beyond the budget.
 
     Lists may hold the same text many times over, so ``len`` says nothing.
 
@@ -117,7 +117,7 @@ def text_size(value: object) -> int:
 
 
 def format_size(template: str, arguments: tuple[object, ...]) -> int:
-    """Return at most how long ``template % arguments`` is.
+    """Return an upper bound of the length of ``template % arguments``.
 
     Raises:
         SecurityError: a width comes from the arguments or is above 999, or arguments are named.
@@ -133,7 +133,7 @@ def strip_size(chars: object = None) -> int:
     """Return how much stripping makes: nothing.
 
     Raises:
-        InvalidMessage: it would take long, in one step.
+        InvalidMessage: it would be one long step.
     """
     if isinstance(chars, str) and len(chars) > STRIPPED:
         raise InvalidMessage("template", f"strips a text of more than {STRIPPED} characters")
@@ -141,7 +141,7 @@ def strip_size(chars: object = None) -> int:
 
 
 def result_size(operator: str, left: object, right: object) -> int:
-    """Return at most how much ``left operator right`` makes.
+    """Return an upper bound of what ``left operator right`` makes, in characters or items.
 
     Raises:
         InvalidMessage: a whole number gets too large.

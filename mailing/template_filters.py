@@ -19,7 +19,7 @@ from markupsafe import escape
 from mailing.template_budget import format_size, require, spend, strip_size, text_size
 from mailing.template_variables import NESTING
 
-# Of a text they make another; lists become texts on the way.
+# These make one text of another; lists become texts on the way.
 _TEXT_FILTERS = """
 capitalize center e escape filesizeformat forceescape format indent lower replace safe string
 title tojson trim truncate upper urlencode wordcount
@@ -42,12 +42,12 @@ def _replace_size(value: str, old: str, new: str, count: int | None = None) -> i
 
 
 def _sum_size(value: object, attribute: object = None, start: float = 0) -> int:
-    if not isinstance(start, int | float):  # lists: quadratic
+    if not isinstance(start, int | float):  # lists take quadratic time
         raise TypeError("only numbers are summed here")
     return 0
 
 
-#: At most how much a filter makes beyond its value.
+#: Upper bounds of what a filter makes beyond its value.
 _SIZES: dict[str, Callable[..., int]] = {
     "batch": lambda value, linecount, fill_with=None: linecount,
     "center": lambda value, width=80: width,
@@ -65,7 +65,7 @@ _SIZES: dict[str, Callable[..., int]] = {
 def _bounded_filter(name: str) -> Callable[..., object]:
     function: Callable[..., object] = JINJA_FILTERS[name]
     size = _SIZES.get(name)
-    # Jinja2 gives some filters its context first.
+    # Some filters get Jinja2's context as their first argument.
     value_at = 1 if hasattr(function, "jinja_pass_arg") else 0
     takes_text = name in _TEXT_FILTERS.split()
 

@@ -7,13 +7,13 @@ in one step that nothing interrupts. Second, a template that loops for ever by m
 
 - Every turn of a loop, every output, and every call of a macro, block, include, function, filter
   or test spends from the budget of ``mailing.template_budget``.
-- What makes more than it is given in one step (``*``, ``join``, ``replace`` ...) asks before.
+- What makes more than its input in one step (``*``, ``join``, ``replace`` ...) asks before.
 - Filters, and attributes of texts, lists and objects, are allow-listed. ``str.format``, ``join``
-  and ``replace`` are not among the attributes: there are filters for that. Nor is what searches
-  from the end: in CPython that is one step of quadratic time (0.3 MB in 0.7 MB: 18 s).
+  and ``replace`` are not among the attributes: there are filters for that. Nor are those that
+  search from the end: in CPython that is one step of quadratic time (0.3 MB in 0.7 MB: 18 s).
 
-Not bounded: compiling a template, and one that is malicious itself (lists that hold each other
-thousands of times, compared).
+Not bounded: compiling a template, and a template that is itself malicious (it compares lists that
+hold each other thousands of times).
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def _made(_: Context, value: object) -> object:
 
 class _Steps(NodeTransformer):
     """Puts a step at the beginning of whatever may run often, and measures what ``~`` joins and
-    what a slice copies, which nobody else is asked for."""
+    what a slice copies, for which Jinja2 has no hook."""
 
     def _with_step(self, node: nodes.Node) -> nodes.Node:
         size = sum(len(text.data) for text in node.find_all(nodes.TemplateData))
@@ -177,7 +177,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return result
 
     def getattr(self, obj: object, attribute: str) -> object:
-        # order.items is the order's own items, if it has some: Jinja2 prefers the method.
+        # order.items is the order's own items, if it has any: Jinja2 prefers the method.
         if isinstance(obj, dict) and attribute in obj:
             return obj[attribute]
         return super().getattr(obj, attribute)

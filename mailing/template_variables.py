@@ -10,7 +10,7 @@ from mailing.errors import InvalidMessage
 NESTING = 32
 
 _FIELD = "template.variables"
-# Beyond them Python's numbers are slow, and all equal in a hash table if someone chose them so.
+# Larger numbers are slow in Python, and can be chosen so that they all collide in a hash table.
 _INTEGER_BITS = 64
 _ENTRY = 8
 
@@ -18,8 +18,8 @@ _ENTRY = 8
 def check_variables(variables: Mapping[str, object], size_limit: int) -> dict[str, object]:
     """Return the variables as a dictionary.
 
-    Only the types that JSON gives are taken, no subclasses of them: a text that says of itself
-    that it is safe HTML would not be escaped.
+    Only the types that JSON gives are taken, no subclasses of them: a text that claims to be safe
+    HTML would not be escaped.
 
     Raises:
         InvalidMessage: they are something else, or more than about ``size_limit`` characters.

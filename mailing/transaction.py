@@ -114,7 +114,7 @@ def _send(session: Session, content: bytes) -> Reply:
     if reply.code != START_MAIL_INPUT:
         raise failure(reply)
     ending = b"" if content.endswith(b"\r\n") else b"\r\n"
-    if content.startswith(b".") or b"\n." in content:  # to look is far quicker
+    if content.startswith(b".") or b"\n." in content:  # looking first is far quicker
         content = _LEADING_DOT.sub(b"..", content)
     verdict = session.send_content(content + ending)
     if not verdict.accepted:
