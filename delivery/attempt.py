@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-#: Beyond the longest SMTP dialogue, for the ledger and the scheduler.
+#: How much longer a lease is than the longest SMTP dialogue: for the ledger and the scheduler.
 LEASE_MARGIN_S = 15.0
 #: Pause between tries to record an outcome, or to claim, in seconds.
 AGAIN_S = 0.5
@@ -55,7 +55,7 @@ class Attempt:
         self.granted: Granted | None = None
 
     def claim(self) -> Sequence[str]:
-        """Claim the mail; return the recipients whose fate is open."""
+        """Claim the mail; return the recipients who are not settled yet."""
         now, relay = time.time(), parts.relay()
         lease_s = relay.dialogue_s + relay.data_timeout_s + LEASE_MARGIN_S
 
@@ -69,7 +69,7 @@ class Attempt:
             now=now,
         )
         operation = retention.unless_forgotten(self.new, claim)
-        # Where the answer to COMMIT was lost, the same name finds its own claim.
+        # If the answer to COMMIT was lost, the next try finds this claim by the attempt's name.
         found = self.persistently("a claim", operation, until=now + CLAIM_AGAIN_S)
         if not isinstance(found, Granted):
             raise NotGranted(found)
@@ -78,10 +78,10 @@ class Attempt:
         return [one.address for one in self.new.recipients if one.address not in settled]
 
     def persistently(self, what: str, operation: Callable[[Connection], T], *, until: float) -> T:
-        """Change the mail in the ledger, again and again while that is away, up to a moment.
+        """Change the mail in the ledger; retry while that is away, up to ``until`` (Unix seconds).
 
         Raises:
-            LedgerUnavailable: it was away for as long.
+            LedgerUnavailable: it was still away then.
         """
         while True:
             try:
@@ -98,5 +98,5 @@ class Attempt:
         Raises:
             LedgerUnavailable
         """
-        # In the order in which servers enter mails, at the same time as workers claim them.
+        # Ordered by id, as servers enter mails meanwhile: with another order, both could deadlock.
         return parts.ledger().commit(operation, order=self.new.id)

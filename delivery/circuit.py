@@ -14,14 +14,14 @@ _listeners: list[Announce] = []
 
 
 def announce_circuit_by(listener: Announce) -> None:
-    """Have ``listener`` told of each change: ``opened`` or ``closed``."""
+    """Call ``listener``, and no earlier one, with each change: ``opened`` or ``closed``."""
     _listeners[:] = [listener]
 
 
 def note(*, answered: bool) -> None:
     """Note whether the relay has answered an attempt.
 
-    One that takes mails and hangs up is left alone as well: each further mail could go out twice.
+    A relay that takes mails and hangs up has not answered: each further mail could go out twice.
     """
     breaker = parts.breaker()
     change = breaker.succeeded() if answered else breaker.failed()
@@ -30,7 +30,7 @@ def note(*, answered: bool) -> None:
 
 
 def _announce(change: str) -> None:
-    """Tell a change; once over all processes of a worker, as the breaker gives it once.
+    """Tell a change, once for all processes of a worker, since the breaker returns it only once.
 
     A listener that fails does the mail no harm.
     """

@@ -1,4 +1,4 @@
-"""Mails whose message died: entering that they have failed, and bringing them back."""
+"""Mails whose message went to the dead queue: recording their failure, and bringing them back."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ logger = logging.getLogger(__name__)
 class DeadMail(msgspec.Struct, frozen=True, kw_only=True):
     """What a dead message tells of its mail.
 
-    ``detail``: why it died. ``track``: its number; ``payload``: what the mail is made of; both
-    None where it cannot be read. ``new``: the mail's entry; None where it is no mail that can be
+    ``detail``: why it died. ``track``: the message's number; ``payload``: what the mail is made
+    of; both None if the message cannot be read. ``new``: the mail's entry; None if it cannot be
     entered.
     """
 
@@ -53,17 +53,17 @@ class DeadMail(msgspec.Struct, frozen=True, kw_only=True):
             track = int(arguments.get(entry.TRACK, 1))
             plain = msgspec.structs.replace(plain, track=track, payload=entry.payload(arguments))
             new = entry.new_email(email_id, arguments, keep=False, moment=moment)
-        except Exception as exc:  # noqa: BLE001 - arguments of any type; else it came back for ever
+        except Exception as exc:  # noqa: BLE001 - arguments of any type; else it would come back for ever
             logger.info("mail %s cannot be entered (%s)", email_id, type(exc).__name__)
             return plain
         return msgspec.structs.replace(plain, new=new)
 
 
 def bury(mail: DeadMail) -> None:
-    """Enter that a mail's message lies in the dead queue, so that the mail has failed.
+    """Record that a mail has failed because its message is in the dead queue.
 
-    A mail that has ended, or has a newer message, stays as it is. One that nobody has entered yet,
-    of a Python program, is entered now.
+    A mail that has ended, or that has a newer message and is not delayed, stays as it is. One that
+    nobody has entered yet (a Python program sent it) is entered now.
 
     Raises:
         LedgerUnavailable
@@ -79,8 +79,8 @@ def bury(mail: DeadMail) -> None:
 def revive(mail: DeadMail, *, held: bool) -> dict[str, Any] | None:
     """Queue a failed or held mail again, and return the arguments that its message must have.
 
-    None: the mail needs no message, as it is sent or canceled, or nobody knows it. ``held``:
-    whether a mail that is held as uncertain is to be sent as well.
+    None: the mail needs no message, since it is sent, canceled or unknown. ``held``: whether a
+    mail that is held as uncertain is to be sent, too.
 
     Raises:
         LedgerUnavailable
@@ -91,7 +91,7 @@ def revive(mail: DeadMail, *, held: bool) -> dict[str, Any] | None:
         now = time.time()
         known = queries.get(connection, email_id=mail.id, api_key=None)
         if known is None and (mail.new is None or mail.new.expires_at < now):
-            return None  # it was perhaps sent long ago, and is forgotten
+            return None  # perhaps it was sent long ago, and its record is pruned
         if mail.new is not None and retention.is_forgotten(connection, mail.new):
             return None
         _bury(connection, mail)  # perhaps no worker has done so yet
@@ -125,7 +125,7 @@ def _revive(
     if row is None or row.status in ("sent", "canceled"):
         return None
     if row.status in WAITING:
-        # An earlier replay has revived it, and was perhaps cut off before it published.
+        # An earlier replay has revived it, and perhaps ended before it published.
         payload = queries.payload(connection, email_id=mail.id)
         return None if payload is None else _arguments(payload, row.track)
     if row.status == "uncertain" and not held:

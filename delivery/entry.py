@@ -21,7 +21,7 @@ from mailing.address import Mailbox
 CONTENT = (
     "subject", "text", "to", "html", "from_", "cc", "bcc", "reply_to", "headers", "attachments",
 )  # fmt: skip
-#: What may be said about a mail at most: it stands in every list of mails, for as long as its row.
+#: Limits of tags and metadata: they stand in every list of mails, for as long as the mail's row.
 TAGS = 50
 METADATA_MEMBERS = 50
 METADATA_BYTES = 8192
@@ -43,7 +43,7 @@ def compose(arguments: Mapping[str, Any]) -> mailing.Mail:
 
 
 def accepted_at(email_id: str, otherwise: float | None = None) -> float:
-    """Return when a mail was accepted, as its id tells; ``otherwise`` for an id that does not."""
+    """Return when a mail was accepted: by its id, else ``otherwise``, else now."""
     return created_at(email_id) or otherwise or time.time()
 
 
@@ -68,7 +68,7 @@ def new_email(
     moment: float | None = None,
 ) -> NewEmail:
     """Return a mail's entry for the ledger. ``moment``: when it was accepted, if the id does not
-    tell; ``keep``: its content is kept from the beginning.
+    tell; ``keep``: keep its content from the beginning.
 
     Raises:
         InvalidMessage: naming the argument.
@@ -126,10 +126,10 @@ def _metadata(metadata: Mapping[str, Any]) -> dict[str, Scalar]:
 
 
 def _moment(field: str, moment: float | None) -> float | None:
-    """Return Unix seconds.
+    """Return ``moment`` (Unix seconds), checked.
 
     Raises:
-        InvalidMessage: they are before 1970, or no number.
+        InvalidMessage: it is before 1970, or not a number.
     """
     if moment is not None and not moment >= 0:
         raise mailing.InvalidMessage(field, "must not be before 1970")

@@ -1,7 +1,7 @@
 """Which process claims a mail, and whether a process that did is still there.
 
-A lease must be longer than the longest SMTP dialogue, a quarter of an hour. But a process of this
-machine that is gone needs no waiting for. What cannot be told for certain counts as still there.
+A lease must be longer than the longest SMTP dialogue, a quarter of an hour. But nobody needs to
+wait for a process of this machine that is gone. In case of doubt, a process is still there.
 """
 
 from __future__ import annotations

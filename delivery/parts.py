@@ -1,4 +1,4 @@
-"""The parts that the settings describe, each made once in a process, when it is first needed."""
+"""The parts that the settings describe, each made once per process, when first needed."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def signer() -> Signer | None:
 
 @cache
 def limits() -> Limits:
-    """Return what a mail may have at most."""
+    """Return the limits of a mail."""
     return Limits(
         recipients_per_field=options.mail_max_recipients,
         subject_length=options.mail_max_subject,
@@ -107,6 +107,6 @@ def prepare_ledger() -> None:
 
 
 def share() -> None:
-    """Make what all processes of a worker have in common; call it before they are forked."""
+    """Make what all processes of a worker share; call it before they are forked."""
     breaker()
     rates()

@@ -19,14 +19,14 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-#: Mails or keys of one transaction at most, and of the first one.
+#: Most mails or keys removed by one transaction, and by the first one.
 STEP, FIRST_STEP = 500, 16
-#: How long a transaction may take, as it holds up all other writers, in seconds: contents that are
-#: kept may be of megabytes, and some thousand of these take longer than anybody waits.
+#: How long a transaction may take, as it holds up all other writers, in seconds: kept contents may
+#: have megabytes each, and deleting some thousands of them takes longer than anybody waits.
 STEP_S = 0.2
-#: Transactions of one run.
+#: Most transactions of one run.
 STEPS = 1000
-#: A mail is given up so long after its time is over: its message may just be on its way.
+#: How long after its time is over a mail is given up, in seconds: its message may be on its way.
 GRACE_S = 3600.0
 DAY_S = 86400.0
 
@@ -50,10 +50,10 @@ def prune() -> None:
 
 
 def in_steps(step: Callable[[int], int], clock: Callable[[], float] = time.monotonic) -> int:
-    """Remove what is old in steps that take STEP_S or so; return how much it was.
+    """Remove what is old in steps of about STEP_S; return how many were removed.
 
     Args:
-        step: removes as much as it is told, at most, and returns how much it was.
+        step: removes at most as many as it is told, and returns how many.
     """
     removed, limit = 0, FIRST_STEP
     for _ in range(STEPS):
@@ -71,7 +71,7 @@ def _give_up(now: float) -> int:
     """End mails whose message never came; return how many."""
     before, lost = now - GRACE_S, 0
     for _ in range(STEPS):
-        # Looked for apart: no writer waits while the whole ledger is looked through.
+        # In a transaction that reads: no writer waits while it scans the whole ledger.
         late = parts.ledger().read(lambda c: queries.overdue(c, before=before, limit=STEP))
         ended = parts.ledger().commit(
             partial(commands.expire, email_ids=late, before=before, now=now)
@@ -85,7 +85,7 @@ def _give_up(now: float) -> int:
 def unless_forgotten(
     new: NewEmail, operation: Callable[[Connection], T]
 ) -> Callable[[Connection], T | Forgotten]:
-    """Return an operation that may enter a mail, for one that is not forgotten."""
+    """Wrap an operation that may enter a mail: it is not run for a forgotten one."""
 
     def checked(connection: Connection) -> T | Forgotten:
         return Forgotten() if is_forgotten(connection, new) else operation(connection)
@@ -94,10 +94,10 @@ def unless_forgotten(
 
 
 def is_forgotten(connection: Connection, new: NewEmail) -> bool:
-    """Whether a mail that has no row had one, and was pruned after its end.
+    """Whether a mail that has no row was pruned after its end.
 
-    A message of it may come all the same, of a time that it was scheduled for before: nobody is to
-    enter it anew, and send it.
+    A message of it may still come, for a time that it was scheduled for earlier: that must not
+    enter the mail anew, and send it.
     """
     oldest = time.time() - config.options.ledger_days * DAY_S
     return new.created_at < oldest and rows.locked(connection, new.id) is None

@@ -1,4 +1,4 @@
-"""Mails whose message a worker drops, since somebody has revoked it by Celery's own way."""
+"""Mails whose message a worker drops because somebody has revoked it by Celery's own means."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ logger = logging.getLogger(__name__)
 
 
 def revoked(email_id: str) -> None:
-    """Have it entered that a mail is canceled; returns at once.
+    """Have the ledger record that a mail is canceled; return at once.
 
-    Flower's button and ``AsyncResult.revoke()`` reach workers, and not the ledger.
+    Flower's button and ``AsyncResult.revoke()`` reach the workers, but not the ledger.
     """
     entry = parts.ledger().write(partial(_enter, email_id=email_id))
     entry.add_done_callback(partial(_ended, email_id))
@@ -32,9 +32,9 @@ def _enter(connection: Connection, email_id: str) -> None:
     try:
         commands.cancel(connection, email_id, api_key=None, keep=keep, now=now)
     except UnknownEmail:
-        return  # of a Python program, and nothing was tried
+        return  # a Python program sent it, and nothing was tried
     except NotPossible:
-        # Perhaps a worker died as it sent the mail, and this was the message that came again.
+        # Perhaps a worker died while sending the mail, and this was its message, redelivered.
         reason = {"error": "The mail was revoked."}
         commands.give_up(
             connection, email_id, reason=reason, payload=None, is_gone=is_gone, now=now

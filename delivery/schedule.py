@@ -11,9 +11,9 @@ UNREACHABLE = (1, 6, 24, 120)
 #: The same for a relay that said *later* (60 s: 1 min, 5 min, 15 min, 1 h).
 REFUSED = (1, 5, 15, 60)
 JITTER = 0.25
-#: So often a mail comes back as soon as the circuit may be closed: for the first two minutes or so.
+#: How often a mail comes back as soon as the circuit may close: for the first two minutes or so.
 PATIENT_RETURNS = 12
-#: The longest delay before an open circuit, as a multiple of the time until it may be closed.
+#: The longest delay before an open circuit, as a multiple of the time until it may close.
 LONGEST_WAIT = 6.0
 
 
@@ -23,20 +23,20 @@ def unreachable_s(delays: int) -> float:
 
 
 def refused_s(attempt: int) -> float:
-    """Return the delay after an attempt, counted from 1, that was to be made again later."""
+    """Return the delay after an attempt (its number, from 1) that is to be made again later."""
     return _delay_s(config.options.mail_retry_refused_s, REFUSED, attempt - 1)
 
 
 def untried_s() -> float:
-    """Return after how long to come back when the ledger, or the DKIM key, cannot be used."""
+    """Return the delay of a mail while the ledger, or the DKIM key, cannot be used."""
     return _jittered(config.options.mail_retry_first_s)
 
 
 def circuit_open_s(retry_after_s: float, returns: int) -> float:
-    """Return the delay of a mail that was not tried, since the circuit is open: not all at once.
+    """Return the delay of a mail that was not tried because the circuit is open.
 
-    Longer for one that has come back in vain for minutes: thousands that come back every 10 s are
-    more work than sending them would be.
+    Spread, so that not all come back at once; and longer for one that has come back in vain for
+    minutes: thousands that come back every 10 s are more work than sending them would be.
     """
     longer = min(max(1.0, returns / PATIENT_RETURNS), LONGEST_WAIT)
     return longer * retry_after_s * random.uniform(1, 1 + JITTER)  # nosec B311 # no secret

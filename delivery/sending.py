@@ -1,7 +1,7 @@
 """Trying a mail once: claim it in the ledger, send it, record what came of it.
 
 The claim is committed right before MAIL FROM, the outcome right after the relay's last reply, so
-the time in which a crash leaves a doubt is as short as the SMTP dialogue.
+the window in which a crash leaves a doubt is no longer than the SMTP dialogue.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ def send(
     Args:
         arguments: of the mail's task.
         track: the number of this message.
-        returns: how often its message came back: its turn comes first, or it waits longer.
+        returns: how often this message came back: RATE_LIMITS then let it go before newcomers; an
+            open circuit makes it wait longer.
         moment: when the mail was accepted, if its id does not tell.
     """
     try:
@@ -113,8 +114,8 @@ def _dialogue(attempt: Attempt) -> mailing.Delivery | mailing.DeliveryError:
 
 
 def _refuse(email_id: str, arguments: Mapping[str, Any], error: mailing.InvalidMessage) -> Step:
-    """Enter that there is no mail to send: limits or templates have changed since its acceptance,
-    or a Python program made it."""
+    """Record that a mail is not valid, and has failed: settings have changed since its acceptance,
+    or a Python program sent it."""
 
     def operation(connection: Connection) -> None:
         with contextlib.suppress(UnknownEmail):
@@ -131,7 +132,7 @@ def _refuse(email_id: str, arguments: Mapping[str, Any], error: mailing.InvalidM
         parts.ledger().commit(operation, order=email_id)
     except LedgerUnavailable as exc:
         return Wait(delay_s=schedule.untried_s(), reason=exc)
-    except NotPossible:  # it may end without an outcome, and this message alone would notice
+    except NotPossible:  # an attempt may end without an outcome, and only this message would notice
         return Wait(delay_s=schedule.untried_s(), reason=standing.busy())
     return Fail(error=error)
 
@@ -167,7 +168,7 @@ def _standing(found: Claim, attempt: Attempt) -> Step:
 
 
 def _record(attempt: Attempt, delivery: mailing.Delivery | mailing.DeliveryError) -> Step:
-    """Record the outcome, for as long as the claim stands: without it, the mail is in doubt."""
+    """Record the outcome; try for as long as the lease lasts: else the mail would be in doubt."""
     granted, new = attempt.granted, attempt.new
     if granted is None:  # deliver() claims first
         raise RuntimeError("sent without a claim")

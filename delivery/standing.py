@@ -1,4 +1,4 @@
-"""What a message is worth whose mail the ledger did not grant."""
+"""What to do with a message whose mail the ledger did not grant."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def step_for(found: Claim, message_id: str) -> Step:
             early = mailing.TransientFailure(None, "the mail is not due yet")
             return Wait(delay_s=max(1.0, found.due_at - time.time()), reason=early)
         case Superseded(waiting=True):
-            # Whoever made the newer message may have ended before it was published. If there are
-            # two of it now, one sends nothing.
+            # Whoever was to publish the newer message may have ended before it did. If there are
+            # two of them now, one sends nothing.
             again = mailing.TransientFailure(None, "in place of a newer message")
             return Again(track=found.track, due_at=found.due_at, reason=again)
     return Drop()

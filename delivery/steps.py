@@ -22,14 +22,14 @@ class Again(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Wait(msgspec.Struct, frozen=True, kw_only=True):
-    """The same message is to come again after so many seconds; nothing was tried."""
+    """The same message is to come again after ``delay_s`` seconds; nothing was tried."""
 
     delay_s: float
     reason: Exception
 
 
 class Drop(msgspec.Struct, frozen=True, kw_only=True):
-    """The message is worth nothing (any more). ``canceled``: the mail was."""
+    """The message is of no use (any more). ``canceled``: its mail was canceled."""
 
     canceled: bool = False
 

@@ -14,7 +14,7 @@ from ledger.values import Granted, NewEmail, Recipient, Reply
 
 
 class Judged(msgspec.Struct, frozen=True, kw_only=True):
-    """The outcome, the error to tell (None: sent), and every recipient with his reply."""
+    """The outcome, the error to report (None: sent), and every recipient with its reply."""
 
     outcome: Outcome
     error: Exception | None
@@ -66,7 +66,7 @@ def _verdict(
         return ("failed" if last else "delivery_delayed"), delivery
     if isinstance(delivery, mailing.TransientFailure) and not last:
         return "delivery_delayed", delivery
-    if isinstance(delivery, mailing.DeliveryError):  # refused, for good or until the mail's end
+    if isinstance(delivery, mailing.DeliveryError):  # refused for good, or at the last try
         return ("sent", None) if anybody else ("failed", delivery)
     later = [one for one in delivery.refused if one.transient]
     if later and not last:
@@ -92,7 +92,7 @@ def _replies(
             settled=last or not one.transient,
         )
     if isinstance(delivery, mailing.DeliveryError) and delivery.code is not None:
-        # A refusal of MAIL or of the content is one of all whom RCPT did not refuse.
+        # A refusal of MAIL or of the content counts for every recipient whom RCPT did not refuse.
         for address in asked:
             if address not in own:
                 yield Reply(
