@@ -1,4 +1,4 @@
-"""The ledger as the rest of Windmail sees it: write in groups, read, close; once per process."""
+"""The ledger as the rest of Windmail sees it: write in groups, read, close; one per process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ledger.writer import Entry, Writer
 T = TypeVar("T")
 
 TIMEOUT_S = 4.0
-#: Timeouts that a caller waits for at most: one for a group before, two tries of its own.
+#: How many timeouts a caller waits at most: one for the group before, two for tries of its own.
 PATIENCE = 3
 #: How long a fork waits for a transaction's end, in seconds.
 FORK_WAIT_S = 5.0
@@ -41,7 +41,7 @@ class _Process:
 
 
 class Ledger:
-    """The ledger's database; thread-safe. Opened when it is first used, in each process anew.
+    """The ledger's database; thread-safe. Opened at its first use, in each process separately.
 
     Args:
         url: ``sqlite:////absolute/path`` or ``postgresql://user:password@host/database``.
@@ -80,9 +80,9 @@ class Ledger:
         """Run an operation as :meth:`write` does, and return its value after COMMIT; blocks.
 
         Raises:
-            as the future of :meth:`write`; LedgerUnavailable as well when nothing is heard of
-            the database, not even an error: what has not begun then never does, else the outcome
-            is unknown.
+            as the future of :meth:`write`; LedgerUnavailable also when the database does not
+            answer at all: an operation that has not begun then never does, else its outcome is
+            unknown.
         """
         entry = self.write(operation, order=order)
         try:
@@ -105,10 +105,10 @@ class Ledger:
             raise
 
     async def awaited(self, entry: Future[T]) -> T:
-        """Await what :meth:`write` or :meth:`accept` returned, and is to be written in any case.
+        """Await a future of :meth:`write` or :meth:`accept`; never cancel its entry.
 
         Raises:
-            as their futures; LedgerUnavailable as well when nothing is heard of the database.
+            as their futures; LedgerUnavailable also when the database does not answer at all.
         """
         loop = asyncio.get_running_loop()
         if self._inbox is None or self._inbox.loop is not loop:
@@ -160,7 +160,7 @@ class Ledger:
 
     def _before_fork(self) -> None:
         """Let no fork happen while the database's library is at work in another thread: the child
-        would have that thread's locks, and nobody to release them."""
+        would have that thread's locks, but nobody to release them."""
         process = self._process
         if process is not None and process.writer.at_work.acquire(timeout=FORK_WAIT_S):
             self._rests = process.writer

@@ -1,6 +1,6 @@
 """Who may send a mail now: claiming it, putting it off, and what stands in the way.
 
-All run inside of a transaction of the ledger's writer. A mail's messages in the queue are numbered
+All run inside a transaction of the ledger's writer. A mail's messages in the queue are numbered
 (``track``); only the newest one is valid, so that a copy, or one that was left behind by a crash,
 sends nothing.
 """
@@ -32,7 +32,7 @@ from ledger.values import (
     Value,
 )
 
-#: A message may come out of RabbitMQ so much before its time, in seconds.
+#: How much before its time a message may come out of RabbitMQ, in seconds.
 EARLY_S = 1.0
 
 
@@ -58,7 +58,7 @@ def claim(
     Args:
         new: the mail as its message has it, entered here if it has no row yet.
         track: the message's number.
-        worker: the attempt's name; the same one finds its own claim, whose answer was lost.
+        worker: the attempt's name: if the answer to COMMIT was lost, it finds its own claim again.
         is_gone: whether a worker is known to have ended, whatever its lease.
     """
     row = _taken(connection, new, track, is_gone, now, worker=worker)
@@ -88,9 +88,9 @@ def put_off(
     """Delay a mail that could not be tried (the relay is away), or tell what stands in the way.
 
     Args:
-        next_attempt_at: is told how often the mail was delayed since the relay was last reached.
-        counted: whether this counts as one more such delay. One that does not is no event of a mail
-            that is delayed already: while a relay is away, there would be thousands.
+        next_attempt_at: gets how often the mail was delayed since the relay was last reached.
+        counted: whether this counts as one more such delay. If not, a mail that is already delayed
+            gets no event: while a relay is away, there would be thousands.
     """
     row = _taken(connection, new, track, is_gone, now, reason)
     if isinstance(row, Value):
@@ -116,7 +116,7 @@ def _taken(
     worker: str | None = None,
 ) -> Row[Any] | Claim:
     """Return the row of a mail that this message may go on with, still ``sending`` if an attempt
-    ended without an outcome; or what stands in the way. ``reason``: told if its time is over."""
+    ended without an outcome; or what stands in the way. ``reason``: kept if its time is over."""
     row = _entered(connection, new, track)
     if worker and (row.status, row.worker) == ("sending", worker) and row.lease_until > now:
         return _granted(row, rows.recipients(connection, row.id), row.attempts, row.lease_until)
@@ -166,7 +166,7 @@ def _entered(connection: Connection, new: NewEmail, track: int) -> Row[Any]:
     row = rows.locked(connection, new.id)
     while row is None:
         enter(connection, [new])
-        row = rows.locked(connection, new.id)  # another's by now, perhaps, who goes on with it
+        row = rows.locked(connection, new.id)  # perhaps another one has entered it meanwhile
         if row is not None and row.track < track:
             rows.write(connection, row, {"track": track})
             row = rows.known(connection, new.id)
@@ -201,7 +201,7 @@ def _in_the_way(
 def _found_uncertain(
     connection: Connection, row: Row[Any], new: NewEmail, now: float
 ) -> Ended | None:
-    """Enter that an attempt ended without an outcome; a mail to be held is parked."""
+    """Record that an attempt ended without an outcome; a mail that is to be held is parked."""
     data = {"attempt": row.attempts, "error": "The worker ended before the outcome was recorded."}
     hold = row.on_uncertain == "hold"
     status = "uncertain" if hold else "sending"

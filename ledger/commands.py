@@ -13,14 +13,14 @@ from ledger.errors import NotPossible, UnknownEmail
 from ledger.outcomes import drop_payload, enter_replies, keep_payload
 from ledger.values import FINAL, WAITING, Recipient, Reply, Value
 
-#: After so long a message that was due is perhaps not there at all, in seconds.
+#: A message that was due this long ago, in seconds, may be lost.
 OVERDUE_S = 600.0
 
 emails = schema.emails
 
 
 class Charge(Value, frozen=True, kw_only=True):
-    """What was charged to a key's quota of a day for a mail."""
+    """What was charged to a key's daily quota for a mail."""
 
     key_id: str
     recipients: int
@@ -29,7 +29,7 @@ class Charge(Value, frozen=True, kw_only=True):
 
 class Sendable(Value, frozen=True, kw_only=True):
     """A mail that needs a new message, number ``track``. ``payload``: the arguments of its task;
-    ``recipients``: to how many it is sent once more; ``before``, ``refusals`` (of recipients) and
+    ``recipients``: how many it is sent to again; ``before``, ``refusals`` (of recipients) and
     ``charge``: what :func:`undo` puts back."""
 
     track: int
@@ -61,7 +61,7 @@ def reschedule(
 ) -> Sendable:
     """Give a scheduled mail another time; it is to be published anew.
 
-    Its life is moved as well: it expires as long after the new time as it would have after the old.
+    Its expiry moves along: it comes as long after the new time as it would have after the old.
 
     Raises:
         UnknownEmail, NotPossible
@@ -82,7 +82,7 @@ def retry(
 ) -> Sendable:
     """Queue a failed or held mail again, for those recipients whom the relay has not accepted.
 
-    So is one whose message is overdue by OVERDUE_S: whoever was to publish it may have died.
+    Likewise a mail whose message is overdue by OVERDUE_S: its publisher may have died.
 
     Raises:
         UnknownEmail, NotPossible
@@ -105,11 +105,11 @@ def retry(
 
 
 def undo(connection: Connection, email_id: str, sendable: Sendable) -> None:
-    """Put back what :func:`reschedule` or :func:`retry` changed, since its publish was refused."""
+    """Put back what :func:`reschedule` or :func:`retry` changed: the mail's publish was refused."""
     if sendable.charge is not None:
-        keys.lock(connection, sendable.charge.key_id)  # first, as whoever charged it did
+        keys.lock(connection, sendable.charge.key_id)  # first, as when it was charged
     number = sendable.before["events"]
-    # Nothing has happened to it since: an older message may have gone on in this one's place.
+    # If nothing has happened to it since: an older message may have gone on in this one's place.
     untouched = (
         emails.c.id == email_id,
         emails.c.track == sendable.track,
@@ -129,7 +129,7 @@ def undo(connection: Connection, email_id: str, sendable: Sendable) -> None:
 def _forgotten_refusals(
     connection: Connection, email_id: str, asked: Iterable[Recipient]
 ) -> tuple[Reply, ...]:
-    """Have the relay asked again for whom it has refused; return what it had said."""
+    """Clear the relay's refusals, so that it is asked again; return them."""
     found = tuple(
         Reply(
             address=one.address,
@@ -157,11 +157,11 @@ def give_up(
     now: float,
     track: int | None = None,
 ) -> bool:
-    """Enter that a mail's message is out of the queue for good; False where it had ended already,
-    or waits for a newer message.
+    """Record that a mail's message is out of the queue for good; False if the mail has ended
+    already, or has a newer message and is not delayed.
 
-    A mail that was claimed by then may have been sent: one to be held is parked. ``track``: the
-    message's number; None: it cannot be read, or was the newest.
+    A mail that was claimed by then may have been sent: if it is to be held, it is parked.
+    ``track``: the message's number; None: it cannot be read, or is the newest.
 
     Raises:
         UnknownEmail
@@ -170,7 +170,7 @@ def give_up(
     row = _owned(connection, email_id, None)
     if row.status in FINAL or row.status == "uncertain":
         return False
-    # A delayed mail's newer message is perhaps missing: this one's worker may have ended before it.
+    # A delayed mail's newer message may be missing: the worker may have died before publishing it.
     if track is not None and track < row.track and row.status != "delivery_delayed":
         return False
     claimed = row.status == "sending"
@@ -187,7 +187,7 @@ def give_up(
 
 
 def expire(connection: Connection, email_ids: Iterable[str], *, before: float, now: float) -> int:
-    """Give up those of these mails whose time was over ``before``, and whose message never came;
+    """Give up those of these mails whose time was over ``before`` and whose message never came;
     return how many."""
     error = "The mail's time is over, and its message never came out of the queue."
     reason = {"error": error, "expired": True}
@@ -197,7 +197,7 @@ def expire(connection: Connection, email_ids: Iterable[str], *, before: float, n
 def _give_up_lost(
     connection: Connection, email_id: str, reason: dict[str, Any], before: float, now: float
 ) -> bool:
-    row = rows.locked(connection, email_id)  # as it stands by now
+    row = rows.locked(connection, email_id)  # as it is by now
     if row is None or row.status not in (*WAITING, "sending"):
         return False
     if row.expires_at >= before or (row.lease_until or 0) >= now:

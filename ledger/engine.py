@@ -13,21 +13,21 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 #: How long to sleep before a locked SQLite database is tried again, in seconds. A writer holds it
-#: for less than a millisecond; SQLite's own waiting grows to 100 ms and starves who waits longest.
+#: for less than a millisecond; SQLite's own pauses grow to 100 ms and starve who waits longest.
 RETRY_S = (0.0005, 0.005)
 
 #: How many connections one process may have: its writer and some readers.
 CONNECTIONS = 8
 
-#: Who waits for an answer sends nothing. Where a network has forgotten the connection, the kernel
-#: finds out, when it asks after 5 s of silence; it does after two hours by itself.
+#: A client that waits for an answer sends nothing. If the network has forgotten the connection, the
+#: kernel finds out by asking, here after 5 s of silence; its default is two hours.
 KEEPALIVE = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
 
 
 def open_engine(url: str, timeout_s: float) -> Engine:
     """Return an engine; nothing is connected yet. No statement's values are shown in errors.
 
-    A transaction on the engine reads. One on :func:`writing` of it may write.
+    A transaction of this engine reads. One of ``writing(engine)`` may write.
     """
     target = full_url(url)
     if target.get_backend_name() == "sqlite":
@@ -36,7 +36,7 @@ def open_engine(url: str, timeout_s: float) -> Engine:
 
 
 def full_url(url: str) -> URL:
-    """Return the URL with the driver that we use, psycopg 3, where it names PostgreSQL alone."""
+    """Return the URL with our driver, psycopg 3, if it names PostgreSQL without a driver."""
     target = make_url(url)
     if target.drivername in ("postgres", "postgresql"):
         return target.set(drivername="postgresql+psycopg")
@@ -82,7 +82,7 @@ def _sqlite(url: URL, timeout_s: float) -> Engine:
 
     @event.listens_for(engine, "connect")
     def set_up(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
-        # Changing to WAL does not wait for others by itself.
+        # Changing to WAL does not wait for other processes by itself.
         _when_free(lambda: _set_up(connection), timeout_s)
 
     @event.listens_for(engine, "begin")
@@ -111,7 +111,7 @@ def _set_up(connection: DBAPIConnection) -> None:
 
 
 def _when_free(action: Callable[[], object], timeout_s: float) -> None:
-    """Do it as soon as no other process has the database locked.
+    """Run ``action`` as soon as no other process has the database locked.
 
     Raises:
         sqlite3.OperationalError: it stayed locked for ``timeout_s``; or another error.

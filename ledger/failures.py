@@ -14,7 +14,7 @@ from sqlalchemy.exc import (
 
 from ledger.errors import EntryRefused, LedgerUnavailable
 
-#: PostgreSQL ended the transaction in favour of another one: the same again will do.
+#: PostgreSQL ended the transaction in favour of another one: running it again will do.
 #: https://www.postgresql.org/docs/current/mvcc-serialization-failure-handling.html
 ROLLED_BACK = frozenset({"40001", "40P01"})
 
@@ -27,10 +27,10 @@ TO_MIGRATE = (
 
 
 def translated(error: Exception) -> Exception:
-    """Return what is told instead of a database's error; other errors stay as they are.
+    """Return the error to raise instead of a database's; other errors stay as they are.
 
-    A database's own words can quote rows, and so addresses: no more than its first line is kept,
-    and that only where it tells of the database's state.
+    A database's own words can quote rows, and so addresses: only their first line is kept, and
+    only if it tells of the database's state.
     """
     if isinstance(error, (DataError, IntegrityError)):
         return EntryRefused(f"{EntryRefused().detail} ({type(error.orig).__name__})")
@@ -38,7 +38,7 @@ def translated(error: Exception) -> Exception:
         if _sqlstate(error) in MISSING:
             return LedgerUnavailable(f"{TO_MIGRATE} ({type(error.orig).__name__})")
         return LedgerUnavailable(_shown(error.orig))
-    if isinstance(error, sqlite3.Error):  # from where a transaction begins
+    if isinstance(error, sqlite3.Error):  # raised where a transaction begins
         return LedgerUnavailable(_shown(error))
     if isinstance(error, (StatementError, UnicodeError)):  # a value that no driver can encode
         return EntryRefused(f"{EntryRefused().detail} ({type(error).__name__})")

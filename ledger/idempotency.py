@@ -1,7 +1,7 @@
-"""A repeated request is answered by the first one's mails: who publishes them, and when again.
+"""A repeated request is answered with the first one's mails; who publishes them, who takes over.
 
-Of all copies of a request, over all processes, one publishes (``mine``), for as long as it said
-(``publisher_until``). If it dies before its publish is confirmed, the next copy takes over.
+Of all copies of a request, over all processes, one publishes (``mine``), until the time that it
+has given (``publisher_until``). If it dies before the confirm, a copy after that time takes over.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ def reserve(
     """Enter a key together with its mails, or return what it stands for.
 
     An unknown key, or one that is older than ``kept_s``, is the caller's, with the mails ``new``.
-    A known one is answered with its first request's mails (they have their rows); it is the
-    caller's as well if it was not published by the time that its publisher had.
+    A known one is answered with its first request's mails (they have their rows); it becomes the
+    caller's, too, if its publisher has not published it in time.
 
     Args:
-        admit: asked before the mails ``new`` are entered. Where it says no, nothing is entered
+        admit: asked before the mails ``new`` are entered. If it says no, nothing is entered
             (``admitted`` False).
     """
     entry = {
@@ -66,12 +66,12 @@ def reserve(
         "publisher_until": publisher_until,
         "published_at": None,
     }
-    while True:  # every further round means that another one has changed the key
+    while True:  # every further round means that somebody else has changed the key
         if rows.insert_new(connection, keys, [{"api_key": api_key, "key": key, **entry}]):
             break
         row = connection.execute(select(keys).where(*_is(api_key, key))).one_or_none()
         if row is None:
-            continue  # was pruned at this moment
+            continue  # pruned just now
         if row.created_at >= now - kept_s:
             known = _taken_over(connection, row, _shown(row, body_hash), now, publisher_until)
             if known is not None:
@@ -100,8 +100,8 @@ def _first(connection: Connection, new: Sequence[NewEmail], publisher_until: flo
 def _taken_over(
     connection: Connection, row: Row[Any], known: Reserved, now: float, publisher_until: float
 ) -> Reserved | None:
-    """Return what a key stands for, taken over if its publisher's time is over; None where
-    somebody else has just changed it."""
+    """Return what a key stands for, taken over if its publisher's time is over; None if somebody
+    else has just changed it."""
     if not known.same_body or known.published or known.publisher_until >= now:
         return known
     if not _change(connection, row, {"publisher_until": publisher_until}):
@@ -112,14 +112,14 @@ def _taken_over(
 def find(
     connection: Connection, api_key: str, key: str, body_hash: bytes, *, since: float
 ) -> Reserved | None:
-    """Return what a key stands for that was entered after ``since``; changes nothing."""
+    """Return what a key stands for, if it was entered at ``since`` or later; change nothing."""
     known = (*_is(api_key, key), keys.c.created_at >= since)
     row = connection.execute(select(keys).where(*known)).one_or_none()
     return None if row is None else _shown(row, body_hash)
 
 
 def published(connection: Connection, api_key: str, key: str, now: float) -> None:
-    """Enter that a key's mails are in the queue: from now on nobody publishes them again."""
+    """Record that a key's mails are in the queue: from now on nobody publishes them again."""
     open_key = (*_is(api_key, key), keys.c.published_at.is_(None))
     connection.execute(update(keys).where(*open_key).values(published_at=now))
 

@@ -1,4 +1,4 @@
-"""How an event loop hears of entries that were written: of many by one wake-up."""
+"""How an event loop hears of entries that were written: one wake-up for many of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class Inbox:
-    """Where the writer's thread leaves what has ended, for one event loop.
+    """Where the writer's thread leaves the entries that have ended, for one event loop.
 
     A loop that is woken for each entry spends more on that, and on the interpreter's lock, than
     the entries cost (docs/design.md).
@@ -25,13 +25,13 @@ class Inbox:
         self._patience_s = patience_s
         self._ended: deque[tuple[asyncio.Future[Any], Future[Any]]] = deque()
         self._is_called = False
-        self._waiting: dict[asyncio.Future[Any], float] = {}  # until when, in that order
+        self._waiting: dict[asyncio.Future[Any], float] = {}  # deadlines, earliest first
         self._alarm: asyncio.TimerHandle | None = None
 
     def wait_for(self, entry: Future[T]) -> asyncio.Future[T]:
         """Return a future of the loop that ends as the entry does.
 
-        It raises LedgerUnavailable when nothing is heard of the entry for ``patience_s``.
+        It raises LedgerUnavailable when the entry has not ended within ``patience_s``.
         """
         waiter: asyncio.Future[T] = self.loop.create_future()
         self._waiting[waiter] = until = self.loop.time() + self._patience_s

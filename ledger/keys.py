@@ -83,13 +83,13 @@ def known(connection: Connection) -> list[ApiKey]:
 
 
 def revoke(connection: Connection, key_id: str, *, now: float) -> bool:
-    """Revoke a key; False where there is no such key that is not revoked yet."""
+    """Revoke a key; False if there is no such key, or it is revoked already."""
     live = (table.c.id == key_id, table.c.revoked_at.is_(None))
     return connection.execute(update(table).where(*live).values(revoked_at=now)).rowcount == 1
 
 
-#: Whether what was used counts today. A clock that is behind starts no day anew; but a day beyond
-#: tomorrow is one of a clock that was wrong, and would hold the key's mails up until then.
+#: Whether ``quota_used`` counts today. A clock that is behind starts no day anew; but a day beyond
+#: tomorrow came from a wrong clock, and would hold the key's mails up until then.
 _COUNTS = table.c.quota_day.between(bindparam("today"), bindparam("today") + 1)
 _USED = case((_COUNTS, table.c.quota_used), else_=0)
 _TODAY: ColumnElement[int] = case((_COUNTS, table.c.quota_day), else_=bindparam("today"))
@@ -109,13 +109,13 @@ _REFUND = (
 
 
 def lock(connection: Connection, key_id: str) -> None:
-    """Lock a key's row until the transaction's end (SQLite's transaction has locked all)."""
+    """Lock a key's row until the transaction's end (SQLite has locked the whole database)."""
     connection.execute(select(table.c.id).where(table.c.id == key_id).with_for_update())
 
 
 def charge(connection: Connection, *, key_id: str, recipients: int, today: int) -> bool:
-    """Count recipients against a key's quota of a day; False, and nothing counted, where they
-    would pass it. Exact over all processes: the database decides."""
+    """Count recipients against a key's daily quota; False, and nothing counted, if they would
+    exceed it. Exact over all processes: the database decides."""
     given = {"of_key": key_id, "recipients": recipients, "today": today}
     return connection.execute(_CHARGE, given).rowcount == 1
 

@@ -1,4 +1,4 @@
-"""The tables are brought to the newest version, by Alembic, inside of the calling process."""
+"""Brings the tables to the newest version, by Alembic, inside the calling process."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def upgrade(url: str) -> None:
 
 def _upgrade(connection: Connection) -> None:
     alembic = logging.getLogger("alembic")
-    if alembic.level == logging.NOTSET:  # as SQLAlchemy does: at INFO it says how it works
+    if alembic.level == logging.NOTSET:  # as SQLAlchemy does: at INFO Alembic logs its own workings
         alembic.setLevel(logging.WARNING)
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))

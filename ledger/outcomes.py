@@ -1,4 +1,4 @@
-"""What an attempt brought, and what becomes of the mail by it."""
+"""What an attempt brought, and what that makes of the mail."""
 
 from __future__ import annotations
 
@@ -56,8 +56,7 @@ def record(
 ) -> Recorded:
     """Enter the outcome of a claimed attempt. ``keep``: the content of sent mails is kept, too.
 
-    Where it stands already, as nobody could tell whether its first COMMIT had come through,
-    nothing is changed.
+    Changes nothing if the outcome is there already: the answer to its first COMMIT was lost.
     """
     row = rows.locked(connection, email_id)
     if row is None:  # pruned: nothing is left to be told
@@ -93,7 +92,7 @@ def record(
 def _is_late(row: Row[Any], outcome: Outcome, attempt: int) -> bool:
     """Whether somebody else has gone on with the mail meanwhile.
 
-    A parked one has no message any more. So it stays parked rather than being delayed: a crash
+    A parked mail has no message any more, so it stays parked rather than being delayed: a crash
     before the next message's publish would lose it.
     """
     if row.attempts != attempt:

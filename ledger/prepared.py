@@ -33,11 +33,11 @@ class Prepared:
         return found
 
     def run(self, connection: Connection, values: Mapping[str, Any]) -> None:
-        """Change what the statement changes."""
+        """Run a statement that returns no rows."""
         self._run(connection, "execute", values).close()
 
     def run_all(self, connection: Connection, values: Sequence[Mapping[str, Any]]) -> None:
-        """The same with each of several sets of values."""
+        """Run it once for each set of values."""
         self._run(connection, "executemany", *values).close()
 
     def _run(self, connection: Connection, how: str, *values: Mapping[str, Any]) -> Any:
@@ -58,13 +58,13 @@ def _compiled(statement: ClauseElement, dialect: Dialect) -> Compiled:
 
 
 def _translated(connection: Connection, error: Exception) -> Exception:
-    """Return SQLAlchemy's error for a driver's. After a connection that is dead the pool begins
-    anew, as SQLAlchemy does it: its server was restarted, and the others are dead, too."""
+    """Return SQLAlchemy's error for a driver's. A dead connection empties the pool, as it does in
+    SQLAlchemy: the server was probably restarted, so the other connections are dead, too."""
     dialect: Any = connection.dialect
     dead = dialect.is_disconnect(error, connection.connection.dbapi_connection, None)
     if dead:
         connection.invalidate(error)
-        connection.engine.dispose()  # closes the idle ones; the others go as they are given back
+        connection.engine.dispose()  # closes the idle ones; the others close when returned
     found: Exception = DBAPIError.instance(
         None,
         None,

@@ -44,7 +44,7 @@ def find(
     """Return up to ``limit`` mails, newest first.
 
     Args:
-        to: a recipient's bare address; its domain in any case.
+        to: a recipient's bare address; its domain in upper or lower case.
         tag: ``name`` or ``name:value``.
         before: the id of the last mail of the page before.
     """
@@ -87,7 +87,7 @@ def payload(connection: Connection, email_id: str) -> bytes | None:
 
 def overdue(connection: Connection, *, before: float, limit: int) -> list[str]:
     """Return the ids of up to ``limit`` mails that have not ended, and whose time was over
-    ``before``. Looks through all that have not ended."""
+    ``before``. Scans all that have not ended."""
     late = (emails.c.status.in_(sorted(WAITING | {"sending"})), emails.c.expires_at < before)
     return list(connection.scalars(select(emails.c.id).where(*late).limit(limit)))
 

@@ -1,7 +1,7 @@
-"""What is old is deleted, in steps so small that nobody waits for them.
+"""Deletes what is old, in steps so small that nobody waits for them.
 
-PostgreSQL looks once more at a row that somebody has changed meanwhile, but not at the query that
-found it: so the query locks what it finds. What is locked already is in use, and no longer old.
+PostgreSQL checks a row again that was changed meanwhile, but does not repeat the subquery that
+found it: so the subquery locks its rows. It skips locked ones: they are in use, and so not old.
 https://www.postgresql.org/docs/current/transaction-iso.html#XACT-READ-COMMITTED
 """
 
@@ -14,9 +14,9 @@ from ledger.values import FINAL
 
 
 def prune(connection: Connection, *, before: float, limit: int) -> int:
-    """Delete up to ``limit`` mails that ended before then, with all that belongs to them.
+    """Delete up to ``limit`` mails that ended before ``before``, with all that belongs to them.
 
-    Returns how many it deleted: fewer than ``limit`` means that it is done.
+    Returns how many it deleted: fewer than ``limit`` means that none is left.
     """
     emails = schema.emails
     old = (
@@ -34,7 +34,7 @@ def prune(connection: Connection, *, before: float, limit: int) -> int:
 
 
 def prune_keys(connection: Connection, *, before: float, limit: int) -> int:
-    """Delete up to ``limit`` idempotency keys that were first seen before then; return how many."""
+    """Delete up to ``limit`` idempotency keys first seen before ``before``; return how many."""
     keys = schema.idempotency_keys
     identity = tuple_(keys.c.api_key, keys.c.key)
     old = (

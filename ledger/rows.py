@@ -18,13 +18,13 @@ from ledger.values import Recipient
 
 emails = schema.emails
 
-#: What may change in a mail. All of it is written each time: one statement, prepared once, costs
-#: far less than one made for the columns that did change.
+#: The columns that may change. All are written each time: one statement, prepared once, costs far
+#: less than one made for the columns that did change.
 CHANGEABLE = (
     "status", "updated_at", "scheduled_at", "expires_at", "due_at", "track", "attempts", "delays",
     "worker", "lease_until", "possible_duplicates", "suppressed", "events", "reason",
 )  # fmt: skip
-#: Rows that one statement inserts at most; SQLite takes 32,766 values.
+#: Most rows that one statement inserts; SQLite takes 32,766 values.
 _MANY = 64
 _INSERT = "INSERT INTO {} ({}) VALUES {} ON CONFLICT DO NOTHING"
 _ONE = select(emails).where(emails.c.id == bindparam("email_id"))
@@ -71,8 +71,8 @@ def change(
     data: Mapping[str, Any],
     **columns: Any,
 ) -> None:
-    """Add an event to a locked mail's timeline, and set its status: to the event's name, if
-    ``columns`` names no other one."""
+    """Add an event to a locked mail's timeline, and set its status: to the event's name, unless
+    ``columns`` has another ``status``."""
     number = row.events + 1
     write(connection, row, {"status": event, **columns, "events": number, "updated_at": now})
     _INSERT_EVENT.run(
@@ -115,7 +115,7 @@ def recipient(row: Row[Any]) -> Recipient:
 
 
 def insert_new(connection: Connection, table: Table, values: Sequence[Mapping[str, Any]]) -> int:
-    """Insert rows but those whose key is there already; return how many were inserted.
+    """Insert rows except those whose key is there already; return how many were inserted.
 
     All rows have the same columns.
     """
@@ -138,7 +138,7 @@ def _insert_together(
     """Insert by as few statements as possible.
 
     For each one Python releases the interpreter's lock and takes it again. Their numbers of rows
-    are powers of two, so that there are few to be prepared.
+    are powers of two, so that few different ones have to be prepared.
     """
     columns = tuple(values[0])
     count = start = 0

@@ -1,4 +1,4 @@
-"""The ledger's tables. What a column means stands here; how rows change, in the other modules."""
+"""The ledger's tables, and what their columns mean; how rows change is in the other modules."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ emails = Table(
     Index("emails_created_at", "created_at"),  # for retention
 )
 
-#: A recipient of a mail and what the relay said of it.
+#: A recipient of a mail, and the relay's reply.
 recipients = Table(
     "recipients",
     metadata,
@@ -63,11 +63,11 @@ recipients = Table(
     Column("code", Integer),  # None: not answered yet
     Column("enhanced", String(16)),
     Column("text", Text),
-    Column("settled", Boolean, nullable=False, default=False),  # the reply stands
+    Column("settled", Boolean, nullable=False, default=False),  # the reply is final
     Index("recipients_address", "address", "email_id"),
 )
 
-#: A mail's tags once more, to be searched.
+#: A mail's tags again, for searching.
 tags = Table(
     "tags",
     metadata,
@@ -104,7 +104,7 @@ idempotency_keys = Table(
     Column("api_key", String(64), primary_key=True),
     Column("key", String(256), primary_key=True),
     Column("body_hash", LargeBinary(32), nullable=False),
-    Column("email_ids", Text, nullable=False),  # JSON: of a batch, several
+    Column("email_ids", Text, nullable=False),  # JSON; several for a batch
     Column("created_at", Float(53), nullable=False),
     Column("publisher_until", Float(53), nullable=False),  # until then somebody publishes it
     Column("published_at", Float(53)),  # None: no publish was confirmed yet

@@ -12,18 +12,18 @@ Status = Literal[
 ]
 OnUncertain = Literal["retry", "hold"]
 Kind = Literal["to", "cc", "bcc"]
-# A bare $ of Python's also stands before a line break at the end.
+# In Python, $ alone also matches before a line break at the end.
 TagText = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]*$(?!\n)", max_length=256)]
 TagName = Annotated[TagText, Meta(min_length=1)]
 #: A value of the metadata.
 Scalar = str | int | float | bool | None
 
-#: The mail has ended; people may have one that failed tried again.
+#: The mail has ended; one that failed may be retried by hand.
 FINAL: frozenset[str] = frozenset({"sent", "failed", "canceled"})
 #: Nobody works on it, and its message is in the queue.
 WAITING: frozenset[str] = frozenset({"queued", "scheduled", "delivery_delayed"})
-#: Of these, the ones whose time is to come. A queued mail is due at once, whatever the clock said
-#: of the machine that has accepted it.
+#: Of these, the ones that wait for a time. A queued mail is due at once, whatever the clock of the
+#: machine that accepted it said.
 PUT_OFF: frozenset[str] = WAITING - {"queued"}
 
 
@@ -41,8 +41,8 @@ class To(Value, frozen=True, kw_only=True):
 
 class NewEmail(Value, frozen=True, kw_only=True):
     """A mail to be entered. ``expires_at``: no attempt begins after it. ``payload``: what it is
-    made of, as its message has it; ``keep``: it is kept from the beginning (of a scheduled mail)
-    and not only when it is needed (of a failed one).
+    made of, as its message has it; ``keep``: it is kept from the beginning (for a scheduled mail)
+    and not only when it is needed (for a failed one).
     """
 
     id: str
@@ -61,7 +61,7 @@ class NewEmail(Value, frozen=True, kw_only=True):
 
 
 class Reply(Value, frozen=True, kw_only=True):
-    """The relay's reply to one recipient; not ``settled``: he is to be tried again."""
+    """The relay's reply to one recipient, who is tried again if it is not ``settled``."""
 
     address: str
     code: int
@@ -83,7 +83,7 @@ class Recipient(Value, frozen=True, kw_only=True):
 
     @property
     def accepted(self) -> bool:
-        """Whether the relay has taken the mail for him."""
+        """Whether the relay has taken the mail for this recipient."""
         return self.code is not None and self.code < 300
 
 
@@ -126,8 +126,8 @@ class Email(Value, frozen=True, kw_only=True):
 
 
 class Granted(Value, frozen=True, kw_only=True):
-    """The mail is the caller's until ``lease_until``. ``settled``: replies that stand already;
-    ``expires_at``: of the mail as it stands now, which may have been moved."""
+    """The mail is the caller's until ``lease_until``. ``settled``: replies that are final already;
+    ``expires_at``: the mail's current one, which may have been moved."""
 
     attempt: int
     lease_until: float

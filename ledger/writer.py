@@ -18,11 +18,11 @@ from ledger.errors import LedgerUnavailable
 from ledger.failures import may_be_repeated, translated
 from ledger.values import NewEmail
 
-#: How many rows of mails, or other operations, one transaction takes at most.
+#: With this many mails and other operations, a transaction takes no further entry.
 LARGEST_GROUP = 500
 
-#: A group that follows one of so many entries waits so many seconds for more mails to be entered:
-#: to begin and to commit costs as much CPU as ten mails, and the broker's confirms take longer.
+#: After a group of ``BUSY`` entries, the next one waits ``GATHER_S`` seconds for more mails: BEGIN
+#: and COMMIT cost as much CPU as ten mails, and the broker's confirms take longer than the wait.
 BUSY = 4
 GATHER_S = 0.004
 
@@ -66,7 +66,7 @@ class Writer:
         self._thread.start()
 
     def submit(self, entry: Entry) -> None:
-        """Have it written; its future ends after COMMIT."""
+        """Have an entry written; its future ends after COMMIT."""
         with self._lock:  # nothing may come after the None that ends the thread
             if not self._closed:
                 self._waiting.put(entry)
@@ -120,7 +120,7 @@ class Writer:
                 entry.future.set_result(value)
 
     def _fail(self, group: Sequence[Entry], error: Exception) -> None:
-        """Tell a failure to the one whose it is: nobody else is to suffer from it."""
+        """Fail the entry that is at fault, found by halving; an unavailable ledger fails all."""
         if len(group) == 1 or isinstance(error, LedgerUnavailable):
             for entry in group:
                 entry.future.set_exception(error)
@@ -145,7 +145,7 @@ class Writer:
             except Exception as error:
                 if committing or last_try or not may_be_repeated(error):
                     raise
-            # The transaction that was preferred to ours goes first; else both meet again.
+            # Let the transaction that was preferred to ours go first; else both meet again.
             time.sleep(random.uniform(*PAUSE_S))  # nosec B311 # spreads processes, no secret
         raise AssertionError("unreachable")
 
