@@ -8,8 +8,8 @@ from collections.abc import Callable
 from mailing.rate import Rate
 from mailing.shared import SharedNumbers
 
-#: Keys with a bucket of their own. Keys are numbered in the order of their making, so two share
-#: one only where so many were made between them.
+#: How many keys have a bucket of their own. Keys are numbered as they are made, so two share one
+#: only if this many were made between them.
 PLACES = 65_536
 #: A holder of the lock that takes longer than this has been stopped, and is not waited for again.
 PATIENCE_S = 0.05
@@ -30,7 +30,7 @@ class Buckets:
         self._patience_s = PATIENCE_S
 
     def take(self, number: int, rate: Rate) -> float:
-        """Take a token; returns 0.0, or in how many seconds there is one, and takes none."""
+        """Take a token and return 0.0; or take none, and return the seconds until there is one."""
         with self._numbers.locked_within(self._patience_s) as is_held:
             self._patience_s = PATIENCE_S if is_held else 0.0
             return self._take(number, rate)

@@ -1,4 +1,4 @@
-"""Who makes a request, and what he may do."""
+"""Who makes a request, and what they may do."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mailing.rate import Rate
 
 
 class Scope(StrEnum):
-    """What a key is good for. ``admin`` includes the others, and everybody's mails."""
+    """What a key allows. ``admin`` includes the others, and everybody's mails."""
 
     SEND = "send"
     READ = "read"
@@ -32,11 +32,11 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def sees(self) -> str | None:
-        """Whose mails he sees, as the ledger's queries take it: his own, or everybody's (None)."""
+        """Whose mails the caller sees, for the ledger's queries: their own, or all (None)."""
         return None if Scope.ADMIN in self.scopes else self.owner
 
     def need(self, scope: Scope) -> None:
-        """Check that he has a scope.
+        """Check that the caller has a scope.
 
         Raises:
             NotPermitted
@@ -45,7 +45,7 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
             raise NotPermitted(scope)
 
     def check_sender(self, mailbox: str) -> None:
-        """Check that he may send a mail from this mailbox: its domain is exactly one of his.
+        """Check that the caller may send from this mailbox: its domain is exactly one of theirs.
 
         Raises:
             SenderRefused

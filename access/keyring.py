@@ -15,7 +15,7 @@ from ledger import ApiKey, Ledger, LedgerUnavailable, keys
 logger = logging.getLogger(__name__)
 
 #: How often the keys are read again: a key that was made or revoked counts within this time and
-#: that of one read. While the database is away, the keys that were read last go on to count.
+#: that of one read. While the database is away, the keys that were read last stay valid.
 REFRESH_S = 2.0
 
 
@@ -34,14 +34,14 @@ class Keyring:
         self._hashes: dict[str, tuple[bytes, Caller]] = {}
         self._is_open = False
         self._task: asyncio.Task[None] | None = None
-        # Of its own: in the threads that requests share, it would wait behind a crowd's reads,
-        # even when it is that crowd's key that was revoked.
+        # A thread of its own: in those that requests share, the reading would wait behind a
+        # crowd's reads, even when it is that crowd's key that was revoked.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="keyring")
         #: Whether the keys were read at least once; until then nobody is let in.
         self.is_known = False
 
     async def start(self) -> None:
-        """Read the keys, and go on to do so; a ledger that is away is waited for by the timer."""
+        """Read the keys, and keep them fresh; if the ledger is away, the timer tries again."""
         await self._refresh()
         self._task = asyncio.create_task(self._keep_fresh(), name="keyring")
 
@@ -57,7 +57,7 @@ class Keyring:
 
         Raises:
             NoKey, UnknownKey
-            KeysUnknown: the keys were never read yet.
+            KeysUnknown: the keys have not been read yet.
             TooFast
         """
         caller = self.identify(authorization)
@@ -68,7 +68,7 @@ class Keyring:
         return caller
 
     def identify(self, authorization: str | None) -> Caller:
-        """Return who makes a request; raises as :meth:`admit`, but takes no token."""
+        """Return who makes a request; raise as :meth:`admit` does, but take no token."""
         if self._is_open:
             return OPEN
         if not self.is_known:
@@ -110,6 +110,6 @@ class Keyring:
 def _caller_of(key: ApiKey) -> Caller | None:
     try:
         return caller_of(key)
-    except ValueError as exc:  # somebody has written it by hand: the others must go on to count
+    except ValueError as exc:  # perhaps edited by hand: the other keys stay valid
         logger.error("API key %s is not let in: %s", key.id, exc)
         return None

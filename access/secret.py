@@ -37,12 +37,12 @@ def digest(text: str) -> bytes:
 
 
 def id_in(text: str) -> str:
-    """Return the id that a key names; empty where it has not the form of one."""
+    """Return the id that a key names; empty if the text does not look like a key."""
     prefix, _, rest = text.partition("_")
     key_id, _, secret = rest.partition("_")
     return key_id if prefix == PREFIX and secret else ""
 
 
 def matches(text: str, hashed: bytes) -> bool:
-    """Whether a key is the stored one, in a time that does not tell how much of it is right."""
+    """Whether a key is the stored one; the time taken does not tell how much of it is right."""
     return hmac.compare_digest(digest(text), hashed)

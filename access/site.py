@@ -1,8 +1,8 @@
 """Requests that a browser makes for somebody else's page, which may reach this machine through it.
 
-They bring no API key, so only a server that asks for none must look: any page could send mails
-(https://developer.mozilla.org/docs/Web/HTTP/Headers/Sec-Fetch-Site), and a name that its owner
-points at 127.0.0.1 would make his page one of ours (DNS rebinding).
+They bring no API key, so only a server that asks for none must check: any page could send mails
+(https://developer.mozilla.org/docs/Web/HTTP/Headers/Sec-Fetch-Site), and a host name that points
+at 127.0.0.1 would make its owner's page one of ours (DNS rebinding).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _OURS = frozenset({"none", "same-origin"})
 
 
 def check_site(headers: Mapping[str, str]) -> None:
-    """Check that a request is no other site's.
+    """Check that a request does not come from another site.
 
     Raises:
         ForeignSite
@@ -32,7 +32,7 @@ def check_site(headers: Mapping[str, str]) -> None:
 
 @lru_cache(maxsize=64)
 def _is_local(host: str) -> bool:
-    """Return whether a host is this machine, or a name that no stranger can have."""
+    """Return whether a host is this machine, or a name that no stranger can own."""
     try:
         name = (urlsplit(f"//{host}").hostname or "").removesuffix(".")
     except ValueError:
