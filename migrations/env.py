@@ -4,7 +4,7 @@
 attribute ``connection`` of Alembic's configuration. Alembic's own command, which is for those
 who write a migration, passes none and gets the database of ``DATABASE_URL``:
 
-    make migrate                # a new one is compared with the tables as they are
+    make migrate                # first: --autogenerate compares with the tables as they are
     .venv/bin/alembic revision --autogenerate --rev-id NNNN -m "what it does"
     .venv/bin/alembic check     # do the migrations make what ledger/schema.py says?
 
@@ -29,7 +29,7 @@ def migrate(connection: Connection) -> None:
         connection=connection,
         target_metadata=metadata,
         compare_type=True,
-        # SQLite changes few things of a table in place: it is copied instead.
+        # SQLite can alter little of a table in place: the table is copied instead.
         render_as_batch=connection.dialect.name == "sqlite",
     )
     context.run_migrations()
@@ -37,7 +37,7 @@ def migrate(connection: Connection) -> None:
 
 def migrate_the_configured_database() -> None:
     """Open the database of ``DATABASE_URL``, as the server and the workers do, and migrate it."""
-    import config  # only here: who passes a connection need not have usable settings
+    import config  # only here: whoever passes a connection needs no usable settings
 
     os.umask(0o077)  # a new SQLite file is its owner's alone: there are addresses in it
     engine = writing(open_engine(config.database_url(), TIMEOUT_S))
