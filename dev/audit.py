@@ -1,8 +1,8 @@
 """`make check`: are there known holes in what is pinned? pip-audit asks, this reads its answer.
 
-`python -m dev.audit requirements.txt ...` fails for a known hole only. pip-audit itself takes a
-service that knows none of the packages (a plain mirror of the registry) for "no known holes", so a
-package that surely has some is asked about as well, and only an answer that names them counts.
+`python -m dev.audit requirements.txt ...` fails only for a known hole. If the service knows none of
+the packages (a plain mirror of the registry), pip-audit itself says "no known holes"; so we also
+ask about a package that surely has some, and only an answer that names them counts.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ import msgspec
 
 #: Known holes that do not concern us: id -> why.
 IGNORED: dict[str, str] = {}
-#: Abandoned with holes that nobody will mend (CVE-2013-7459): who does not know these knows none.
+#: Abandoned with holes that stay (CVE-2013-7459): a service that does not know these knows none.
 CANARY, CANARY_VERSION = "pycrypto", "2.6.1"
-#: Some 130 questions of 0.1 s each where the service is well.
+#: Enough for some 130 requests, each of 0.1 s while the service is healthy.
 TIME_LIMIT_S = 120.0
 _ANSWER_LIMIT_S = 10
 _COMPLAINT_LENGTH = 200
@@ -52,8 +52,8 @@ class Report(msgspec.Struct):
 def rounds(locks: Iterable[str]) -> list[list[str]]:
     """Return all `name==version` of lock files' texts, whatever Python or system they are for.
 
-    pip-audit takes one version of a package at a time; where there are two (numpy's, by Python's
-    version), the second is for another round.
+    pip-audit takes one version of a package at a time; if there are two (numpy's depends on
+    Python's), the second goes into another round.
     """
     versions = defaultdict[str, set[str]](set)
     for lock in locks:
@@ -87,10 +87,10 @@ def ask(pins: Iterable[str]) -> bytes:
 
 
 def read(answer: bytes) -> list[Package]:
-    """Return what is said of each package but the canary.
+    """Return the answer's packages without the canary.
 
     Raises:
-        NotAsked: the service is one that knows nothing.
+        NotAsked: the service knows nothing.
     """
     found = msgspec.json.decode(answer, type=Report).dependencies
     if not any(package.vulns for package in found if package.name == CANARY):
@@ -110,7 +110,7 @@ def holes(packages: Iterable[Package]) -> list[str]:
 
 
 def main(locks: list[str]) -> int:
-    """Ask, and print one line, or one for each hole. 1 for a hole; 0 also if nobody answered."""
+    """Ask, print each hole and a summary; return 1 for a hole, 0 otherwise, even if not audited."""
     asked = rounds(Path(lock).read_text() for lock in locks)
     try:
         packages = [package for pins in asked for package in read(ask(pins))]

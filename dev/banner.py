@@ -13,7 +13,7 @@ def http_url(host: str, port: int) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-#: By a variable, so that the key stands in no shell's history.
+#: In a variable, so that the key stays out of the shell's history.
 WITH_KEY = ' -H "Authorization: Bearer $WINDMAIL_KEY"'
 MAKE_KEY = 'WINDMAIL_KEY=$(make -s key ARGS="create --name=me --scope=send,read")'
 
@@ -28,7 +28,7 @@ def curl_line(web_url: str, *, with_key: bool) -> str:
 def block(
     rows: Sequence[tuple[str, str]], web_url: str, mailbox: str | None, *, with_key: bool
 ) -> str:
-    """Return the text: a table of what is where, then how to send a mail and where it lies.
+    """Return the text: a table of what is where, then how to send a mail, and where it arrives.
 
     ``with_key``: an API key was made, so each request needs one.
     """

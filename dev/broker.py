@@ -1,7 +1,7 @@
 """A private RabbitMQ node: for `make run` where no broker answers, and for the tests.
 
-It listens on loopback alone, keeps its state, log, cookie and configuration in one folder,
-and has an epmd of its own, so that it disturbs no other node and nothing stays behind.
+It listens on loopback only, keeps its state, log, cookie and configuration in one folder,
+and has an epmd of its own, so that it disturbs no other node and leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class BrokerNode:
     """One RabbitMQ node in a state folder. Stopped and started again, it keeps its queues.
 
     `url` is how to reach it, `log` is RabbitMQ's log, `management_port` is None without the
-    management plugin. Any user may run it, root as well.
+    management plugin. Any user may run it, even root.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class BrokerNode:
     ) -> None:
         """Choose ports (`None`: free ones); `url` gives user, password, vhost and port.
 
-        `cluster` names the nodes of the cluster that it joins at its first start, itself as well;
+        `cluster` names the nodes, itself included, of the cluster that it joins at its first start;
         they share an `epmd`, which is then not the node's to stop, and a cookie in their folders.
         """
         self.state = state.resolve()
@@ -99,7 +99,7 @@ class BrokerNode:
         if not self._epmd.start(self.env(), self.startup_log):
             raise BrokerError(self._failure("epmd, a part of Erlang, did not start"))
         command = [folder / "rabbitmq-server"]
-        # In its own folder: where it cannot go on, Mnesia leaves megabytes where it was started.
+        # In its own folder: Mnesia, when it gives up, leaves megabytes in the working directory.
         self._server = children.spawn(command, self.env(), self.startup_log, folder=self.state)
 
     def wait(
@@ -165,7 +165,7 @@ class BrokerNode:
 
     @property
     def startup_log(self) -> Path:
-        """What RabbitMQ and Erlang print before the log is open, and why they could not."""
+        """What RabbitMQ and Erlang print before the log is open, such as why they cannot start."""
         return self.state / "log" / "startup.log"
 
     def env(self) -> dict[str, str]:

@@ -19,7 +19,7 @@ LOG_TAIL_LINES = 15
 # and memory need not hold that.
 WAL_MAX_BYTES = 64 * 2**20
 
-#: With less on its disk, RabbitMQ takes no message until there is room again.
+#: With less free disk space, RabbitMQ takes no messages until there is room again.
 DISK_FREE_LIMIT_MB = 50
 
 _ON_LOOPBACK = "-kernel inet_dist_use_interface {127,0,0,1}"
@@ -79,7 +79,7 @@ def write(
     RabbitMQ leaves its files readable: mails are in them, so the folder is its owner's alone.
     """
     state.mkdir(parents=True, exist_ok=True)
-    state.chmod(0o700)  # also that of an earlier version
+    state.chmod(0o700)  # even if an earlier version made it
     for folder in ("log", "data", "generated"):
         (state / folder).mkdir(parents=True, exist_ok=True)
     plugins = "rabbitmq_management" if management_port else ""
@@ -124,7 +124,7 @@ def clustering(names: Sequence[str]) -> list[str]:
 
 
 def tail(log: Path) -> list[str]:
-    """Return the last lines of a log, none where there is no log."""
+    """Return the last lines of a log; none if there is no log."""
     try:
         return log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
     except OSError:

@@ -22,8 +22,8 @@ _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 def die_with_parent(signum: signal.Signals = signal.SIGTERM) -> None:
     """Ask Linux to send us `signum` when the thread that forked us is gone.
 
-    So nothing lingers when the parent gets SIGKILL. Elsewhere it does nothing. Survives
-    exec, which makes it fit for `preexec_fn`.
+    So nothing lingers when the parent gets SIGKILL. Does nothing on other systems. It survives
+    exec, so it can be a `preexec_fn`.
     """
     if _libc is not None:
         _libc.prctl(_PR_SET_PDEATHSIG, int(signum), 0, 0, 0)
@@ -37,7 +37,7 @@ def _preparation(death_signal: signal.Signals) -> Callable[[], None] | None:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Account:
-    """Another user, as whom root lets a program run; without root's groups."""
+    """Another user, as whom root starts a program; without root's groups."""
 
     uid: int
     gid: int
@@ -78,7 +78,7 @@ def spawn(
 def stop(
     child: subprocess.Popen[bytes], timeout_s: float, signum: signal.Signals = signal.SIGTERM
 ) -> bool:
-    """Send SIGTERM (or another), wait, then kill the whole group; True if it went by itself."""
+    """Send SIGTERM (or another), wait, then kill the whole group; True if it need not be killed."""
     with suppress(ProcessLookupError):
         child.send_signal(signum)
     try:

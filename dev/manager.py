@@ -26,16 +26,16 @@ from dev.children import die_with_parent
 
 #: From SIGTERM to SIGKILL. The broker stops after that, and all of it within 15 s.
 STOP_S = 7
-#: What the processes make is their user's alone, as under supervisor and systemd: the arguments of
-#: tasks are in Flower's and beat's files.
+#: Only their user can read the processes' files, as under supervisor and systemd: Flower's and
+#: beat's have arguments of tasks in them.
 UMASK = 0o077
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def use_fork() -> None:
-    """Let multiprocessing fork where it would not (Linux from Python 3.14 on).
+    """Have multiprocessing fork where it would not by itself (Linux from Python 3.14 on).
 
-    honcho's watchers then are our own children, and see our death.
+    honcho's watchers are then our own children, and notice our death.
     """
     if sys.platform == "linux":
         multiprocessing.set_start_method("fork")

@@ -14,8 +14,8 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-#: Where programs of the system may lie although PATH lacks the folder (a user's PATH on
-#: Debian has no sbin; Homebrew's RabbitMQ is in sbin as well).
+#: Folders of the system's programs that PATH often lacks (a user's PATH on Debian has no sbin;
+#: Homebrew's RabbitMQ is in sbin, too).
 EXTRA_PATH = ("/usr/sbin", "/sbin", "/usr/local/sbin", "/opt/homebrew/sbin", "/opt/homebrew/bin")
 #: Debian's own layout first: /usr/sbin has a wrapper there that changes to another user.
 RABBITMQ_FOLDERS = (Path("/usr/lib/rabbitmq/bin"),)
@@ -58,7 +58,7 @@ def rabbitmq_folder() -> Path | None:
 
 
 def postgresql_folder() -> Path | None:
-    """Return the folder of PostgreSQL's programs: PATH's, else the newest; None without."""
+    """Return the folder of PostgreSQL's programs: PATH's, else the newest, else None."""
     found = which("initdb")
     folders = [found.resolve().parent] if found else []
     for pattern in POSTGRESQL_FOLDERS:
@@ -78,7 +78,7 @@ def chromium() -> Path | None:
 
 
 def _browser() -> Path | None:
-    """Like `chromium`, but one that Playwright has fetched will do (it finds that by itself)."""
+    """Like `chromium`, or one that Playwright has fetched (which it finds by itself)."""
     folder = Path(os.environ.get("PLAYWRIGHT_BROWSERS_PATH", "~/.cache/ms-playwright"))
     return chromium() or next(folder.expanduser().glob("chromium-*"), None)
 
@@ -105,7 +105,7 @@ FINDERS: dict[str, tuple[Callable[[], Path | None], str, str]] = {
         "or on macOS:                        brew install slowhttptest",
     ),
     "wrk": (lambda: which("wrk"), "wrk", "or on macOS:                        brew install wrk"),
-    "postfix": (  # its test programs are what is needed, it need not run
+    "postfix": (  # only its test programs are needed; it need not run
         lambda: which("smtp-sink"),
         "postfix",
         "or let smtp-sink and smtp-source of Postfix be in PATH",

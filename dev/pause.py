@@ -1,4 +1,4 @@
-"""Keeping a process from running for a while, for tests and benchmarks of what waits for it."""
+"""Keeps a process from running for a while, for tests and benchmarks of what waits for it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ STILL_WITHIN_S = 5.0
 
 @contextmanager
 def paused(pid: int) -> Iterator[None]:
-    """Keep a process from running as long as the block lasts; no thread of it runs within.
+    """Keep a process, with all its threads, from running as long as the block lasts.
 
-    kill(2) returns when the signal is pending; until its threads have taken it the process
-    goes on. With 31 threads that is some 5 ms, on two busy cores up to 34 (measured), and
+    kill(2) returns when the signal is pending; the process goes on until its threads have
+    taken it. With 31 threads that takes some 5 ms, on two busy cores up to 34 (measured), and
     RabbitMQ takes a message and confirms it in 4.
 
     Raises:

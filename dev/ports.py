@@ -14,14 +14,14 @@ from pathlib import Path
 from random import SystemRandom
 
 LISTEN_STATE = "0A"  # of /proc/net/tcp
-#: Of these :func:`free_port` gives some. Linux takes outgoing connections' from 32768 and up
+#: The range of :func:`free_port`. Linux takes ports of outgoing connections from 32768 upwards
 #: (``net.ipv4.ip_local_port_range``).
 LOWEST, HIGHEST = 20_000, 32_000
 MAX_PORT = 65535
 BROKER_HOST, BROKER_PORT = "127.0.0.1", 5672  # of BROKER_URL's default
 
 
-_random = SystemRandom()  # two processes must not choose alike
+_random = SystemRandom()  # two processes must not choose the same ports
 _given = set[int]()
 
 
@@ -40,13 +40,13 @@ class Need:
 
 
 def obstacle(host: str, port: int) -> OSError | None:
-    """Return why no server could listen there now; None: it could."""
+    """Return why no server could listen there now; None if one could."""
     try:
         family, *_, address = socket.getaddrinfo(host or None, port, flags=socket.AI_PASSIVE)[0]
         with closing(socket.socket(family)) as sock:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.bind(address)
-    except OSError as exc:  # also of the name
+    except OSError as exc:  # also if the name is unknown
         return exc
     return None
 
@@ -59,8 +59,8 @@ def is_free(host: str, port: int) -> bool:
 def free_port() -> int:
     """Return a port of 127.0.0.1 that is free now, another one each time.
 
-    No outgoing connection takes it, as it would one that the system chooses: a server that is
-    started later, or again, finds it free.
+    An outgoing connection never takes it, as it may take one that the system chooses: a server
+    that is started later, or again, finds it free.
     """
     while True:
         port = LOWEST + _random.randrange(HIGHEST - LOWEST)
@@ -70,9 +70,9 @@ def free_port() -> int:
 
 
 def next_free(host: str, port: int, besides: Container[int] = ()) -> int:
-    """Return the first free port from `port` upwards, behind the last one from `LOWEST`.
+    """Return the first free port from `port` upwards, and from `LOWEST` after the last one.
 
-    None of those in ``besides``, which somebody else wants.
+    Skips those in ``besides``, which somebody else wants.
     """
     numbers = chain(range(port, MAX_PORT + 1), range(LOWEST, port))
     return next(n for n in numbers if n not in besides and is_free(host, n))
@@ -113,7 +113,7 @@ def problem(need: Need, holder: str | None) -> str:
 
 
 def refusal(need: Need, why: OSError) -> str:
-    """Return the message for a port that is not taken, and cannot be had."""
+    """Return the message for a port that is not in use, but cannot be had."""
     # A low one needs root; else it is the address, which is unknown or not of this machine.
     variable = need.variable if isinstance(why, PermissionError) else need.host_variable
     return (
@@ -131,7 +131,7 @@ def remedy(taken: Iterable[Need], wanted: Iterable[int] = ()) -> str:
         host = f"[{need.host}]" if ":" in need.host else need.host
         value = shlex.quote(f"smtp://{host}:{free}") if need.variable == "SMTP_URL" else free
         settings.append(f"{need.variable}={value}")
-    if not is_free(BROKER_HOST, BROKER_PORT):  # perhaps that of the system whose ports these are
+    if not is_free(BROKER_HOST, BROKER_PORT):  # perhaps the same system has it, too
         free = next_free(BROKER_HOST, BROKER_PORT + 1, used)
         settings.append(f"BROKER_URL=amqp://guest:guest@{BROKER_HOST}:{free}//")
     return (

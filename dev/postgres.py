@@ -21,7 +21,7 @@ from dev.children import Account
 
 HOST = "127.0.0.1"
 USER = DATABASE = "windmail"
-#: There from the first start on; what creates databases connects to it.
+#: The database that is there from the first start on: to connect to when creating others.
 MAINTENANCE = "postgres"
 #: PostgreSQL refuses to run as root; Debian's package makes this user.
 ACCOUNT_OF_ROOT = "postgres"
@@ -41,7 +41,7 @@ class PostgresNode:
 
     `url` is how to reach its first database, without a password; `log` is its log. Any user
     may run it: for root it runs as the user `postgres`, to whom the folder then belongs, so
-    that user has to be let into the folders above (pytest's `tmp_path` does not).
+    that user needs access to the folders above (those of pytest's `tmp_path` give none).
 
     `fsync=False` makes it several times faster: what is committed survives `kill`, though
     not a crash of the machine.
@@ -210,7 +210,7 @@ def _account() -> Account:
 
 
 def _environment() -> dict[str, str]:
-    """Return ours without PostgreSQL's own variables (a PGDATA of another server), untranslated."""
+    """Return our environment, untranslated, without PostgreSQL's variables (another's PGDATA)."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("PG")}
     return {**kept, "LC_ALL": "C"}
 

@@ -120,13 +120,13 @@ def flower_auth(var: Path) -> str:
 def broker(var: Path) -> BrokerNode | None:
     """Find the broker of BROKER_URL, or make (not start) a private node in its place.
 
-    RabbitMQ is installed where it is missing and we may.
+    Installs RabbitMQ if it is missing and we may.
 
     Returns:
-        None where a broker answers already.
+        None if a broker answers already.
 
     Raises:
-        NotReady: none answers there and none of ours can stand there.
+        NotReady: none answers there, and no private one can take its place.
     """
     urls = str(config.options.broker_url).split(";")
     if any(_answers(url) for url in urls):
@@ -141,7 +141,7 @@ def broker(var: Path) -> BrokerNode | None:
     try:
         if packages.rabbitmq_folder() is None:
             packages.install(["rabbitmq"])
-            if _answers(url):  # on many systems, to install it is to start it
+            if _answers(url):  # on many systems, installing it starts it
                 return None
     except packages.PackageError as exc:
         raise NotReady(f"no broker answers at {maybe_sanitize_url(url)}: {exc}") from exc
@@ -151,7 +151,7 @@ def broker(var: Path) -> BrokerNode | None:
 
 
 def check_disk(var: Path) -> None:
-    """Raise `NotReady` where a private node would take no messages, for want of space."""
+    """Raise `NotReady` if a private node would take no messages for lack of disk space."""
     free_mb = shutil.disk_usage(var).free // 10**6
     if free_mb < DISK_FREE_LIMIT_MB + BROKER_START_MB:
         raise NotReady(

@@ -20,7 +20,7 @@ Probe = Callable[[], bool]
 
 REQUEST_TIMEOUT_S = 5.0
 POLL_S = 0.2
-#: Long enough for a reply of a worker on a busy machine.
+#: Long enough for a worker's reply on a busy machine.
 PING_S = 0.7
 ANY_IPV4 = "0.0.0.0"  # nosec B104 # compared only, never bound
 
@@ -31,9 +31,9 @@ def wait_for(
     stopping: Callable[[], bool],
     timeout_s: float,
 ) -> list[str]:
-    """Ask all probes side by side until each said True; return those that never did.
+    """Ask all probes in parallel until each has said True; return those that never did.
 
-    `after` names, for a probe, another one that it waits for.
+    `after` names, for a probe, another one that has to be ready first.
     """
     deadline = time.monotonic() + timeout_s
     ready = set[str]()
@@ -59,7 +59,7 @@ def wait_for(
 def get_json(
     host: str, port: int, path: str, headers: Mapping[str, str] | None = None
 ) -> tuple[int, Any]:
-    """GET from a server of ours; status 0 where none answers, None where it is not JSON."""
+    """GET from a server of ours; status 0 if none answers, None if the body is not JSON."""
     connection = http.client.HTTPConnection(host, port, timeout=REQUEST_TIMEOUT_S)
     with closing(connection):
         try:
@@ -85,7 +85,7 @@ def web() -> bool:
 
 
 def wants_key() -> bool:
-    """GET of the list of mails without a key says 401: one was made."""
+    """GET of the list of mails without a key says 401: there are API keys."""
     address, port = reachable(config.options.address), config.options.port
     return get_json(address, port, "/emails?limit=1")[0] == http.client.UNAUTHORIZED
 
@@ -104,7 +104,7 @@ def heartbeat_is_new(body: object, since: datetime) -> bool:
 
 
 def beat(since: datetime) -> Probe:
-    """Return the probe: a periodic task of beat's was run by the worker after `since`."""
+    """Return the probe: the worker has run a periodic task of beat's after `since`."""
     return lambda: heartbeat_is_new(_readyz()[1], since)
 
 

@@ -1,4 +1,4 @@
-"""Where SMTP_URL points, and whether a mailbox of ours may stand there."""
+"""Where SMTP_URL points, and whether a mailbox of ours can serve there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A TCP forwarder between two programs that stay up: it is cut, held, slowed down, reset."""
+"""A TCP forwarder between two programs that stay up; it can be cut, held, slowed down, reset."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ class Road:
     ) -> None:
         self.target = target
         self.port = free_port()
-        #: Each piece of data is on its way for so long.
+        #: How long each piece of data is on its way.
         self.delay_s = 0.0
-        #: After these bytes went to the target, the answer is kept back and all is cut.
+        #: When these bytes have gone to the target, the answer is withheld and the connection cut.
         self.cut_after: bytes | None = None
         #: What goes these ways ("there", "back") vanishes, and neither end is told.
         self.vanishing: frozenset[str] = frozenset()
         self.vanished = b""
-        #: Who waits on a forgotten connection learns it after so long; Celery's settings make it 7.
+        #: When an end that waits on a forgotten connection notices; Celery's settings make it 7.
         self.noticed_s = 7.5
         #: Connections that were begun before this moment of the loop's clock are forgotten.
         self._forgotten_until = 0.0
@@ -76,7 +76,7 @@ class Road:
         self._loop.call_soon_threadsafe(self._flowing.clear)
 
     def flow(self) -> None:
-        """Let all through that was held."""
+        """Let through all that was held."""
         self._loop.call_soon_threadsafe(self._flowing.set)
 
     def reset(self) -> None:
@@ -87,8 +87,8 @@ class Road:
         """Forget all connections, as a NAT does with idle ones: nobody is told, and the first one
         to send something gets RST. New ones are let in.
 
-        Who only waits gets it after ``noticed_s``, as from his kernel where that asks for the
-        other end; here it would get the answer of ours.
+        An end that only waits gets it after ``noticed_s``, as it would by its kernel's keepalive
+        probes: here our own kernel answers those.
         """
         self._run(self._forget())
 
@@ -155,7 +155,7 @@ class Road:
     ) -> None:
         """Carry data one way to its end; ``outward``: to the target.
 
-        To write to an end that is closed is an OSError in asyncio, and a RuntimeError in uvloop.
+        Writing to a closed end is an OSError in asyncio, and a RuntimeError in uvloop.
         """
         try:
             while data := await reader.read(CHUNK_BYTES):
@@ -190,8 +190,8 @@ def _abort(writers: Iterable[asyncio.StreamWriter], *, reset: bool) -> None:
 
 
 def linger_not(writer: asyncio.StreamWriter | asyncio.BaseTransport) -> None:
-    """Have a connection end by RST."""
+    """Make a connection end by RST."""
     sock = writer.get_extra_info("socket")
     if sock is not None:
-        with contextlib.suppress(OSError, ValueError):  # it is closed just now
+        with contextlib.suppress(OSError, ValueError):  # it has just been closed
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)

@@ -26,7 +26,7 @@ from dev.broker import BrokerError, BrokerNode
 from dev.manager import STOP_S, STOP_SIGNALS, Manager, add_all, use_fork
 
 READY_S = 60.0
-#: Asked only when the other is ready, because its answer rests on it.
+#: Asked only when the other one is ready, on which its answer depends.
 AFTER = {"flower": "worker"}
 #: What a process may take to finish its work, so that it is done before STOP_S is over.
 FINISH_S = STOP_S - 2.5
@@ -35,7 +35,7 @@ BROKER_STOP_S = 7.5
 
 
 def commands(procfile: str, *, with_mailbox: bool) -> dict[str, str]:
-    """Return name and command of each process, without the mailbox where it is of no use."""
+    """Return name and command of each process; the mailbox only if it is of use."""
     processes: dict[str, str] = parse_procfile(procfile).processes
     return {k: v for k, v in processes.items() if with_mailbox or k != "mailbox"}
 
@@ -106,7 +106,7 @@ class Run:
         self.node: BrokerNode | None = None
 
     def main(self) -> str | None:
-        """Run until something stops it; the reason, None for Ctrl-C or SIGTERM."""
+        """Run until something stops it; return the reason, None for Ctrl-C or SIGTERM."""
         with preflight.lock(self.var):
             preflight.check_ports(set(self.names))
             flower_auth = preflight.flower_auth(self.var)
@@ -162,7 +162,7 @@ def _on_early_signal(signum: int, frame: FrameType | None) -> None:
 
 
 def main() -> int:
-    """Return 0 after Ctrl-C or SIGTERM, 1 where something failed (and say what)."""
+    """Return 0 after Ctrl-C or SIGTERM, 1 if something failed (and say what)."""
     for signum in STOP_SIGNALS:
         signal.signal(signum, _on_early_signal)
     use_fork()
