@@ -16,7 +16,7 @@ from chaos.faults import FAULTS, POSTGRESQL, SQLITE, Fault, heavier
 from chaos.summary import Summary
 from chaos.system import System
 
-#: Needs a file system of its own.
+#: The fault that needs a file system of its own.
 LEDGER_FULL = "ledger full"
 
 
@@ -43,10 +43,10 @@ def arguments() -> argparse.Namespace:
 
 
 def chosen(only: Sequence[str] | None, *, ledger: str, small_disk: bool) -> list[Fault]:
-    """Return the faults that are asked for, and possible.
+    """Return the faults that are asked for and possible; print which one is not.
 
     Raises:
-        SystemExit: none is, or one that is not possible was asked for.
+        SystemExit: none is left.
     """
     names = tuple(only or [""])
     faults = [one for one in FAULTS if one.kind.startswith(names) and one.ledger in (None, ledger)]
@@ -78,7 +78,7 @@ def planned(given: argparse.Namespace, *, small_disk: bool) -> Plan:
 
 
 def summed(plan: Plan, outcome: Outcome, system: System) -> Summary:
-    """Return what is left of a campaign."""
+    """Return a campaign's summary."""
     return Summary(
         seed=plan.seed,
         rate=plan.rate,
@@ -100,7 +100,7 @@ def main() -> int:
     """Run, or add up; 0 when every promise was kept.
 
     Raises:
-        SystemExit: of a campaign to add up there is no end.
+        SystemExit: one of the campaigns to add up has not ended.
     """
     given = arguments()
     if given.report:

@@ -17,7 +17,7 @@ PAUSE_S = 1.0
 TIMELINE_S = 2.0
 WAITING = ("queued", "scheduled", "sending", "delivery_delayed")
 PAGE = 100
-#: What is judged of a mail; a campaign has many.
+#: What the checker looks at; no more is kept of a mail, as a campaign has many.
 MEMBERS = ("status", "possible_duplicates", "reason", "recipients")
 
 Document = dict[str, Any]
@@ -50,7 +50,7 @@ async def _get(http: SimpleAsyncHTTPClient, url: str) -> Any:
 
 
 async def _documents(url: str, ids: Collection[str]) -> dict[str, Document | None]:
-    """Read pages of all mails, for that is quick, and ask for those that are on none."""
+    """Read the pages of all mails, which is quick, and ask for those that are on none."""
     http = SimpleAsyncHTTPClient(force_instance=True)
     wanted, found = set(ids), dict[str, Document | None]()
     async for mail in _pages(http, url, f"/emails?limit={PAGE}"):
@@ -81,7 +81,7 @@ async def _waiting(url: str) -> set[str]:
 
 
 def documents(url: str, ids: Collection[str]) -> dict[str, Document | None]:
-    """Return what the server says of each mail, as far as it is judged; None for an unknown one.
+    """Return the judged members of each mail, as the server says; None for an unknown mail.
 
     Raises:
         NoAnswer
@@ -109,7 +109,7 @@ def timeline(url: str, email_id: str) -> list[str]:
     async def events() -> list[str]:
         http = SimpleAsyncHTTPClient(force_instance=True)
         lines = list[str]()
-        with contextlib.suppress(HTTPError, OSError):  # of a mail that waits it has no end
+        with contextlib.suppress(HTTPError, OSError):  # a waiting mail's timeline has no end
             await http.fetch(
                 f"{url}/{email_id}/events",
                 streaming_callback=lambda data: lines.extend(data.decode().splitlines()),

@@ -25,7 +25,7 @@ from chaos.watch import consumers
 from dev import children
 
 CLIENT_JOURNAL = "client.jsonl"
-#: A system that is not at full speed by then is left as it is, and the next fault comes.
+#: When a system is not at full speed by then, the next fault comes all the same.
 RECOVERY_S = 90.0
 SETTLED_S = 180.0
 #: Between two rounds.
@@ -38,11 +38,11 @@ APART_S = (0.0, 1.0)
 class Plan:
     """What is to be done.
 
-    ``minutes`` of faults at most; it ends before when each kind of kill came ``kills`` times and
-    ``accepted`` mails were accepted (0: not by that). ``together``: faults of a round;
-    ``alone``: the share of rounds with one fault, by which the way back of each is measured.
-    ``within_s``: the system has to be back at full speed so soon after each fault (0:
-    whenever it is).
+    ``minutes`` of faults at most; it ends earlier when each kind of kill came ``kills`` times and
+    ``accepted`` mails were accepted (both 0: it does not). ``together``: faults of a round;
+    ``alone``: the share of rounds with one fault, which measure the recovery from each kind.
+    ``within_s``: how soon after each fault the system has to be back at full speed (0: at any
+    time).
     """
 
     seed: int
@@ -87,7 +87,7 @@ class Campaign:
         self.outcome = Outcome()
 
     def run(self) -> Outcome:
-        """Run it; what is wrong stands in the outcome."""
+        """Run it; the outcome says what is wrong."""
         begin = time.monotonic()
         load = self._start_load()
         try:

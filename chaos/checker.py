@@ -1,8 +1,8 @@
-"""Is a promise broken? Judged by what the client was told and what the relay received alone.
+"""Is a promise broken? Judged only by what clients are told and what the relay received.
 
 An accepted mail is sent, or failed with a reason, or held; nothing is sent that nobody asked for,
 or that was refused, or with another content; a mail goes twice only if its record says that it may
-have, one to be held never; a request with a key is accepted in the end.
+have, and never if it is to be held; a request with a key is accepted in the end.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from chaos.relay import REFUSED_CODE, REFUSED_DOMAIN
 
 @dataclass
 class Story:
-    """All that was written down of one mail."""
+    """All that the journals say of one mail."""
 
     number: int
     posts: list[Posted] = field(default_factory=list)
@@ -92,7 +92,7 @@ def check(
     *,
     first_fault_at: float,
 ) -> Findings:
-    """Check every mail. ``documents``: what the server says of each id in the end."""
+    """Check every mail. ``documents``: what the server finally says of each id."""
     findings = Findings()
     for story in told.values():
         _count(findings, story)

@@ -1,11 +1,11 @@
-"""Which mails were on their way when a fault came, by the ledger's events, and which of those
-went twice by it.
+"""Which mails were on their way when a fault came, according to the ledger's events, and which of
+those went twice because of it.
 
 A mail is on its way from its claim, right before MAIL FROM, until its next event: the outcome, or
 the next claim. A copy is blamed on the first fault that came, or lasted, while the mail was on its
-way as it went the time before, and that can have done it: what strikes the server, before a mail
-is in the queue, cannot, nor can what strikes a worker's pool processes, which run no mails. A copy
-that no fault can be blamed for is a broken promise.
+way the time before, and that can be the cause: a fault of the server, before a mail is in the
+queue, cannot, nor can one of a worker's pool processes, which run no mails. A copy that no fault
+can be blamed for is a broken promise.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from ledger.schema import events
 
 TIMEOUT_S = 60.0
 CLAIM = "sending"
-#: The journals' clock is the ledger's, but a time is taken before what it stands for is done.
+#: Journals and ledger share a clock, but note the time before they do what it stands for.
 SLACK_S = 0.5
 #: Words in the names of faults that strike where no mail is on its way.
 HARMLESS = ("server", "front road", "worker process")
@@ -34,7 +34,7 @@ HARMLESS = ("server", "front road", "worker process")
 
 @dataclass(frozen=True)
 class Claims:
-    """From when to when mails were on their way: all, and by the mail's id."""
+    """When mails were on their way: all beginnings, all ends, and the spans by the mail's id."""
 
     begins: list[float]
     ends: list[float]
@@ -62,7 +62,7 @@ def read(url: str) -> Claims:
 
 
 def of_events(rows: Iterable[tuple[str, str, float]]) -> Claims:
-    """Return the claims by the ledger's events: id, type and time, in their order for each mail."""
+    """Return the claims from the ledger's events: id, type and time, each mail's in their order."""
     found = defaultdict[str, list[tuple[float, float]]](list)
     last: tuple[str, str, float] | None = None
     for row in chain(rows, [("", "", math.inf)]):
@@ -93,7 +93,7 @@ def blame(struck: Sequence[Struck], told: Mapping[int, Story], claims: Claims) -
 
 
 def _copies(story: Story) -> list[float]:
-    """Return when a recipient got a mail that it had."""
+    """Return when a recipient got a mail again."""
     had, found = Counter[str](), list[float]()
     for receipt in sorted(story.receipts, key=lambda line: line.at):
         had.update(receipt.to)
@@ -103,7 +103,7 @@ def _copies(story: Story) -> list[float]:
 
 
 def _first(struck: Sequence[Struck], spans: Sequence[tuple[float, float]]) -> Struck | None:
-    """Return the first fault that met a mail on its way, the newest way first."""
+    """Return the first fault that came or lasted in a span, the newest span first."""
     for begin, end in reversed(spans):
         for one in struck:
             harmless = any(word in one.kind for word in HARMLESS)

@@ -1,4 +1,4 @@
-"""What a mail of the load says, and whether what came to the relay says it."""
+"""What a mail of the load says, and whether what the relay got says the same."""
 
 from __future__ import annotations
 
@@ -21,6 +21,6 @@ def says(content: bytes, number: int) -> bool:
 
 
 def digest(content: bytes) -> str:
-    """Return the SHA-256 of a mail's content without its trace lines: that of all its copies."""
+    """Return the SHA-256 of a mail's content without its trace lines: the same for all copies."""
     head, end, text = content.partition(b"\r\n\r\n")
     return hashlib.sha256(_TRACE.sub(b"", head + b"\r\n") + end + text).hexdigest()

@@ -16,7 +16,7 @@ from pathlib import Path
 SIZE_KIB = 4 * 2**20
 #: What is left when it is full, so that it is the next growth of a file that fails.
 REST_KIB = 8
-#: It cannot be made smaller than what it holds, which may have grown since one looked.
+#: It cannot be made smaller than what it holds, which may have grown since we looked.
 TRIES = 50
 _OWN_MOUNTS = ("unshare", "--mount", "--propagation=private")
 _ENTERED = "WINDMAIL_CHAOS_MOUNTS"
@@ -33,7 +33,7 @@ def is_possible() -> bool:
 
 
 def enter_own_mounts(arguments: Sequence[str]) -> None:
-    """Begin this program anew with mounts of its own, unless that was done."""
+    """Start this program anew in a mount namespace of its own, unless it is in one."""
     if _ENTERED not in os.environ:
         os.environ[_ENTERED] = "1"
         command = [*_OWN_MOUNTS, sys.executable, *arguments]

@@ -15,9 +15,9 @@ from chaos.harm import Strike
 class Fault:
     """A kind of fault.
 
-    ``part``: whom it hits, for no two at a time hit the same; ``lasts_s``: between which bounds
-    it lasts (a kill: no time, the keeper undoes it); ``weight``: how often it is in a bag;
-    ``ledger``: the only kind of ledger that it can strike, None: any.
+    ``part``: what it hits; no two at a time hit the same. ``lasts_s``: the bounds of its duration
+    (a kill: no time, the keeper undoes it); ``weight``: how often it is in a bag; ``ledger``: the
+    only kind of ledger that it can strike, None: any.
     """
 
     kind: str
@@ -33,7 +33,7 @@ class Fault:
         return self.kind.startswith("kill ")
 
     def duration_s(self, chance: random.Random, longest_s: float) -> float:
-        """Draw how long it is to last; short times are as likely as long ones by their ratio."""
+        """Draw its duration, log-uniformly between its bounds."""
         shortest, longest = (min(bound, longest_s) for bound in self.lasts_s)
         if not longest:
             return 0.0
@@ -47,7 +47,7 @@ _SHORT_S = (0.5, 10.0)
 
 
 def _kill(kind: str, strike: Strike, ledger: str | None = None) -> Fault:
-    # A part of its own for each: that a server is killed does not keep its process from it.
+    # A part of its own for each: a server and a process of it may be killed in one round.
     return Fault(kind=f"kill {kind}", part=kind, strike=strike, ledger=ledger)
 
 
@@ -92,12 +92,12 @@ FAULTS: tuple[Fault, ...] = (
 
 
 def heavier(faults: Iterable[Fault], kill_weight: int) -> list[Fault]:
-    """Return faults of which kills come so often for each time that another one does."""
+    """Return the faults with kills coming ``kill_weight`` times for each time of another one."""
     return [replace(one, weight=kill_weight) if one.is_kill else one for one in faults]
 
 
 class Bag:
-    """Faults by chance, but evenly: all come, by their weights, before any comes again."""
+    """Draws faults by chance, but evenly: all come, by their weights, before any comes again."""
 
     def __init__(self, faults: Iterable[Fault], chance: random.Random) -> None:
         self._faults = [fault for fault in faults for _ in range(fault.weight)]
@@ -105,7 +105,7 @@ class Bag:
         self._left: list[Fault] = []
 
     def draw(self, number: int = 1) -> list[Fault]:
-        """Draw so many faults that strike different parts; fewer, when no others are left."""
+        """Draw ``number`` faults that strike different parts; fewer if no others are left."""
         if not self._left:
             self._left = self._faults.copy()
             self._chance.shuffle(self._left)

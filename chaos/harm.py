@@ -27,7 +27,7 @@ DROPS = (0.1, 0.5)
 
 
 def _nothing() -> None:
-    """Leave it to the keeper, or to nobody."""
+    """Undo nothing: the keeper does, or there is nothing to undo."""
 
 
 def _kill_one(pids: Sequence[int], chance: random.Random) -> None:

@@ -1,4 +1,4 @@
-"""What the load and the relay write down, a line of JSON each; all that the checker is told.
+"""What the load and the relay write down for the checker, one line of JSON for each event.
 
 A line is written by one call of write(2) before anybody is answered, so a process that is killed
 loses none that mattered.

@@ -1,4 +1,4 @@
-"""Keeps programs running, as supervisor does: what ended by itself is started again.
+"""Keeps programs running, as supervisor does: one that ended by itself is started again.
 
 It acts when it is asked to (``tend``), in the main thread: Linux ends a child with the thread that
 made it.
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from dev import children
 
-#: A program that ended is started again after so long.
+#: A program that ended is started again after this long.
 RESTART_S = 1.0
 
 
@@ -46,7 +46,7 @@ class Program:
         self._ended_at = None
 
     def tend(self) -> None:
-        """Start it again if it has ended, and not just now."""
+        """Start it again when it ended at least RESTART_S ago."""
         if self._popen is None or self._popen.poll() is None:
             return
         now = time.monotonic()

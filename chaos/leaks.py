@@ -1,4 +1,4 @@
-"""What stays behind or grows: descriptors, memory, connections, messages, by who has them."""
+"""What stays behind or grows: descriptors, memory, connections, messages, and who has them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from chaos.system import WORKERS, System
 #: More than this over the beginning is a leak.
 FILES_OVER = 16
 BYTES_OVER = 64 * 2**20
-#: A worker's mails are published again over a pool of connections, of Celery's broker_pool_limit.
+#: A worker publishes retries over a pool of connections, up to Celery's broker_pool_limit (10).
 CONNECTIONS_OVER = 2 + len(WORKERS) * 10
 #: What is on its way needs some time to arrive.
 EMPTY_S = 60.0
@@ -33,7 +33,7 @@ class Use(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
-    """What all hold at a time."""
+    """What all of them hold at one time."""
 
     uses: dict[str, Use]
     connections: int
@@ -66,7 +66,7 @@ def _largest(pids: Iterable[int]) -> Use:
 
 
 def grown(before: Sample, after: Sample) -> list[str]:
-    """Return what has grown beyond bounds (but the broker, which is not ours)."""
+    """Return what has grown beyond bounds (except in the broker, which is not ours)."""
     found = []
     for kind, now in after.uses.items():
         then = before.uses[kind]
@@ -86,8 +86,8 @@ def grown(before: Sample, after: Sample) -> list[str]:
 def left_in_queues(system: System) -> list[str]:
     """Return which messages are left when all mails have ended.
 
-    One that finds its mail claimed by another attempt comes again when that claim's lease is over,
-    and then finds that the mail has ended: it has so long.
+    A message that finds its mail claimed by another attempt comes again when that claim's lease is
+    over, and then finds that the mail has ended: that is why it may take LEASE_S.
     """
     begin = time.monotonic()
     while left := watch.queued(system.node):

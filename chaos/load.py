@@ -1,8 +1,8 @@
 """The load: numbered mails over HTTP, sent as a good client would.
 
-``python -m chaos.load URL JOURNAL --rate R --seed N``, until SIGTERM; then what has a key is still
-repeated until it is accepted. A request with an Idempotency-Key is repeated after a 5xx, a broken
-connection or a silence; one without is not, as nobody could tell it from a second mail.
+``python -m chaos.load URL JOURNAL --rate R --seed N``, until SIGTERM; after it, requests with a key
+are still repeated until accepted. A request with an Idempotency-Key is repeated after a 5xx, a
+broken connection or a silence; one without is not, as nobody could tell it from a second mail.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from chaos.journal import Answered, Journal, Posted
 from chaos.relay import REFUSED_DOMAIN
 
 TIMEOUT_S = 15.0
-#: Mails at a time that are not accepted yet; when there are more, no new one is begun.
+#: Most mails that are not accepted yet; with so many, no new one is begun.
 MOST_OPEN = 1500
 PAUSE_S = (0.2, 3.0)
-#: On a busy machine the load may fall behind, and makes up for so much of it.
+#: On a busy machine the load may fall behind; it makes up for at most this much.
 BEHIND_S = 2.0
-#: What is not accepted so long after the end never will be.
+#: What is not accepted this long after the end never will be.
 GIVE_UP_S = 180.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mail:
-    """A mail of the load. ``delay_s``: it is to be sent so much later."""
+    """A mail of the load. ``delay_s``: how much later it is to be sent."""
 
     number: int
     to: list[str]
@@ -45,7 +45,7 @@ class Mail:
     delay_s: float
 
     def body(self) -> bytes:
-        """Return the request's body; the same one at each attempt."""
+        """Return the request's body, made once for all attempts."""
         body: dict[str, Any] = {
             "from": "chaos@example.com",
             "to": self.to,

@@ -1,4 +1,4 @@
-"""The processes of a campaign, seen by /proc: whose they are, and what they hold."""
+"""The processes of a campaign, seen through /proc: whose they are, and what they hold."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MARK = "WINDMAIL_CHAOS"
 
 
 def children(pid: int) -> list[int]:
-    """Return a process's children that run."""
+    """Return a process's running children."""
     try:
         text = (_PROC / str(pid) / "task" / str(pid) / "children").read_text()
     except OSError:
@@ -23,7 +23,7 @@ def children(pid: int) -> list[int]:
 
 
 def is_running(pid: int) -> bool:
-    """Whether a process is there, and no zombie."""
+    """Whether a process is there, and not a zombie."""
     try:
         stat = (_PROC / str(pid) / "stat").read_text()
     except OSError:
@@ -58,7 +58,8 @@ def command(pid: int) -> str:
 def open_files(pid: int) -> int:
     """Return how many file descriptors a process has open; 0 for one that is gone.
 
-    Those of the null device stand for what a pool process gave back (``bridge/forks.py``).
+    Without those of the null device, which replace what a pool process gave back
+    (``bridge/forks.py``).
     """
     count = 0
     try:

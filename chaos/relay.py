@@ -1,7 +1,7 @@
 """The relay of a campaign: ``python -m chaos.relay PORT FOLDER --work-ms N``. It writes down what
 it takes.
 
-What it does wrong stands in a file of the folder, which whoever makes trouble writes.
+A file in the folder, which the faults write, says what it is to do wrong.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True):
     drop: float = 0.0
 
     def write(self, folder: Path) -> None:
-        """Have the relay of a folder behave so soon."""
+        """Make the relay of a folder behave this way, within LOOK_S."""
         new = folder / f"{BEHAVIOUR}.new"
         new.write_bytes(msgspec.json.encode(self))
         new.rename(folder / BEHAVIOUR)
 
 
 class Relay:
-    """What it answers. ``work_s``: a relay takes up to so long before it has a mail, and as long
-    again before it says so."""
+    """What it answers. ``work_s``: it takes up to this long before it has a mail, and up to this
+    long again before it says so."""
 
     def __init__(self, folder: Path, work_s: float) -> None:
         self._folder = folder

@@ -11,7 +11,7 @@ from chaos.struck import Struck
 from chaos.summary import Summary, added
 from chaos.system import CONCURRENCY, SERVER_PROCESSES, WORKERS
 
-#: Back to full speed within this is what we want.
+#: How soon after a fault we want full speed again, in seconds.
 WANTED_S = 15.0
 
 
@@ -39,7 +39,7 @@ def page(campaigns: Sequence[Summary]) -> str:
 
 
 def broken(campaigns: Sequence[Summary]) -> list[str]:
-    """Return every violation in a line; none: all promises were kept."""
+    """Return each violation as a line; none if all promises were kept."""
     found = list[str]()
     for one in campaigns:
         if not one.findings.accepted or not one.struck:

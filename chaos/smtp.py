@@ -1,6 +1,6 @@
 """A small SMTP server on asyncio: what a relay of a campaign needs, for little CPU.
 
-It offers PIPELINING. What it answers to each command is its policy's affair.
+It offers PIPELINING. Its policy decides what it answers.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _OK = b"250 OK\r\n"
 
 @dataclass
 class Envelope:
-    """A mail that is being given: ``to`` has the recipients that were taken so far."""
+    """A mail that is coming in: ``to`` has the recipients that were accepted so far."""
 
     sender: str = ""
     to: list[str] = field(default_factory=list)
@@ -51,7 +51,7 @@ class Session(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one by its methods
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's has the same methods
         self._say(b"220 relay.chaos ESMTP\r\n")
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -64,7 +64,7 @@ class Session(asyncio.Protocol):
             self._go_on()
 
     def _go_on(self) -> None:
-        """Deal with all that is there, up to a mail's end, which takes its time."""
+        """Handle all that has come, up to a mail's end, which takes its time."""
         while self._working is None and self._transport is not None:
             end = _END if self._in_content and self._buffer[:3] != _EMPTY else b"\r\n"
             at = self._buffer.find(end)

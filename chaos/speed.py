@@ -9,8 +9,8 @@ from pathlib import Path
 
 from chaos.journal import Answered, Reader, Received
 
-#: Full speed: so much of the offered rate is accepted, and sent, over so long, and no queue is in
-#: front of what is sent: half of it at least had waited no longer than this.
+#: Full speed: over WINDOW_S, at least SHARE of the offered rate is accepted and as much is sent,
+#: and there is no queue: at least half of what is sent had waited no longer than WAIT_S.
 SHARE = 0.9
 WINDOW_S = 1.0
 WAIT_S = 2.0
@@ -24,11 +24,11 @@ class Speed:
         self._enough = SHARE * rate * WINDOW_S
         self._accepted_at: dict[int, float] = {}  # of mails that are not sent yet
         self._accepted: deque[float] = deque()
-        self._sent: deque[tuple[float, float]] = deque()  # when, and after which wait
+        self._sent: deque[tuple[float, float]] = deque()  # when, and after how long a wait
         self.accepted = 0
 
     def read(self) -> None:
-        """Take note of what is new."""
+        """Read what is new in the journals."""
         for line in self._client.new():
             if isinstance(line, Answered) and 200 <= line.status < 300:
                 self.accepted += 1

@@ -6,7 +6,7 @@ import msgspec
 
 from chaos.campaign import Outcome
 
-#: It is not told of more mails than this.
+#: Most mails whose story is told.
 STORIES = 20
 
 

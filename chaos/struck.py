@@ -1,4 +1,4 @@
-"""What became of a fault that came."""
+"""A fault that came, and what came of it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ import msgspec
 
 class Struck(msgspec.Struct, kw_only=True):
     """A fault that came. ``recovered_s``: from its end to full speed, None: not in time;
-    ``alone``: no other one came with it. ``in_flight``: mails that a worker had claimed and not
-    recorded the outcome of when it came; ``again``: those of them that were sent again, as far as
-    no fault before it had met them."""
+    ``alone``: no other one came with it. ``in_flight``: mails that were claimed when it came, and
+    whose outcome was not recorded; ``again``: copies that are blamed on it (chaos/claims.py)."""
 
     kind: str
     at: float
@@ -24,5 +23,5 @@ class Struck(msgspec.Struct, kw_only=True):
         return f"{self.kind}: {self.lasted_s:.1f} s, {back}"
 
     def is_late(self, within_s: float) -> bool:
-        """Whether full speed came later than so, or never."""
+        """Whether full speed came later than ``within_s``, or never."""
         return self.recovered_s is None or self.recovered_s > within_s

@@ -42,7 +42,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read(folders: Sequence[Path]) -> list[Summary]:
-    """Read those of several folders.
+    """Read the summaries in several folders.
 
     Raises:
         OSError, msgspec.DecodeError
@@ -60,7 +60,7 @@ def added(findings: Sequence[Findings]) -> Findings:
 
 
 def commit() -> str:
-    """Return which commit is tried, as far as git knows."""
+    """Return which commit is tested, as far as git knows."""
     done = subprocess.run(
         ["git", "describe", "--always", "--dirty"],
         cwd=Path(__file__).parent,

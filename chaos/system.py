@@ -3,7 +3,7 @@
     load --front--> server (2 processes) --server-broker--> RabbitMQ <--worker-broker-- 2 workers
                                                                      workers --relay--> the relay
 
-Between any two parts lies a road of ours. Settings are Windmail's defaults but for those below.
+Between any two parts lies a road of ours. Settings are Windmail's defaults except those below.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ HOST = "127.0.0.1"
 SERVER_PROCESSES = 2
 WORKERS = ("worker1", "worker2")
 CONCURRENCY = 4
-#: Otherwise the retries of mails, and not the faults, would make a campaign long.
+#: Without these, the retries of mails, and not the faults, would make a campaign long.
 SETTINGS = {
     "WORKER_CONCURRENCY": str(CONCURRENCY),
     "SMTP_TIMEOUT_S": "5",
@@ -47,8 +47,8 @@ SETTINGS = {
     "RESULT_REPLAY_S": "60",
     "EVENT_LOOP": "uvloop",
 }
-#: How often RabbitMQ counts a queue's consumers anew, in ms; with its default we would see only 5 s
-#: later that a worker is back.
+#: How often RabbitMQ counts a queue's consumers anew, in ms; with its default we would see a
+#: worker's return up to 5 s late.
 BROKER = "[{rabbit, [{quorum_tick_interval, 1000}]}].\n"
 START_S = 60.0
 STOP_S = 60.0
@@ -62,8 +62,8 @@ class NotWhole(Exception):
 class System:
     """Broker, server, workers, relay and the roads between them; ``small_disk``: the ledger lies
     on a file system of its own, which can be made full (for root alone); ``postgres``: in a
-    PostgreSQL of its own; ``work_ms``: a relay takes up to so long before it has a mail, and as
-    long again before it says so."""
+    PostgreSQL of its own; ``work_ms``: the relay takes up to this long before it has a mail, and
+    up to this long again before it says so."""
 
     def __init__(
         self, folder: Path, *, small_disk: bool, postgres: bool = False, work_ms: float
@@ -151,7 +151,7 @@ class System:
         }
 
     def stop(self) -> list[str]:
-        """End everything; returns what did not end in time, or was left behind."""
+        """End everything; return what did not end in time, or was left behind."""
         left = []
         for name in reversed(self.programs):
             if not self.programs[name].stop(STOP_S):
@@ -169,7 +169,7 @@ class System:
         return left
 
     def _keep_ledger(self) -> None:
-        """Copy the ledger out of the file system that goes with us."""
+        """Copy the ledger out of the file system that vanishes with us."""
         for file in self.var.glob("ledger.sqlite3*"):
             shutil.copy(file, self.folder)
 
@@ -191,7 +191,7 @@ class System:
             program.tend()
 
     def sleep(self, seconds: float) -> None:
-        """Let time go by."""
+        """Sleep, and tend the programs meanwhile."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             self.tend()

@@ -1,4 +1,4 @@
-"""Looking at the broker from outside, over no road: who consumes, and what is left."""
+"""Looks at the broker directly, over no road: who consumes, and what is left."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def consumers(url: str) -> int:
 
 
 def queued(node: BrokerNode) -> dict[str, int]:
-    """Return how many messages each queue has that has any; streams, which are read, not emptied,
-    are left out."""
+    """Return how many messages each queue has that is not empty; streams are left out, since
+    reading does not empty them."""
     listed = node.ctl("list_queues", "--quiet", "--no-table-headers", "name", "type", "messages")
     rows = [line.split("\t") for line in listed.splitlines() if line]
     return {
