@@ -1,4 +1,4 @@
-"""Bodies that are wrong or only large: as JSON, as mails, as calls of tasks."""
+"""Bodies that are wrong, or merely large: as JSON, as mails, as calls of tasks."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def _sendmails() -> Iterator[bytes]:
 
 
 def bodies() -> Iterator[tuple[str, bytes]]:
-    """Yield each one with the path that it is for."""
+    """Yield each body with the path that it is for."""
     for path in ("/emails", "/emails/batch", "/celery/add", "/celery/sendmail"):
         for octets in OCTETS:
             yield path, octets

@@ -19,13 +19,13 @@ from dev import packages
 AT_A_TIME = 100
 DRIP_S = 0.5
 PROBE_S = 1.0
-#: While a crowd is there, others are answered within this time.
+#: While a crowd is there, others must be answered within this time.
 ANSWER_S = 5.0
 RESET = struct.pack("ii", 1, 0)
 
 
 def slow(target: Target, clients: int) -> Tally:
-    """Have clients send headers, bodies or chunks in drips, or not at all; all are cut off."""
+    """Have clients send headers, bodies or chunks in drips, or not at all; all must be cut off."""
     head = target.request("POST", "/emails").removesuffix(b"\r\n")
     kinds: dict[str, tuple[bytes, bytes]] = {
         "nothing": (b"", b""),
@@ -57,7 +57,7 @@ def slow(target: Target, clients: int) -> Tally:
 
 
 def unread(target: Target, clients: int) -> Tally:
-    """Have clients ask for a mail of 2 MB, and take nothing of it."""
+    """Have clients ask for a mail of 2 MB, and read none of it."""
     body = {
         "to": "a@b.example",
         "subject": "s",
@@ -76,7 +76,7 @@ def unread(target: Target, clients: int) -> Tally:
 
 
 def idle(target: Target, clients: int) -> Tally:
-    """Open connections that send nothing, and be answered on others meanwhile."""
+    """Open connections that send nothing, and see that others are answered meanwhile."""
     with (
         target.part(f"{clients:,} idle connections", connections=clients) as tally,
         _open(target.port, clients, b"") as socks,
@@ -88,7 +88,7 @@ def idle(target: Target, clients: int) -> Tally:
 
 
 def streams(target: Target, clients: int) -> Tally:
-    """Open event streams that nobody reads, reset others at once, and see all of them forgotten."""
+    """Open event streams that nobody reads, reset others at once, and see that all are dropped."""
     with target.part(f"{clients:,} event streams", connections=clients) as tally:
         call = json.dumps({"args": [10_000], "kwargs": {"interval": 0}}).encode()
         reply = ask(target.port, target.request("POST", "/celery/count", call))
@@ -154,7 +154,7 @@ def _probe(target: Target, tally: Tally, what: str) -> None:
 def _open(
     port: int, count: int, octets: bytes, receive_bytes: int | None = None
 ) -> Iterator[Sequence[socket.socket]]:
-    """Open so many connections and send octets on each."""
+    """Open ``count`` connections and send octets on each."""
     with ExitStack() as stack:
         socks = []
         for _ in range(count):
@@ -170,7 +170,7 @@ def _open(
 
 
 def _ended(socks: Sequence[socket.socket], seconds: float) -> list[socket.socket]:
-    """Return which the server has closed, after so long; what it says is read."""
+    """Return the sockets that the server has closed ``seconds`` later; read what it says."""
     time.sleep(seconds)
     found = []
     with selectors.DefaultSelector() as selector:
@@ -192,7 +192,7 @@ def _is_at_end(sock: socket.socket) -> bool:
 
 
 def _drip(sock: socket.socket, octets: bytes) -> None:
-    with suppress(OSError):  # seen at the next reading
+    with suppress(OSError):  # noticed at the next read
         sock.send(octets)
 
 

@@ -18,7 +18,7 @@ DAY_S = 86400
 
 
 def described(target: Target, examples: int, seed: int) -> Tally:
-    """Let schemathesis ask, so many random requests for each operation beside its own cases."""
+    """Let schemathesis ask: ``examples`` random requests for each operation, and its own cases."""
     calls = target.stage.folder / "calls"
     calls.touch()
     command = [
@@ -31,7 +31,7 @@ def described(target: Target, examples: int, seed: int) -> Tally:
     mail = {"to": "a@b.example", "subject": "s", "text": "t", "scheduled_at": moment}
     email_id = target.post("/emails", mail)[1]["id"]
     ours = {"SCHEMATHESIS_HOOKS": "attack.hooks", CALLS: str(calls), EMAIL_ID: email_id}
-    ours["PYTHONPATH"] = str(CONFIG.parent.parent)  # it leaves files where it runs
+    ours["PYTHONPATH"] = str(CONFIG.parent.parent)  # it runs elsewhere, as it leaves files there
     env = {**os.environ, **ours}
     with target.part("OpenAPI document, schemathesis") as tally:
         done = subprocess.run(

@@ -1,4 +1,4 @@
-"""What schemathesis loads (``SCHEMATHESIS_HOOKS``): a mail that is there, a file of all calls."""
+"""What schemathesis loads (``SCHEMATHESIS_HOOKS``): asks for a real mail, writes down all calls."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def after_call(_context: Any, _case: Any, response: Any) -> None:
 
 @schemathesis.hook
 def map_path_parameters(_context: Any, path_parameters: Any) -> Any:
-    """Have every second id be that of a mail: nothing else finds one."""
+    """Make every second id that of a real mail: random ids find none."""
     if path_parameters and "id" in path_parameters and next(_numbers) % 2:
         return {**path_parameters, "id": os.environ[EMAIL_ID]}
     return path_parameters

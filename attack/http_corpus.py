@@ -1,4 +1,4 @@
-"""Requests that are wrong as HTTP, or only unusual: framing, smuggling, paths, methods, headers."""
+"""Requests that are wrong as HTTP, or just unusual: framing, smuggling, paths, methods, headers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from attack.wire import request
 LARGE = 2**20
 NOBODY = "00000000-0000-4000-8000-000000000000"
 MAIL = b'{"to": "a@b.example", "subject": "s", "text": "t"}'
-#: What random changes put in.
+#: What random changes insert.
 PIECES = (
     b"\r\n", b"\n", b"\r", b"\0", b":", b" ", b"\t", b"\x7f", b"\xff", b"\x0b", b"%00", b"..",
     b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n", b"0\r\n\r\n",
@@ -95,7 +95,7 @@ WHOLE: tuple[bytes, ...] = (
 
 
 def requests(target: Target) -> Iterator[tuple[str, bytes]]:
-    """Yield each one with what it is called."""
+    """Yield each request with its name."""
     head = target.request("POST", "/celery/hello").removesuffix(b"\r\n")
     for number, frame in enumerate(FRAMES):
         yield f"frame {number} {frame[:40]!r}", head + frame

@@ -1,4 +1,4 @@
-"""What the relay received, against what was asked for: nothing else may be in it."""
+"""Compares what the relay received with what was asked for: nothing else may be in it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from attack.sink import Taken
 
-#: What a hostile text tries to get in: no header, no recipient and no command may have it.
+#: The header that hostile texts try to inject; no mail may have it unless it was asked for.
 CANARY = "x-injected"
 LONGEST_LINE = 998
 #: What Windmail writes by itself, each at most once.
@@ -37,7 +37,7 @@ class Asked:
 
 
 def wrong_commands(commands: list[bytes]) -> list[str]:
-    """Return each SMTP command that is none of those that a client of ours has to send."""
+    """Return each SMTP command that our client has no reason to send."""
     return [f"a command {line[:80]!r}" for line in commands if not _COMMANDS.fullmatch(line)]
 
 

@@ -58,7 +58,7 @@ SETTLE_S = 60.0
 
 
 def mails(target: Target, examples: int) -> Tally:
-    """Send the corpus, and so many mails that hypothesis makes of its pieces."""
+    """Send the corpus, and ``examples`` mails that hypothesis makes of its pieces."""
     with target.part("mails: headers, addresses, texts") as tally:
         tally.injected = 0
         sender = _Sender(target, tally)
@@ -113,7 +113,7 @@ class _Sender:
             self._accepted[address] = (email_id, body)
 
     def check(self) -> None:
-        """Wait for what was accepted, and look at each mail that came."""
+        """Wait for the accepted mails, and examine each one that came."""
         taken = self._taken()
         for address, (email_id, body) in self._accepted.items():
             mails = taken.pop(address, [])
@@ -142,7 +142,7 @@ class _Sender:
 
 
 def _own(mail: Taken) -> str | None:
-    """Return our recipient of a mail; None: it is another part's."""
+    """Return a mail's recipient, ours or the smuggled one; None: it is another part's mail."""
     for line in mail.commands:
         name = line.decode("latin-1").partition("<")[2].partition(">")[0]
         if name.endswith("@own.example") and line[:4].upper() == b"RCPT":

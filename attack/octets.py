@@ -1,4 +1,4 @@
-"""The parts that send one request at a time: HTTP by hand, and bodies."""
+"""The parts that send each request on a connection of its own: HTTP by hand, and bodies."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from attack.tally import Tally
 from attack.target import Target
 from attack.wire import Reply, ask
 
-#: Of the bodies, which are large; the others wait for the server's time limits, most of the time.
+#: Bodies are large; the other requests mostly wait for the server's time limits.
 BODIES_AT_A_TIME = 4
 AT_A_TIME = 32
 
 
 def http(target: Target, mutations: int, seed: int) -> Tally:
-    """Send what is wrong as HTTP, and so many good requests with random changes."""
+    """Send what is wrong as HTTP, and ``mutations`` good requests with random changes."""
     with target.part("HTTP by hand") as tally:
         asked = [
             *http_corpus.requests(target),
@@ -28,7 +28,7 @@ def http(target: Target, mutations: int, seed: int) -> Tally:
 
 
 def bodies(target: Target) -> Tally:
-    """Send wrong and large bodies, one after another, and see that all can still be listed."""
+    """Send wrong and large bodies, and see that the mails can still be listed."""
     with target.part("bodies") as tally:
         asked = [
             (f"body {number} for {path}: {octets[:60]!r}", target.request("POST", path, octets))

@@ -1,7 +1,7 @@
-"""A relay that takes every mail and keeps each octet as it came, for what was smuggled in.
+"""A relay that takes every mail and keeps each octet as it came, to show what was smuggled in.
 
-Unlike a relay it reads nothing into what it gets: a mail ends at CRLF, dot, CRLF alone, and a
-command is kept as it was sent.
+Unlike a real one it is not lenient: a mail ends only at CRLF, dot, CRLF, and a command is kept as
+it was sent.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ START_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A mail: the commands that came before it since the last one, and its octets, dots stuffed."""
+    """A mail: the commands that came since the last mail, and its octets, dots stuffed."""
 
     commands: tuple[bytes, ...]
     data: bytes
@@ -29,7 +29,7 @@ class Taken:
 
 @dataclass
 class Sink:
-    """The relay, in a thread; ``commands``: every one of all sessions."""
+    """The relay, in a thread; ``commands``: those of all sessions."""
 
     port: int = field(default_factory=free_port)
     mails: list[Taken] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""What a part of the attack has found out: counts for the table, and findings, which fail it."""
+"""What a part of the attack has shown: counts for the table, and findings, which fail it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ HEADER = (
 
 @dataclass
 class Tally:
-    """One part. ``findings``: what must not be, a line each; ``injected``: None where the part
-    sends no mails; the memory is the server's resident one, bytes."""
+    """One part. ``findings``: what must not be, a line each; ``injected``: None if the part sends
+    no mails; ``..._bytes``: the server's resident memory."""
 
     part: str
     tried: int = 0

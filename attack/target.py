@@ -20,7 +20,7 @@ from dev.ports import free_port
 from serving.connections import raise_file_limit
 from tests.databases import new_postgres
 
-#: Short, so that attacks by slowness are over soon. The queue's wait is no part of this.
+#: Short, so that attacks by slowness are over soon. The limit of the queue's wait is switched off.
 SETTINGS = {
     "IDLE_TIMEOUT_S": "5",
     "BODY_TIMEOUT_S": "5",
@@ -30,7 +30,7 @@ SETTINGS = {
     "QUEUE_WAIT_LIMIT_S": "0",
     "MAX_CONNECTIONS": "12000",
 }
-#: A server that grows by more over a part, beside what connections cost, is not bounded.
+#: A server that grows by more during a part, besides what connections cost, has no bound.
 GROWTH_BYTES = 400 * 2**20
 ARRIVAL_S = 60.0
 SAMPLE_S = 0.2
@@ -100,7 +100,7 @@ class Target:
         return json.loads(reply.octets.partition(b"\r\n\r\n")[2])
 
     def arrived(self, address: str) -> Taken | None:
-        """Return the mail to an address, once it has come; None: it does not come."""
+        """Return the mail to an address, once it has come; None if it does not come."""
         wanted = f"<{address}>".encode()
         deadline = time.monotonic() + ARRIVAL_S
         while time.monotonic() < deadline:

@@ -7,7 +7,7 @@ import socket
 import time
 from dataclasses import dataclass
 
-#: Longer than every time limit of the server under attack: what is open then, hangs.
+#: Longer than every time limit of the server under attack: what is still open then hangs.
 HANG_S = 20.0
 _STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) ")
 
@@ -50,7 +50,7 @@ def _send(sock: socket.socket, octets: bytes, *, ends: bool) -> None:
     except TimeoutError:
         raise
     except OSError:
-        pass  # it answers, perhaps, what it has refused to read
+        pass  # perhaps it answers what it has refused to read
 
 
 def request(
