@@ -1,7 +1,7 @@
 """Accepting: POST, durable on a quorum queue with a confirm, 202; no worker runs.
 
-``python -m bench.accept``: ours and the floor alone, without the peers, for work on the accept
-path; it needs nothing of ``bench/requirements.txt``. Two minutes.
+``python -m bench.accept``: only ours and the floor, without the peers, for work on the accept
+path; it needs nothing of ``bench/requirements.txt`` and takes two minutes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Depth: accepting mails while many are queued already."""
+"""Depth: accepting mails while many are already queued."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CHECKED = "every answer was 202; all that was accepted lay in the queue at the e
 
 
 def fill(port: int, count: int) -> None:
-    """Have a server accept so many mails.
+    """Have a server accept ``count`` mails.
 
     Raises:
         NotDurable: it refused some.
@@ -49,7 +49,7 @@ def fill(port: int, count: int) -> None:
 
 
 class Deep:
-    """A server with so many mails behind it."""
+    """A server with ``depth`` mails in its queue."""
 
     def __init__(self, stage: Stage, depth: int) -> None:
         self._stage = stage
@@ -75,7 +75,7 @@ class Deep:
         self.note_memory()
 
     def load(self, seconds: float) -> None:
-        """Accept mails for so long; the empty queue is emptied again."""
+        """Accept mails for ``seconds``; a queue of depth 0 is emptied again."""
         sample = shoot(self._stage, self._program, self._server, CONNECTIONS, seconds)
         self.samples.append(sample)
         self._accepted += sample.answers
@@ -85,7 +85,7 @@ class Deep:
             self._accepted = 0
 
     def note_memory(self) -> None:
-        """Keep what the server has of memory now."""
+        """Note the server's resident memory."""
         self.rss_mib.append(self._program.rss_bytes() / MIB)
 
 

@@ -12,7 +12,7 @@ from bench.scale import Scale
 from bench.stage import Program, Stage
 
 COUNTS = (1, 2, 4)
-#: The processes have read everything when none has worked for so long.
+#: The processes have read everything when none has worked for this long.
 IDLE_S = 1.0
 ABOUT = """`server.py --processes=N`, no requests; results are written to the stream as fast as one
 connection can. *CPU a result*: user and system of one process, the mean and the highest; *fills a
@@ -30,7 +30,7 @@ def per_process(server: Program, count: int) -> list[float]:
 
 
 def settled(server: Program, count: int) -> list[float]:
-    """Return the same, once nobody works any more."""
+    """Return the same, once no process works any more."""
     used = per_process(server, count)
     while True:
         time.sleep(IDLE_S)

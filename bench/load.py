@@ -39,7 +39,7 @@ class WrongAnswer(Exception):
 @dataclass(frozen=True, kw_only=True)
 class Request:
     """What is asked again and again. ``expects``: a text that each answer, a 200, must have;
-    ``wrong_share``: of the answers, which may be wrong, of a peer that has some under load."""
+    ``wrong_share``: the share of answers that may be wrong, for a peer that has some under load."""
 
     path: str
     body: str
@@ -56,7 +56,7 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Burst:
-    """What a load of some seconds has shown; no more answers were wrong than may be."""
+    """What a load of some seconds has shown; no more answers were wrong than is allowed."""
 
     answers: int
     rate: float
@@ -65,11 +65,11 @@ class Burst:
 
 
 def burst(port: int, request: Request, *, connections: int, seconds: float, folder: Path) -> Burst:
-    """Load a server for so long. Without any answer from a peer that may err, its rate is 0.
+    """Load a server for ``seconds``. A peer that may err, and gives no answer, has the rate 0.
 
     Raises:
-        WrongAnswer: an answer was an error or had not the expected text (more answers than may
-            be), or none came.
+        WrongAnswer: more answers than allowed were errors or lacked the expected text, or no
+            answer came.
     """
     script = folder / "request.lua"
     script.write_text(request.script())
@@ -78,7 +78,7 @@ def burst(port: int, request: Request, *, connections: int, seconds: float, fold
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     line = next(line for line in text.splitlines() if line.startswith("FIGURES "))
     duration_us, answers, bad, p50_us, p99_us = map(int, line.split()[1:])
-    if not answers and request.wrong_share:  # all of it hung: it answers no sooner than that
+    if not answers and request.wrong_share:  # all requests hung for at least as long
         p50_us = p99_us = duration_us
     elif bad > request.wrong_share * answers or not answers:
         raise WrongAnswer(f"{request.path}: {bad} of {answers} answers were wrong\n{text}")

@@ -14,7 +14,7 @@ HTML = "<p>Grüße aus Köln, and a line of plain words.</p>\n" * 48
 
 
 def compose(number: int, text: str, html: str) -> EmailMessage:
-    """Build the mail that everybody sends: about 5 KB, text and HTML."""
+    """Build the mail that all senders send: about 5 KB, text and HTML."""
     mail = EmailMessage()
     mail["From"], mail["To"] = "from@example.com", "ann@example.com"
     mail["Subject"] = f"Mail {number}"

@@ -1,7 +1,7 @@
-"""Mails out: from a full queue to the relay, ``smtp-sink``; CPU of all that sends.
+"""Mails out: from a full queue to the relay, ``smtp-sink``; CPU of the senders.
 
-``python -m bench.mails``: ours and the bare loop alone, for work on the mail path; it needs
-nothing of ``bench/requirements.txt``. About a minute.
+``python -m bench.mails``: only ours and the bare loop, for work on the mail path; it needs
+nothing of ``bench/requirements.txt`` and takes about a minute.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Sample:
 
 
 class Mails:
-    """One broker, one relay, and who sends through it."""
+    """One broker, one relay, and the senders that use it."""
 
     def __init__(self, stage: Stage, sink: Sink, count: int) -> None:
         self._stage = stage

@@ -1,6 +1,6 @@
 """Write one task's result as a worker does: ``python -m bench.publish_result ID``.
 
-Prints when it began to (``time.monotonic``, which all processes of a machine share).
+Prints when the write began (``time.monotonic``, which all processes of a machine share).
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from dev.pause import paused
 
 #: A server's last messages may still be on their way when its last answer is counted.
 SETTLE_S = 10.0
-#: A broker that stands still for so long confirms nothing; an answer takes milliseconds.
+#: How long the broker stands still, and confirms nothing; an answer takes milliseconds.
 PAUSE_S = 1.5
 
 
@@ -24,7 +24,7 @@ class NotDurable(Exception):
 
 
 def expect(url: str, queue: str, count: int) -> int:
-    """Wait until a queue holds at least so many messages; returns how many.
+    """Wait until a queue holds at least ``count`` messages; return how many it holds.
 
     Raises:
         NotDurable: it does not.

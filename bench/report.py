@@ -47,13 +47,13 @@ class Section:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table; the first column stands left, the others right."""
+    """Return a table; the first column is aligned left, the others right."""
     rule = ["---", *["---:"] * (len(header) - 1)]
     return "\n".join(f"| {' | '.join(row)} |" for row in [header, rule, *rows])
 
 
 def ratio(above: Sequence[float], below: Sequence[float]) -> float:
-    """Return the median of the rounds' ratios: both of a round felt the same weather."""
+    """Return the median of the rounds' ratios: both values of a round met the same conditions."""
     return statistics.median(a / b if b else math.inf for a, b in zip(above, below, strict=True))
 
 

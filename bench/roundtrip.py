@@ -12,7 +12,7 @@ from bench.scale import Scale
 from bench.stage import Stage
 
 OURS = ("Prefer: wait", "Prefer: wait, prefetch 4", "Prefer: wait, threaded")
-#: Celery's reply queues, one a thread, are made at the first calls; seconds.
+#: Celery's reply queues, one for each thread, are made at the first calls; seconds.
 WARM_UP_S = 5
 ABOUT = """One server process and one worker each: Celery's with 8 processes by the default command,
 FastStream's and aio-pika's a single process on an event loop. Ours holds one message for each

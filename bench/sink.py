@@ -13,7 +13,7 @@ from dev import packages
 from dev.ports import free_port, is_free
 
 DEADLINE_S = 600.0
-#: ``-c``: it shows running counters, one line over the other. The third is that of mails.
+#: ``-c``: it shows running counters, each line over the one before. The third counts mails.
 _COUNTERS = re.compile(rb"sess=\d+ quit=\d+ mesg=(\d+)")
 
 
@@ -43,11 +43,11 @@ class Sink:
 
     @property
     def mails(self) -> int:
-        """How many it has taken."""
+        """How many mails it has taken."""
         return self.marks[-1][0] if self.marks else 0
 
     def wait(self, mails: int) -> float:
-        """Wait until it has taken so many; returns when it had them (``time.monotonic``).
+        """Wait until it has taken ``mails``; return when it had them (``time.monotonic``).
 
         Raises:
             TimeoutError: it has not, for minutes.
@@ -60,7 +60,7 @@ class Sink:
         return next(when for count, when in self.marks if count >= mails)
 
     def first_after(self, mails: int) -> float:
-        """Return when the first mail beyond so many came."""
+        """Return when the first mail after the first ``mails`` came."""
         return next(when for count, when in self.marks if count > mails)
 
     def _read(self) -> None:

@@ -17,7 +17,7 @@ PART = 1000
 
 
 def fill(url: str, count: int) -> tuple[str, float]:
-    """Write so many results, one each of as many tasks; returns the first id, and results/s."""
+    """Write ``count`` results, one for each of as many tasks; return the first id and results/s."""
     connection = pika.BlockingConnection(parameters(url, "bench"))
     channel = connection.channel()
     begin = time.monotonic()

@@ -1,4 +1,4 @@
-"""Whom we measure at accepting and at round trips: how each is started, asked and checked."""
+"""What we measure at accepting and at round trips: how each is started, asked and checked."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MAIL = json.dumps({"subject": "Hello", "text": "How are you?", "to": "ann@exampl
 ADD = Request(path="/celery/add", body=CALL)
 SEND = Request(path="/emails", body=MAIL)
 WORKER = ["celery", "-A", "task", "worker", "--loglevel=info"]
-#: Celery's result consumer is not made for many threads: so many of its answers may be errors.
+#: Celery's result consumer is not made for many threads: this share of its answers may be errors.
 THREADED_ERRORS = 0.01
 PLAIN_WORKER = ["celery", "-A", "bench.peers.celery_app", "worker", "--loglevel=info", "-c8", "-n"]
 
@@ -43,7 +43,7 @@ class Subject:
     port: int = field(default_factory=free_port)
 
     def start(self, stage: Stage) -> Program:
-        """Start it, with its worker if it has one; returns the server when both are ready."""
+        """Start it, with its worker if it has one; return the server when both are ready."""
         command = [word.format(port=self.port) for word in self.command]
         env = self.env | ({"BROKER_URL": stage.vhost(f"of-{self.port}")} if self.alone else {})
         server = stage.start(self.name, command, env)
@@ -164,7 +164,7 @@ def waiting(name: str, path: str, **env: str) -> Subject:
 
 
 def round_trips() -> list[Subject]:
-    """Return who waits for a result and answers with it, each with its worker."""
+    """Return the servers that wait for a result and answer with it, each with its worker."""
     results = {"RESULTS": "rpc://"}
     python = ["python", "-m"]
     return [

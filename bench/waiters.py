@@ -21,10 +21,10 @@ from bench.subjects import Subject
 from bench.waiting import Waiters
 
 CONNECTIONS = 64
-#: File descriptors that a server needs besides its waiters' ones.
+#: File descriptors that a server needs besides those of its waiters.
 OTHER_FDS = 500
 LONGEST_WAIT_S = 3600
-#: More than wait: others call beside them.
+#: More than there are waiters: others call meanwhile.
 MOST_CONNECTIONS = 20_000
 KINDS: Mapping[str, tuple[str, list[str]]] = {
     "event streams": ("/events", []),
@@ -49,14 +49,14 @@ class Found:
 
 
 def possible(wanted: int) -> int:
-    """Raise our limit of open files as far as we may; returns how many can wait."""
+    """Raise our limit of open files as far as we may; return how many can wait."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return min(wanted, hard - OTHER_FDS)
 
 
 def call(port: int) -> str:
-    """Call a task; returns its id."""
+    """Call a task; return its id."""
     connection = http.client.HTTPConnection("127.0.0.1", port)
     connection.request("POST", "/celery/add", subjects.CALL)
     task_id: str = json.loads(connection.getresponse().read())["id"]
@@ -65,7 +65,7 @@ def call(port: int) -> str:
 
 
 def publish(stage: Stage, task_id: str) -> float:
-    """Write the task's result; returns when that began."""
+    """Write the task's result; return when that began."""
     env = {**os.environ, "BROKER_URL": stage.node.url, "VAR_DIR": str(stage.folder)}
     command = [sys.executable, "-m", "bench.publish_result", task_id]
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
@@ -73,13 +73,13 @@ def publish(stage: Stage, task_id: str) -> float:
 
 
 def server(name: str) -> Subject:
-    """Return one of ours that lets clients wait for as long as the measurement takes."""
+    """Return a server of ours that lets clients wait for as long as the measurement takes."""
     flags = [f"--max_wait_s={LONGEST_WAIT_S}", f"--max_connections={MOST_CONNECTIONS}"]
     return subjects.ours(name, request=subjects.ADD, queue="celery", flags=flags)
 
 
 def measure(scale: Scale, count: int, kind: str) -> Found:
-    """Let so many wait in one way."""
+    """Let ``count`` clients wait in one way."""
     path, headers = KINDS[kind]
     with Stage() as stage:
         one, other = server("waited on"), server("alone")

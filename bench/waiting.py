@@ -40,7 +40,7 @@ class _Waiter(asyncio.Protocol):
 
 
 class Waiters:
-    """So many requests for one answer.
+    """Open requests that all wait for one answer.
 
     ``begins``: the server answers with a header at once, so each one is seen to be open;
     ``final``: what the answer has in it; ``answered_at``: when it came (``time.monotonic``).
@@ -60,11 +60,11 @@ class Waiters:
         self._transports: list[asyncio.BaseTransport] = []
 
     def open(self, count: int) -> None:
-        """Open so many."""
+        """Open ``count`` requests."""
         asyncio.run_coroutine_threadsafe(self._open(count), self._loop).result(DEADLINE_S)
 
     def wait(self, count: int) -> float:
-        """Wait until so many have their answer; returns when the last one had it.
+        """Wait until ``count`` have their answer; return when the last of them had it.
 
         Raises:
             NotAnswered

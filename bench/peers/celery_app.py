@@ -1,4 +1,4 @@
-"""A plain Celery app on a quorum queue with publisher confirms: what most would begin with.
+"""A plain Celery app on a quorum queue with publisher confirms: what most people begin with.
 
 ``RESULTS=rpc://`` gives it Celery's own result backend on RabbitMQ.
 """
@@ -16,8 +16,8 @@ app = Celery("plain", broker=os.environ["BROKER_URL"], backend=os.environ.get("R
 app.conf.update(
     broker_transport_options={"confirm_publish": True},
     broker_connection_retry_on_startup=True,
-    # The connections of threads that wait for results send none, and RabbitMQ would end those that
-    # are idle while others are measured: their next get() hangs.
+    # Threads that wait for results send no heartbeats, so RabbitMQ would end the connections that
+    # are idle while others are measured, and their next get() would hang.
     broker_heartbeat=0,
     task_queues=[
         Queue(QUEUE, Exchange(QUEUE, "topic"), QUEUE, queue_arguments={"x-queue-type": "quorum"})

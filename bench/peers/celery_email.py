@@ -1,4 +1,4 @@
-"""Mails as django-celery-email sends them: a task each, a new SMTP connection each.
+"""Mails as django-celery-email sends them: a task and a new SMTP connection for each.
 
 ``celery -A bench.peers.celery_email worker``; ``python -m bench.peers.celery_email COUNT`` fills
 its queue.

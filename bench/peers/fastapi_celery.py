@@ -1,6 +1,6 @@
 """FastAPI with Celery's ``delay()``: ``python -m bench.peers.fastapi_celery PORT``.
 
-As FastAPI's documentation advises for code that blocks: in ``def``, which runs in its threads.
+As FastAPI's documentation advises for code that blocks: in a ``def``, which runs in its threads.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Tornado with pika alone: ``python -m bench.peers.tornado_pika PORT``.
 
 As pika's documentation has it: one channel in confirm mode, whose confirms end the futures of the
-requests that wait for them. It checks nothing, and a connection that is lost stays so.
+requests that wait for them. It checks nothing, and a connection that is lost stays lost.
 """
 
 from __future__ import annotations
