@@ -1,1 +1,1 @@
-"""A task package of its own: ``TASK_PACKAGES=examples.sms`` puts it beside Windmail's tasks."""
+"""A task package of your own: ``TASK_PACKAGES=examples.sms`` adds it to Windmail's tasks."""

@@ -28,7 +28,7 @@ Text = Annotated[str, Meta(min_length=1, max_length=1600)]
     autoretry_for=(OSError,),  # the gateway is away, or answers with an error
     retry_backoff=5,
     retry_backoff_max=3600,
-    retry_jitter=False,  # Celery's begins at 0 s
+    retry_jitter=False,  # Celery's jitter begins at 0 s
     max_retries=10,
 )
 def send_sms(to: Number, text: Text) -> dict[str, Any]:
@@ -41,14 +41,14 @@ def send_sms(to: Number, text: Text) -> dict[str, Any]:
     try:
         with urlopen(request, timeout=GATEWAY_TIMEOUT_S) as answer:  # nosec B310 # as above
             body = answer.read()
-    except HTTPError as exc:  # results cannot hold it: it is a file as well
+    except HTTPError as exc:  # results cannot hold it: it is also a file
         raise OSError(f"the gateway answered {exc.code}") from exc
     return {"code": answer.status, "answer": _read(body)}
 
 
 def _read(body: bytes) -> Any:
-    """Return what the gateway says. It has taken the message, so nothing of that is an error: the
-    task would lie in the queue `dead`, and a replay would send the message again."""
+    """Return what the gateway says. It has taken the message, so none of that is an error: the
+    task would end up in the queue `dead`, and a replay would send the message again."""
     try:
         return json.loads(body) if body else None
     except ValueError:
