@@ -18,7 +18,7 @@ from bridge.tls import explained
 
 
 class JoiningConnection(AsyncioConnection):
-    """Writes the frames of one turn of the loop together: pika alone sends each by itself."""
+    """Writes all frames of one turn of the loop together; pika would send each by itself."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._unwritten: list[bytes] = []
@@ -26,11 +26,11 @@ class JoiningConnection(AsyncioConnection):
 
     @property
     def largest_body_frame(self) -> int:
-        """How many bytes of a message's body fit into one frame, as was negotiated."""
+        """How many bytes of a message's body fit into one frame, as negotiated."""
         return int(self.params.frame_max - spec.FRAME_HEADER_SIZE - spec.FRAME_END_SIZE)
 
     def write(self, frames: bytes) -> None:
-        """Send frames that are encoded already, together with what else is written now."""
+        """Send frames that are already encoded, with whatever else this turn of the loop writes."""
         self._output_marshaled_frames([frames])
 
     def _adapter_emit_data(self, data: bytes) -> None:
@@ -49,9 +49,9 @@ class JoiningConnection(AsyncioConnection):
 
 
 def _sent(sock: socket.socket, data: bytes) -> int:
-    """Send what a socket takes at once, and return how much that was.
+    """Send what the socket takes at once; return how many bytes that was.
 
-    pika waits for the next turn of the loop to be told that it may write.
+    pika would wait until the loop says, in its next turn, that the socket is writable.
     """
     try:
         return sock.send(data)
@@ -63,7 +63,7 @@ async def connect(parameters: pika.ConnectionParameters) -> Any:
     """Return an open connection.
 
     Raises:
-        ConnectionError: there is none; says why.
+        ConnectionError: it could not be opened; says why.
     """
     done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
@@ -81,7 +81,7 @@ async def connect(parameters: pika.ConnectionParameters) -> Any:
 
 
 def _innermost(exc: Any) -> str:
-    """Say in a few words what stopped a connection: pika wraps the reason several times."""
+    """Say briefly what stopped a connection: pika wraps the reason several times."""
     while True:
         inner = getattr(exc, "exceptions", None) or getattr(exc, "exception", None)
         inner = inner[-1] if isinstance(inner, (list, tuple)) else inner

@@ -16,15 +16,15 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-#: How a broker says that it is away, or not whole again: it knows a stream, but has not started
-#: it yet (404).
+#: Errors of a broker that is away, or not fully up: it answers 404 for a stream that it knows but
+#: has not started yet.
 NOT_WHOLE = (
     OperationalError,
     *Connection.recoverable_connection_errors,
     *Connection.recoverable_channel_errors,
     NotFound,
 )
-#: The same for a reader. ``RuntimeError``: Celery's, of a reader that could not reconnect.
+#: The same for a reader. Celery raises ``RuntimeError`` when its reader cannot reconnect.
 UNREADABLE = (OperationalError, AMQPError, OSError, RuntimeError)
 AGAIN_S = 0.5
 
@@ -40,8 +40,8 @@ def connect(connection: kombu.Connection) -> None:
 
 
 def awaiting_broker(action: Callable[[], T], errors: tuple[type[Exception], ...]) -> T:
-    """Do it, again and again for as long as the broker is away or not whole again; for a worker,
-    which has nothing better to do."""
+    """Repeat an action while it raises one of ``errors``, that is, while the broker is away or not
+    fully up; for a worker, which has nothing better to do."""
     while True:
         try:
             return action()

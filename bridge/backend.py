@@ -31,8 +31,8 @@ from bridge.stream_consumer import StreamResultConsumer
 from bridge.task_states import may_be_kept, now, properties_of, told_exception
 from bridge.topology import ResultStream, may_declare
 
-#: A body of more octets may be one that RabbitMQ refuses (16 MiB where nobody has set less), so
-#: its task waits for the confirm: there is still time to tell that it failed.
+#: RabbitMQ may refuse a body with more octets (over 16 MiB, unless a lower limit is set), so its
+#: task waits for the confirm: it can then still be recorded as failed.
 LARGE = 2**16
 E_NO_CHORD_SUPPORT = (
     "the stream result backend does not support chords (a group chained with a task is one)"
@@ -42,10 +42,10 @@ E_NO_CHORD_SUPPORT = (
 class StreamBackend(RPCBackend):
     """Writes states to the stream (in workers) and reads them (anywhere).
 
-    Success of a write promises that the broker has confirmed it. Where somebody else writes for the
-    process (``writer``, :meth:`keep_end_of`), it promises only that this is so before the task's
-    message is acknowledged. A broker that is away is waited for: the message of a task that has
-    ended is better held than run again.
+    A write that returns is confirmed by the broker. Where somebody else writes for the process
+    (``writer``, :meth:`keep_end_of`), it promises only that the confirm comes before the task's
+    message is acknowledged. Writes wait for a broker that is away: it is better to hold the
+    message of a task that has ended than to run it again.
     """
 
     ResultConsumer = StreamResultConsumer
@@ -95,12 +95,12 @@ class StreamBackend(RPCBackend):
     ) -> Any:
         """Append a state change to the stream, and wait for the broker's confirm.
 
-        With a ``writer`` only those of large ones are waited for (see :meth:`take_unconfirmed`);
-        what ends a task may be kept (:meth:`keep_end_of`).
+        With a ``writer``, only the confirms of large ones are awaited (:meth:`take_unconfirmed`);
+        a state that ends a task may be kept (:meth:`keep_end_of`).
 
         Raises:
-            ResultRefused: RabbitMQ does not take it, because of its size. An error that is too
-                large is told as this one instead.
+            ResultRefused: RabbitMQ does not take it, because of its size. If the state is itself
+                an error, this one is stored in its place instead.
         """
         message = self.message(task_id, result, state, traceback, request)
         try:
@@ -117,7 +117,7 @@ class StreamBackend(RPCBackend):
     def message(
         self, task_id: str, result: Any, state: str, traceback: Any = None, request: Any = None
     ) -> Message:
-        """Return what tells of a state change."""
+        """Return the message of a state change."""
         meta = self._to_result(task_id, state, result, traceback, request)
         properties = properties_of(task_id, state, request)
         return message_of(self.stream, dumps(meta, self.serializer), properties)
@@ -131,7 +131,7 @@ class StreamBackend(RPCBackend):
             return
         task_id = message.correlation_id
         messages = [*self._held_start(task_id), message]
-        if task_id == self._kept_of:  # whatever is written takes along what came before it
+        if task_id == self._kept_of:  # whatever is written goes with what came before it
             messages, self._kept = [*self._kept, *messages], []
             if ends and not is_large:
                 self._kept = messages
@@ -144,8 +144,8 @@ class StreamBackend(RPCBackend):
 
     @property
     def _late_starts(self) -> LateStarts | None:
-        """A worker's, for all threads of a process; None: starts are told at once, which costs
-        a writer little."""
+        """The worker's, shared by all threads of a process; None: starts are written at once,
+        which costs a ``writer`` little."""
         return None if self._own_writer else getattr(self.app, "late_starts", None)
 
     @property
@@ -153,16 +153,16 @@ class StreamBackend(RPCBackend):
         return self.writer if self.writer and self.writer.pid == os.getpid() else None
 
     def take_unconfirmed(self) -> Future[None] | None:
-        """Return what ends when the broker has confirmed all that this thread gave the writer."""
+        """Return a future that is done when all that this thread gave the writer is confirmed."""
         written, self._unconfirmed = self._unconfirmed, None
         return written
 
     def keep_end_of(self, task_id: str) -> None:
-        """Write nothing of what ends a task, or its try: :meth:`take_end` is to return it."""
+        """Keep, unwritten, the states that end a task or its try: :meth:`take_end` returns them."""
         self._kept_of, self._kept = task_id, []
 
     def take_end(self) -> list[Message]:
-        """Return the states of the task that are not written, and keep no more."""
+        """Return the task's states that are not written yet, and stop keeping them."""
         kept = [*self._kept, *self._held_start(self._kept_of)]
         self._kept_of, self._kept = "", []
         return kept
@@ -171,11 +171,11 @@ class StreamBackend(RPCBackend):
         """Write a task's start, if it is not written; returns when it is confirmed."""
         if start := self._held_start(task_id):
             self._direct.write(start)
-        if self._unconfirmed is not None:  # of a thread, which gave it to the writer
+        if self._unconfirmed is not None:  # a thread has given its start to the writer
             self._unconfirmed.result()
 
     def write_end(self) -> None:
-        """Write the states of the task that are not written, and keep no more."""
+        """Write the task's states that are not written yet, and stop keeping them."""
         if messages := self.take_end():
             self._direct.write(messages)
 
@@ -194,8 +194,8 @@ class StreamBackend(RPCBackend):
     def _get_result_meta(
         self, result: Any, state: str, traceback: Any, request: Any, *rest: Any, **options: Any
     ) -> dict[str, Any]:
-        """Return what Celery does; its own asks for a setting and a time zone each time, which
-        takes longer than all the rest of a state change."""
+        """Return the same as Celery's own, which looks up a setting and a time zone each time:
+        that takes longer than all the rest of a state change."""
         if self._is_extended:
             extended: dict[str, Any] = super()._get_result_meta(
                 result, state, traceback, request, *rest, **options
@@ -222,8 +222,8 @@ class StreamBackend(RPCBackend):
     def get_task_meta(self, task_id: str, backlog_limit: int | None = None) -> dict[str, Any]:
         """Return a task's newest state; ``PENDING`` for a task that has none.
 
-        A worker, which asks whether a task that comes again has succeeded, waits for the broker:
-        an error here would count as the task's, and its message would go to the dead queue.
+        A worker, which asks whether a redelivered task has succeeded, waits for the broker: an
+        error here would count as the task's own, and its message would go to the dead queue.
         """
         waits = self.app.loader.worker_initialized
         record = awaiting_broker(

@@ -17,13 +17,13 @@ from bridge.recorder import Recorder
 from bridge.sending import DurableTask, TaskAMQP
 from bridge.shown import hidden, shown
 
-#: An id as we make them, whose message needs no ``accepted_at``; those of the far future apart.
+#: An id as we make them, except those of the far future; its message needs no ``accepted_at``.
 _OWN_ID = re.compile(r"[0-9a-d][0-9a-f]{7}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 _SIGNALS = (signals.task_sent, signals.before_task_publish, signals.after_task_publish)
 
 
 class PreparedTask:
-    """A task with its mould, and what Celery does at each call besides."""
+    """A task with its mould, and the rest of what Celery does at each call."""
 
     def __init__(self, app: Celery, task: Task, mould: Mould, event: EventMould | None) -> None:
         self._mould = mould
@@ -37,7 +37,7 @@ class PreparedTask:
     def messages(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], task_id: str
     ) -> list[Message]:
-        """Return a call's message and event; raises as :meth:`Calls.messages`."""
+        """Return a call's message and event; raises what :meth:`Calls.messages` does."""
         if self._check is not None:
             self._check(*args, **kwargs)
         texts = self._show(args, 0), self._show(kwargs, 1)
@@ -112,7 +112,7 @@ class Calls:
     def _prepare(
         self, task: Task, messages: list[Message], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> PreparedTask | None:
-        """Return the task's prepared calls; None: they would not be what Celery makes."""
+        """Return the task's prepared calls; None: they would differ from what Celery makes."""
         if not self._is_common(task):
             return None
         message, *events = messages
@@ -127,7 +127,7 @@ class Calls:
         return (
             kind.apply_async is DurableTask.apply_async
             and kind.shadow_name is Task.shadow_name
-            and task.expires is None  # Celery makes a time of it at each call
+            and task.expires is None  # Celery turns it into a time at each call
             and task._dump_pydantic_arguments is None
             and type(amqp) is TaskAMQP
             and amqp.create_task_message == amqp.task_protocols[2]

@@ -129,8 +129,8 @@ class Bridge:
         return gauge
 
     async def close(self) -> None:
-        """Close both connections. Calls that still wait for a confirm fail, and so does whoever
-        waits for a result (``ResultsUnreadable``)."""
+        """Close both connections. Calls that still wait for a confirm fail, and so do waits for
+        results (``ResultsUnreadable``)."""
         self._events.flush()
         self.results.close()
         await asyncio.gather(*(gauge.close() for gauge in self._gauges))
@@ -140,7 +140,7 @@ class Bridge:
         self.start()
         try:
             await self.ready(START_TIMEOUT_S)
-        except BaseException:  # the caller's own deadline, too: nobody else would close it
+        except BaseException:  # also the caller's own timeout: nobody else would close it
             await self.close()
             raise
         return self
@@ -178,7 +178,7 @@ class Bridge:
             task, tuple(args), dict(kwargs or {}), task_id, options
         )
         await self._publish(message, task_id)
-        for event in events:  # what Flower shows is worth no waiting
+        for event in events:  # only Flower shows them: not worth waiting for
             self._events.add(event)
         return TaskResult(self, task_id)
 
@@ -193,8 +193,8 @@ class Bridge:
         """
         recorder = Recorder()
         arguments = {"task_id": task_id, "terminate": terminate, "signal": "SIGTERM"}
-        # ``revoke`` of Celery's own publishes by itself, and waits. The channel is asked for only
-        # where a reply is expected.
+        # Celery's own ``revoke`` publishes by itself, and waits. The channel is used only where a
+        # reply is expected.
         self.app.control.mailbox._publish("revoke", arguments, producer=recorder, channel=object())
         await self._publish(recorder.messages[0], task_id)
 

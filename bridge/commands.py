@@ -1,4 +1,4 @@
-"""Where a worker takes its commands (``revoke``, ``ping`` …) from."""
+"""Where a worker gets its commands (``revoke``, ``ping`` …) from."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ logger = get_logger(__name__)
 
 
 class CommandBox(Pidbox):
-    """Celery's queue of commands, of another name where our own former connection still holds it.
+    """Celery's queue of commands, under another name while our own lost connection still holds it.
 
-    The queue is its connection's alone. A network that forgets a connection (NAT, a firewall, a
-    short cut) tells neither end: the worker notices after seconds, the broker by its heartbeats
-    after minutes, and refuses the queue to the new connection until then. At a worker's first
-    start it is somebody else's: there is another worker of this name.
+    The queue is exclusive to its connection. A network that drops a connection (NAT, a firewall, a
+    brief outage) tells neither end: the worker notices after seconds, the broker by its heartbeats
+    after minutes, and refuses the queue to the new connection until then. If the queue is held at
+    a worker's first start, another worker of this name runs.
     """
 
     _was_ours = False
@@ -28,7 +28,7 @@ class CommandBox(Pidbox):
         """Take commands from now on.
 
         Raises:
-            ResourceLocked: another worker of this name does.
+            ResourceLocked: another worker of this name runs.
         """
         try:
             super().start(c)
@@ -40,7 +40,7 @@ class CommandBox(Pidbox):
         self._was_ours = True
 
     def _start_beside(self, c: Any) -> None:
-        """Commands go to all queues that are bound, and so to one of any name; this one fits the
+        """Use a queue of another name: commands go to every queue that is bound. Its name fits the
         pattern for which ``make broker-users`` gives permissions."""
         name = self.node.hostname
         self.node.hostname = f"{name}.{uuid4()}"
@@ -51,7 +51,7 @@ class CommandBox(Pidbox):
 
 
 class Commands(Control):
-    """Celery's step with that queue."""
+    """Celery's step, with that queue."""
 
     def __init__(self, c: Any, **options: Any) -> None:
         super().__init__(c, **options)

@@ -1,10 +1,10 @@
-"""One AMQP connection on the event loop that is opened again for as long as it is wanted.
+"""One AMQP connection on the event loop, reopened for as long as it is wanted.
 
 Life cycle: ``connecting`` (socket, handshake, channel, set-up) -> ``open`` -> ``waiting`` (lost;
-backing off) -> ``connecting`` ..., and ``closed`` at the end. ``blocked`` is told apart from
-``open``: the broker has raised an alarm and reads no more publishes
-(https://www.rabbitmq.com/docs/connection-blocked). Of several addresses (the nodes of a cluster)
-each attempt takes the next one; the wait comes after each of them has failed.
+backing off) -> ``connecting`` ..., and ``closed`` at the end. ``blocked`` differs from ``open``:
+the broker has raised an alarm and reads no more publishes
+(https://www.rabbitmq.com/docs/connection-blocked). With several addresses (the nodes of a cluster)
+each attempt takes the next one, and the link backs off once each of them has failed.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from bridge.futures import fail, resolve
 
 logger = logging.getLogger(__name__)
 
-#: pika looks every 15 s whether anything came: a peer that stands still is noticed in 15 to 30 s.
-#: RabbitMQ advises 5 to 20 s; less takes a busy broker for a dead one
+#: pika checks every 15 s whether anything came, so it notices a stalled peer within 15 to 30 s.
+#: RabbitMQ advises 5 to 20 s; with less, a busy broker is taken for a dead one
 #: (https://www.rabbitmq.com/docs/heartbeats).
 HEARTBEAT_S = 10
-#: Where the other machine is gone, or the network has forgotten the connection, the kernel gives it
-#: up sooner: after 5 s without an answer to what it has sent (here in ms, tcp(7)), or 7 of silence.
+#: If the other machine is gone, or the network has dropped the connection, the kernel gives up
+#: sooner: after 5 s without an answer to sent data (here in ms, tcp(7)), or 7 s of silence.
 TCP_OPTIONS = {
     "TCP_KEEPIDLE": 5,
     "TCP_KEEPINTVL": 2,
@@ -166,13 +166,13 @@ class Link:
         opened: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
         def on_open(channel: Any) -> None:
-            if opened.cancelled():  # the caller gave up: it is nobody's
+            if opened.cancelled():  # the caller gave up: nobody else would close it
                 channel.close()
             resolve(opened, channel)
 
         try:
             channel = self._connection.channel(on_open_callback=on_open)
-        except AMQPError as exc:  # it is just closing
+        except AMQPError as exc:  # the connection is closing
             raise ConnectionError(f"{self.name}: {exc!r}") from exc
         channel.add_on_close_callback(lambda _ch, why: fail(opened, ConnectionError(str(why))))
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
@@ -209,7 +209,7 @@ class Link:
             await asyncio.sleep(delay_s)
 
     async def _open(self) -> asyncio.Future[str]:
-        """Connect and set up; returns a future that tells why the connection was lost."""
+        """Connect and set up; returns a future that will say why the connection was lost."""
         self._lost = lost = asyncio.get_running_loop().create_future()
         async with asyncio.timeout(2 * CONNECT_TIMEOUT_S):
             self._connection = await connect(self._parameters)

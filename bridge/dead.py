@@ -1,7 +1,7 @@
-"""Looking at the dead queue, and emptying it: again to where it was, or away.
+"""Looks at the dead queue and empties it: replays letters to where they died, or discards them.
 
 Blocking, for a command. Letters that are looked at stay out of the queue until the look ends,
-so two looks at a time see different ones.
+so two looks at the same time see different letters.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from bridge.message import PUBLISHED_AGAIN
 from bridge.signing import Signer
 from bridge.topology import DEFAULT
 
-#: Each look counts as a delivery, and RabbitMQ 4 drops a message of a queue without a limit of
-#: its own at the 20th; a letter that was looked at so often is replaced by a fresh copy.
+#: Each look counts as a delivery, and in a queue that sets no limit RabbitMQ 4 drops a message at
+#: the 20th. A letter that was looked at this often is replaced by a fresh copy.
 RENEW_AT = 10
 #: How long one publish may wait for the broker's confirm.
 CONFIRM_TIMEOUT_S = 10.0
 
-#: Which letters: those of these ids (None: those that have none), or all.
+#: Which letters: those with these ids (one that is None: letters without an id); None: all.
 Ids = Collection[str | None] | None
 Edit = Callable[[DeadLetter], DeadLetter | None]
 
@@ -36,7 +36,7 @@ Edit = Callable[[DeadLetter], DeadLetter | None]
 class Counts(msgspec.Struct, kw_only=True):
     """What became of the letters that were asked for.
 
-    ``kept``: an edit said no. ``unroutable``: no queue takes them, so they stay, too.
+    ``kept``: an edit declined them. ``unroutable``: no queue takes them, so they stay, too.
     """
 
     replayed: int = 0
@@ -66,7 +66,7 @@ def browse(
 ) -> Iterator[DeadLetter]:
     """Yield up to ``limit`` dead letters, oldest first, and remove none.
 
-    One letter at a time is in memory. After a look at a part of the queue the next look
+    One letter at a time is in memory. After a look at a part of the queue, the next look
     begins with the rest. ``known``, ``signer``: see :meth:`DeadLetter.from_message`.
 
     Raises:
@@ -89,13 +89,13 @@ def replay(
 ) -> Counts:
     """Publish letters again to the queues where they died, and then remove them.
 
-    In that order, each after the broker's confirm: a crash leaves a copy, and never a loss.
-    A worker takes it for a redelivered message, so a task that has succeeded since does not
+    Each is removed only after the broker's confirm: a crash may leave a copy, but loses nothing.
+    A worker treats it as a redelivered message, so a task that has succeeded since does not
     run again. ``edit`` may change a letter, or keep it where it is by returning None. Letters
     that come in meanwhile are left for the next time.
 
     Raises:
-        Interrupted: the broker was lost; ``counts`` tells how far it came.
+        Interrupted: the broker was lost; ``counts`` says what was done before.
     """
     with _Desk(connection) as desk:
         for message, letter in desk.wanted(ids, known, signer):
@@ -119,7 +119,7 @@ def discard(
     """Remove letters for good.
 
     Raises:
-        Interrupted: the broker was lost; ``counts`` tells how far it came.
+        Interrupted: the broker was lost; ``counts`` says what was done before.
     """
     with _Desk(connection) as desk:
         for message, _letter in desk.wanted(ids):
@@ -129,7 +129,7 @@ def discard(
 
 
 class _Desk:
-    """The dead queue's letters on a channel that gives back, when it closes, what it still has."""
+    """The dead queue's letters; its channel, when it closes, gives back those not removed."""
 
     def __init__(self, connection: kombu.Connection) -> None:
         self.counts = Counts()
@@ -138,7 +138,7 @@ class _Desk:
         self._errors = (
             *connection.connection_errors,
             *connection.channel_errors,
-            OperationalError,  # of kombu, where it cannot connect
+            OperationalError,  # kombu's, where it cannot connect
         )
         self._reading: Any = None
         self._publishing: Any = None
@@ -174,7 +174,7 @@ class _Desk:
                 message = self._reading.basic_get(self._queue)
             if message is None:
                 return
-            # What the first one has behind it; letters that come in later are not waited for.
+            # The first letter says how many follow it; those that come in later are left alone.
             behind = message.delivery_info["message_count"]
             left = behind if left is None else min(left - 1, behind)
             yield message
@@ -191,7 +191,7 @@ class _Desk:
                 self.leave(message, letter)
 
     def leave(self, message: Any, letter: DeadLetter) -> None:
-        """See to it that the broker does not drop the letter for having been looked at."""
+        """Leave a letter in the queue; replace it by a fresh copy before the broker drops it."""
         if letter.deliveries >= RENEW_AT and self._publish(
             _message(letter, message.headers), "", self._queue
         ):
@@ -202,12 +202,12 @@ class _Desk:
             self._reading.basic_ack(message.delivery_tag)
 
     def publish(self, letter: DeadLetter, exchange: str, routing_key: str) -> bool:
-        """Publish a letter as a living message and wait for the confirm; see :meth:`_publish`."""
+        """Publish a letter as a live message and wait for the confirm; see :meth:`_publish`."""
         headers = {**letter.headers, PUBLISHED_AGAIN: True}
         return self._publish(_message(letter, headers), exchange, routing_key)
 
     def _publish(self, message: amqp.Message, exchange: str, routing_key: str) -> bool:
-        """Return whether a queue has it; a refusal of any kind leaves everything as it was."""
+        """Return whether a queue has taken it; any refusal leaves everything as it was."""
         with self._interrupted():
             try:
                 self._publishing.basic_publish_confirm(
@@ -221,7 +221,7 @@ class _Desk:
                 return False
             except ChannelError:
                 # py-amqp leaves a returned message's confirm unread: the next publish on this
-                # channel would take it for its own.
+                # channel would mistake it for its own.
                 self._publishing.close()
                 self._publishing = self._connection.channel()
                 return False

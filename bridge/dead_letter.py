@@ -24,8 +24,8 @@ from bridge.task_message import (
 )
 from bridge.writable import LONGEST_SHORT
 
-#: Properties that stand in a field of their own, or must not outlive the message: the broker
-#: refuses another user's ``user_id``, and would drop what has an ``expiration``.
+#: Properties that have a field of their own, or must not be published again: the broker refuses
+#: another user's ``user_id``, and would drop what has an ``expiration``.
 _NOT_KEPT = {
     "application_headers",
     "content_type",
@@ -40,7 +40,7 @@ _EMBEDDED = ("callbacks", "errbacks", "chain", "chord")
 
 
 class DeadReason(StrEnum):
-    """Why a message died. RabbitMQ calls the second to the fifth *rejected* alike."""
+    """Why a message died. RabbitMQ calls all of the second to the fifth *rejected*."""
 
     DELIVERY_LIMIT = "delivery_limit"
     UNDECODABLE = "undecodable"
@@ -65,7 +65,7 @@ _DETAILS = {
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
-    """A message that no worker could bring to a good end, and its envelope.
+    """A message that no worker could process successfully, and its envelope.
 
     ``queue``: where it died. ``detail``: the reason in words, which quote nothing of the body.
     ``headers``: without those that the broker adds to a dead message. ``properties``: the
@@ -98,7 +98,7 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
         """Read a message of py-amqp, whatever it holds.
 
         ``known``: the registered tasks' names, to tell ``unknown_task`` from ``failed``.
-        ``signer``: where tasks are signed; a letter that is not is nobody's, whatever it tells.
+        ``signer``: where tasks are signed; an unsigned letter is ``not_signed``, whatever it says.
         """
         properties = dict(message.properties)
         headers = properties.get("application_headers") or {}
@@ -129,13 +129,13 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
         """Return the task's positional and keyword arguments.
 
         Raises:
-            Undecodable: the body is no task's; the text quotes nothing of it.
+            Undecodable: the body is not a task's; the text quotes nothing of it.
         """
         message = read(self.payload, self.headers)
         return message.args, message.kwargs
 
     def embed(self) -> dict[str, Any]:
-        """Return what is to run after the task (callbacks, a chain), as its message has it.
+        """Return what is to run after the task (callbacks, a chain), as in its message.
 
         Raises:
             Undecodable: as :meth:`arguments`.
@@ -156,7 +156,7 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
         return decompress(self.body, compression) if compression else self.body
 
     def sealed(self, signer: Signer) -> DeadLetter:
-        """Return the letter signed anew, after a change of ours; its body is not compressed."""
+        """Return the letter, which we have changed, signed anew; its body is not compressed."""
         signature = signer.sign(self.headers, self._signed_properties(), self.body)
         return replace(self, headers={**self.headers, SIGNATURE: signature})
 
@@ -188,7 +188,7 @@ def _explained(letter: DeadLetter, said: object, known: Container[str] | None) -
         if said == "rejected":
             return replace(letter, reason=DeadReason.UNDECODABLE, detail=exc.detail)
     else:
-        # In protocol 1 the body alone tells these.
+        # In protocol 1 only the body has these.
         letter = replace(letter, id=message.id, task=printable(message.task))
         if said == "rejected":
             is_known = known is None or message.task in known
@@ -197,8 +197,8 @@ def _explained(letter: DeadLetter, said: object, known: Container[str] | None) -
 
 
 def _name(value: object) -> str | None:
-    """Return a queue's name. RabbitMQ 3.10 leaves ``x-last-death-queue`` to whoever publishes, and
-    what is too long cannot be published to."""
+    """Return a queue's name, or None if it cannot be one. RabbitMQ 3.10 does not set
+    ``x-last-death-queue``, so any publisher may have."""
     is_name = (
         isinstance(value, str) and value.isprintable() and len(value.encode()) <= LONGEST_SHORT
     )

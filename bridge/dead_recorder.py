@@ -1,4 +1,4 @@
-"""The thread of a worker that tells the app of every dead letter, until the app has taken it."""
+"""A worker's thread that tells the app of each dead letter until the app has recorded it."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from bridge.topology import DEFAULT, may_declare
 
 logger = logging.getLogger(__name__)
 
-#: Letters that may be in hand at a time: those that the app could not take yet do not hold up
-#: the others, as long as they are fewer.
+#: Letters held at a time: as long as fewer than these could not be recorded yet, they do not hold
+#: up the others.
 PREFETCH = 10
 FIRST_BACKOFF_S = 1.0
 LONGEST_BACKOFF_S = 30.0
@@ -39,14 +39,14 @@ Callback = Callable[[DeadLetter], object]
 def record_dead_letters(callback: Callback) -> type:
     """Return the worker step that calls ``callback`` with each dead letter.
 
-    Use it as ``app.steps["worker"].add(record_dead_letters(callback))``. Every letter is
-    given at least once, to one worker of those that run, in a thread of its main process; a
-    callback that raises is called again after 1 s, 2 s ... 30 s. A task that died of its
-    delivery limit, of which no worker could tell, is recorded as failed among the results first.
+    Use it as ``app.steps["worker"].add(record_dead_letters(callback))``. Each letter goes at
+    least once to one of the running workers, in a thread of its main process; a callback that
+    raises is called again after 1 s, 2 s ... 30 s. A task that died of its delivery limit, which
+    no worker could report, is first recorded as failed in the results.
     """
 
     class RecordDeadLetters(bootsteps.StartStopStep):
-        # Behind the pool: its processes are made before there is a thread.
+        # After the pool: its processes are forked before there is a thread.
         requires = ("celery.worker.components:Pool",)
 
         def create(self, worker: Any) -> DeadLetterRecorder:
@@ -68,8 +68,8 @@ class _Held:
 class _ForkGuard:
     """Keeps the main thread from forking while a callback runs.
 
-    The new process would get the callback's locks (of a database library, of an allocator) as
-    they are, held by a thread that it does not have.
+    The new process would inherit the callback's locks (of a database library, of an allocator),
+    held by a thread that it does not have.
     """
 
     def __init__(self) -> None:
@@ -169,7 +169,7 @@ class DeadLetterRecorder:
     def _record(self, held: _Held) -> None:
         letter = held.letter
         try:
-            # Nobody's letter: its id may be that of somebody's task, which has not failed.
+            # An unsigned letter's id may be that of another task, which has not failed.
             if letter.reason != DeadReason.NOT_SIGNED:
                 with self._guard():
                     self._fail(letter)
@@ -187,7 +187,7 @@ class DeadLetterRecorder:
             logger.info("Dead letter %s[%s] recorded: %s", letter.task, letter.id, letter.detail)
 
     def _fail(self, letter: DeadLetter) -> None:
-        """Let the task have failed, where the broker alone knows that it has."""
+        """Record the task as failed where only the broker knows that it has."""
         if letter.reason != DeadReason.DELIVERY_LIMIT or letter.id is None:
             return
         backend = self._app.backend  # this thread's own

@@ -1,4 +1,4 @@
-"""What writes the states of a process that runs one task at a time, and waits for each."""
+"""Writes the states of a process that runs one task at a time, and waits for each confirm."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from bridge.awaiting import NOT_WHOLE, awaiting_broker
 from bridge.message import Message
 from bridge.result_channel import Result, ResultChannel
 
-#: Nobody could send any while a task runs; the kernel asks whether the broker is there.
+#: Nobody could send any while a task runs; the kernel checks whether the broker is there.
 NO_HEARTBEAT = 0
 
 
 class DirectWriter:
-    """Appends states to the stream, for any thread; a broker that is away is waited for."""
+    """Appends states to the stream, for any thread; waits for a broker that is away."""
 
     def __init__(self, app: Celery) -> None:
         self._app = app
@@ -30,8 +30,8 @@ class DirectWriter:
         """Append state changes, together; returns when they are confirmed.
 
         Raises:
-            ResultRefused: the broker does not take it, because of its size.
-            Exception: whatever else it refuses for good, such as a stream that nobody may write.
+            ResultRefused: the broker does not take one, because of its size.
+            Exception: it refuses for another lasting reason, such as a missing permission.
         """
         with self._lock:
             channel = self._open()
@@ -43,10 +43,10 @@ class DirectWriter:
                 try:
                     channel.send()
                     channel.settle()
-                except BaseException as exc:  # a time limit as well: a frame may be read by half
+                except BaseException as exc:  # a time limit, too: a frame may be half read
                     channel.drop()
                     if not isinstance(exc, NOT_WHOLE):
-                        self._channel = None  # what was refused would be again, with what follows
+                        self._channel = None  # or the next write would send what was refused again
                     raise
 
             awaiting_broker(send, NOT_WHOLE)
@@ -54,6 +54,6 @@ class DirectWriter:
             future.result()
 
     def _open(self) -> ResultChannel:
-        if self._channel is None or self._channel_pid != os.getpid():  # that of our parent
+        if self._channel is None or self._channel_pid != os.getpid():  # our parent's
             self._channel, self._channel_pid = ResultChannel(self._app, NO_HEARTBEAT), os.getpid()
         return self._channel

@@ -13,22 +13,22 @@ from kombu import Producer
 class EventProducer(Producer):
     """A producer that leaves retrying to ``publish``, which retries the declaration as well.
 
-    kombu would also retry the declaration by itself, always on the channel that it was given. When
-    that is one of a connection that was replaced unnoticed (a worker's heartbeat does that), it
-    connects and fails for ever, and the worker's main loop with it.
-    https://github.com/celery/kombu/pull/2275 mended some of the ways into it.
+    kombu would also retry the declaration by itself, always on the channel that it was given. If
+    the channel's connection was replaced unnoticed (a worker's heartbeat does that), it connects
+    and fails for ever, and the worker's main loop hangs.
+    https://github.com/celery/kombu/pull/2275 fixed some of the ways into it.
     """
 
     #: Whether the connection is for events alone.
     unconfirmed = False
 
     def maybe_declare(self, entity: Any, retry: bool = False, **_policy: Any) -> Any:
-        """Declare an exchange, unless it was in this session; ``retry`` is not heeded."""
+        """Declare an exchange unless this session has done so; ``retry`` is ignored."""
         return super().maybe_declare(entity)
 
     def _publish(self, *args: Any, **options: Any) -> Any:
-        """Publish without a confirm, unless the channel has confirms already: the worker's main
-        loop would stand still until the broker answers, several times for ten mails."""
+        """Publish without a confirm, unless the channel has confirms already: waiting for the
+        broker would stop the worker's main loop several times for ten mails."""
         if self.unconfirmed and not self.channel._confirm_selected:
             self.channel.basic_publish = self.channel._basic_publish
         return super()._publish(*args, **options)
@@ -39,23 +39,23 @@ class Dispatcher(EventDispatcher):
 
     def enable(self) -> None:
         super().enable()
-        # Celery's own has told nobody anything yet: it connects when it is first used.
+        # Celery's own has not connected yet: it does so when it is first used.
         self.producer = EventProducer(
             self.channel or self.connection,
             exchange=self.exchange,
             serializer=self.serializer,
             auto_declare=False,
         )
-        self.producer.unconfirmed = self.channel is None  # or else it is that of tasks
+        self.producer.unconfirmed = self.channel is None  # else tasks use the channel, too
 
     def publish(  # Celery calls it by position
         self, name: str, fields: Any, producer: Any, **options: Any
     ) -> Any:
-        """Publish an event with somebody's own producer; as Celery's, but without its lock.
+        """Publish an event with the caller's own producer, as Celery does, but without its lock.
 
         The lock is for the dispatcher's own producer. Celery holds it here, too, until the broker
-        confirms: of threads that send tasks, all would wait for one another, and a connection that
-        has died without a word would hold up each of them.
+        confirms: all threads that send tasks would wait for one another, and a connection that
+        died silently would hold up each of them.
         """
         blind, event = options.pop("blind", False), options.pop("Event", Event)
         made = self._prepare_event(name, fields, blind=blind, Event=event)

@@ -20,16 +20,16 @@ logger = logging.getLogger(__name__)
 
 #: A look back into the stream must not keep its askers waiting for longer.
 LOOK_BACK_S = 20.0
-#: What is read before anybody may ask: more than the clocks' difference, so that no task which is
-#: called now has to be looked up. The rest of the past is read while the server works.
+#: How much of the past is read before anybody may ask: more than the clocks may differ, so that no
+#: task that is called now has to be looked up. The rest is read while the server works.
 FRESH_S = 2 * CLOCK_SKEW_S
 
 
 class Follower:
-    """Reads every new record into a cache and tells ``on_record`` of it.
+    """Reads every new record into a cache and calls ``on_record`` with it.
 
-    Its link has it set up each connection: after a reconnect it goes on behind the last record.
-    The server keeps no position for readers of a stream, so this object does.
+    Its link calls :meth:`setup` for each connection: after a reconnect it goes on after the last
+    record. The broker keeps no position for readers of a stream, so this object does.
     """
 
     link: Link  # its owner sets it: each of the two needs the other
@@ -43,7 +43,7 @@ class Follower:
         replay_s: float,
     ) -> None:
         self.cache = cache
-        #: Set once all that is fresh of what the stream held when we attached has been read.
+        #: Set once the fresh part of what the stream held when we attached has been read.
         self.caught_up = asyncio.Event()
         #: Set once the rest of ``replay_s`` is in the cache as well.
         self.replayed = asyncio.Event()
@@ -54,7 +54,7 @@ class Follower:
         self._begin()
 
     def _begin(self) -> None:
-        now = int(time.time())  # as the records' own times
+        now = int(time.time())  # whole seconds, as in the records
         self._replay_since = now - self._replay_s
         #: Records older than this (Unix seconds) were not asked for.
         self.attached_since = now - min(self._replay_s, FRESH_S)
@@ -91,20 +91,20 @@ class Follower:
         self._check_caught_up(channel)
 
     def _start_over(self) -> None:
-        """Forget all: the stream is another one by now, and counts from 0 again."""
+        """Forget everything: the stream was made anew, and counts from 0 again."""
         logger.warning("the results' stream was made anew; older results are gone")
         self.cache.clear()
         self._begin()
 
     def on_lost(self, _reason: str) -> None:
-        """Count as behind until attached again."""
+        """Count as not caught up until attached again."""
         self.caught_up.clear()
         if self._replay is not None:
             self._replay.cancel()
 
     def _offset(self, since: float) -> Any:
-        """Return from where to read what was written since then (Unix seconds), and at least the
-        newest record: a stream that holds nothing so new would say nothing."""
+        """Return where to attach to read what was written since then (Unix seconds), and at least
+        the newest record: a stream that holds nothing that new would send nothing."""
         newest = self._newest
         if newest is not None and newest.at + CLOCK_SKEW_S < since:
             return newest.offset
@@ -113,8 +113,8 @@ class Follower:
         return datetime.fromtimestamp(max(0.0, since), UTC)
 
     async def _read_past(self) -> None:
-        """Read what ``replay_s`` asks for beyond what is fresh, into a cache of its own, so that
-        records stand there in their order; the fresh ones come last."""
+        """Read the part of ``replay_s`` that is not fresh into a new cache, and add the fresh
+        records to it, so that it holds all of them in their order."""
         past, newest = self.cache.empty(), self._newest
 
         def read(record: Record) -> bool:
@@ -137,7 +137,7 @@ class Follower:
     ) -> RecordCache:
         """Return the wanted tasks' records written since then (Unix seconds).
 
-        Reads until each of them has its last one, or to the stream's end.
+        Reads until the last record of each task is found, or to the stream's end.
 
         Raises:
             ConnectionError: the connection was lost, or is not there.
@@ -174,7 +174,7 @@ class Follower:
 
         async with stream_ends.consuming(self.link, self._stream_name, offset, take) as channel:
             channel.add_on_close_callback(lambda _ch, why: fail(done, ConnectionError(str(why))))
-            if not channel.is_open:  # closed since it has answered: nobody calls
+            if not channel.is_open:  # closed since it answered: the callback does not come
                 raise ConnectionError(f"{self._stream_name}: the channel is closed")
             await done
 
@@ -182,16 +182,15 @@ class Follower:
         if self._last is not None and record.offset <= self._last.offset:
             return  # a timestamp attaches at the start of a chunk
         self._last = record
-        # What is new, or has come since we were here last, is wanted, whatever its writer's clock
-        # says.
+        # What is new, or came since we last read, is wanted whatever its writer's clock says.
         is_new = self._goes_on or self._end is None or record.offset > self._end.offset
         if (is_new or record.at >= self.attached_since) and self.cache.add(record):
             self._on_record(record)
         self._check_caught_up(channel)
 
     def _check_caught_up(self, channel: Any) -> None:
-        """Once the end is reached that the broker told, read on to the end of the chunk that begins
-        there: all of it is sent before the channel answers anything."""
+        """Once the end that the broker gave is reached, read on to the end of the chunk that begins
+        there: the broker sends all of it before it answers anything on the channel."""
         if self._newest is self._last and not self._is_at_end:
             self._is_at_end = True
             stream_channel.ask_count(

@@ -20,13 +20,13 @@ def prepare_forks() -> None:
     """Have each process that this one forks from now on let go of its copies of connections, and
     begin with locks of its own.
 
-    A pool process that takes the place of another is forked when the worker has long connected.
-    As long as it holds copies, no peer sees the worker hang up; and py-amqp shuts a connection
-    down that it forgets, which ends it for the worker, too.
+    A pool process that replaces another is forked long after the worker has connected. As long as
+    it holds copies, no peer sees the worker hang up; and py-amqp shuts down a connection that it
+    discards, which ends it for the worker, too.
 
-    Whatever another thread was reading then of kombu's or Celery's cached properties, such as a
-    connection's transport, is locked in the new process, which has no such thread: it would wait
-    for ever.
+    A cached property of kombu or Celery (such as a connection's transport) that another thread
+    was reading at the fork stays locked in the new process, which does not have that thread: it
+    would wait for ever.
     """
     protected, properties = os.getpid(), _cached_properties()
 
@@ -46,8 +46,8 @@ def _cached_properties() -> list[Any]:
 
 
 def _let_go() -> None:
-    """Put the null device in the place of each connection: whoever closes the descriptor later
-    then closes nobody's connection, nor another file that got its number."""
+    """Replace each connection by the null device: whoever closes the descriptor later then closes
+    no connection, nor another file that got its number."""
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in [int(path.name) for path in _DESCRIPTORS.iterdir()]:
         if _is_connection(descriptor):

@@ -1,4 +1,4 @@
-"""How long what is queued now will wait: a queue's depth, and how fast workers drain it."""
+"""How long tasks that are queued now will wait: a queue's depth, and how fast workers drain it."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from bridge.records import Record, started_type
 
 logger = logging.getLogger(__name__)
 
-#: How often the broker is asked for the depth; an estimate is late by as much.
+#: How often the broker is asked for the depth; an estimate may be this old.
 POLL_S = 2.0
-#: A depth that is older says nothing any more, since the broker does not answer.
+#: An older depth is not used: the broker does not answer.
 STALE_S = 3 * POLL_S
-#: The drain rate is that of so much time in which the queue was never empty, at most.
+#: The drain rate covers at most this much of the time in which the queue was not empty.
 WINDOW_S = 30.0
-#: A shorter time than that says too little: one mail more or less would double the rate.
+#: Less time than this says too little: one mail more or less would double the rate.
 MEASURED_S = 2.5 * POLL_S
-#: A rate that was measured longer ago says nothing any more.
+#: A rate that was measured longer ago is not used.
 KEPT_S = 600.0
 
 
@@ -48,8 +48,8 @@ class Drain:
         self._last: tuple[float, bool, int] | None = None
 
     def add(self, now: float, busy: bool, drained: int) -> None:
-        """Note a poll: whether workers had something to drain, and how many were drained since
-        the beginning of time."""
+        """Note a poll: whether workers had something to drain, and how many messages were drained
+        in all."""
         last, self._last = self._last, (now, busy, drained)
         if last is not None and last[1] and busy:
             self._stretches.append(_Stretch(now, now - last[0], drained - last[2]))
@@ -60,7 +60,7 @@ class Drain:
             self._stretches.popleft()
 
     def restart(self) -> None:
-        """Forget the last poll: what was drained since may have gone unseen."""
+        """Forget the last poll: messages that were drained since may have gone unseen."""
         self._last = None
 
     def per_s(self) -> float | None:
@@ -71,7 +71,7 @@ class Drain:
 
 
 class QueueGauge:
-    """Watches one queue from a server process, which sees all results, so every start of a task.
+    """Watches one queue from a server process, which sees all results, and so every task's start.
 
     Args:
         task: the name of the task whose starts drain the queue.
@@ -109,9 +109,9 @@ class QueueGauge:
             self._drained += 1
 
     def wait_s(self) -> float | None:
-        """Return how long a task that is queued now waits for a worker, as far as can be told.
+        """Return how long a task that is queued now will wait for a worker, as far as is known.
 
-        None: unknown, as the broker did not answer lately, or nobody drains the queue.
+        None: unknown, since the broker has not answered lately, or nobody drains the queue.
         """
         if self._clock() - self._polled_at > STALE_S or not self._consumers:
             return None

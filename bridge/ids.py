@@ -37,7 +37,7 @@ def created_text(task_id: str) -> str | None:
 
 @lru_cache(maxsize=64)
 def _second(seconds: int) -> str:
-    """Return a second in ISO 8601, without its zone; new ids are of the same few."""
+    """Return a second in ISO 8601, without its zone; cached, since new ids share a few of them."""
     return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None).isoformat()
 
 

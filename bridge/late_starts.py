@@ -1,7 +1,7 @@
-"""Starts of tasks, which are told a little later: most tasks have ended by then.
+"""Starts of tasks, which are written a little late: most tasks have ended by then.
 
-A start that is written for itself costs RabbitMQ as much as a result does. One that is written
-together with what follows costs next to nothing.
+A start that is written by itself costs RabbitMQ as much as a result does. One that is written
+together with what follows it costs next to nothing.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from bridge.message import Message
 
 logger = get_logger(__name__)
 
-#: A task that has written nothing else after so many seconds is told to have started.
+#: If a task has written nothing else after this many seconds, its start is written.
 LATE_S = 0.1
 
 Write = Callable[[Sequence[Message]], object]
 
 
 class LateStarts:
-    """The starts of a process's tasks that are not written yet; a thread writes those in time."""
+    """The starts of a process's tasks that are not written yet; a thread writes them when due."""
 
     def __init__(self) -> None:
         self._begin()
@@ -37,7 +37,7 @@ class LateStarts:
         self._thread: threading.Thread | None = None
 
     def hold(self, message: Message, write: Write) -> None:
-        """Have a task's start written by :data:`LATE_S` seconds from now, unless it is taken."""
+        """Have a task's start written :data:`LATE_S` seconds from now, unless it is taken first."""
         with self._lock:
             self._held[message.correlation_id] = (time.monotonic() + LATE_S, message, write)
             self._some.set()
@@ -46,9 +46,9 @@ class LateStarts:
                 self._thread.start()
 
     def take(self, task_id: str) -> list[Message]:
-        """Return a task's start to be written by the caller, before anything else; none: it is
-        written."""
-        with self._lock:  # one that is being written now is waited for
+        """Return a task's start, which the caller is to write before anything else; empty: it is
+        written already."""
+        with self._lock:  # waits for one that is being written now
             held = self._held.pop(task_id, None)
         return [] if held is None else [held[1]]
 
@@ -66,7 +66,7 @@ class LateStarts:
                 _, message, write = self._held.pop(task_id)
                 try:
                     write([message])
-                except Exception as exc:  # noqa: BLE001 - the task's next state meets it, too
+                except Exception as exc:  # noqa: BLE001 - the task's next state will meet it, too
                     logger.warning("Task %s: its start is not told (%r)", task_id, exc)
             if not self._held:
                 self._some.clear()

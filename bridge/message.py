@@ -20,19 +20,19 @@ from bridge.errors import InvalidArgument, InvalidOption
 
 #: The content type of bodies that kombu writes as JSON.
 JSON = "application/json"
-#: The header of a message that was published before and perhaps arrived.
+#: The header of a message that was published before and may have arrived.
 PUBLISHED_AGAIN = "published_again"
-#: Type, channel and size of a frame (AMQP 0-9-1, section 4.2.3); of a content header (4.2.6.1)
-#: class, weight and the body's size as well.
+#: Type, channel and size of a frame (AMQP 0-9-1, section 4.2.3); a content header (4.2.6.1) also
+#: has class, weight and the body's size.
 _FRAME = Struct(">BHI")
 _CONTENT_HEADER = Struct(">BHIHHQ")
 _FRAME_END = bytes((spec.FRAME_END,))
-#: What AMQP 0-9-1's basic class knows (section 4.2.6.1); Celery passes other things along.
+#: Properties of AMQP 0-9-1's basic class (section 4.2.6.1); Celery passes others along, too.
 _PROPERTIES = frozenset(
     {"correlation_id", "reply_to", "priority", "timestamp", "type", "user_id", "app_id"}
 )
 
-#: What msgspec writes as kombu does, as long as it is ASCII. Floats are not: 1e16, 1e+16.
+#: Types that msgspec writes as kombu does, if the text is ASCII. Floats differ: 1e16, 1e+16.
 _ALIKE = frozenset({str, int, bool, type(None)})
 _DELETE = b"\x7f"
 
@@ -40,7 +40,7 @@ _DELETE = b"\x7f"
 class Message(msgspec.Struct, frozen=True, kw_only=True):
     """A message with its address. ``mandatory``: the broker returns it if no queue takes it.
 
-    ``header``: its properties as AMQP has them (section 4.2.6.1), so that they are encoded once.
+    ``header``: its properties, encoded once, as AMQP has them (section 4.2.6.1).
     """
 
     exchange: str
@@ -61,7 +61,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, header=b"".join(properties.encode()))
 
     def frames(self, channel: int, largest_body: int) -> bytes:
-        """Return what publishes the message on a channel; its body in frames of so many bytes."""
+        """Return the frames that publish the message; ``largest_body``: bytes of it in a frame."""
         size = len(self.body)
         frames = [
             _publish_frame(channel, self.exchange, self.routing_key, self.mandatory),

@@ -17,8 +17,8 @@ from bridge.errors import InvalidOption
 from bridge.message import serialised
 from bridge.topology import LONGEST_DELAY_S
 
-#: Headers by which a worker knows what to run: Celery's (``AMQP.as_task_v2``), and kombu's. A retry
-#: passes some of them along as a call's, so only the bridge's own callers are refused.
+#: Headers that tell a worker what to run: Celery's (``AMQP.as_task_v2``), and kombu's. A retry
+#: passes some of them as its call's headers, so they are refused only to callers of the bridge.
 TASK_HEADERS = frozenset(
     {
         "argsrepr",
@@ -43,7 +43,7 @@ TASK_HEADERS = frozenset(
         "timelimit",
     }
 )
-#: What is refused by its name, whoever calls.
+#: Options that are checked, whoever calls; the error names the option.
 _CHECKS: dict[str, Callable[[Any], object]] = {
     "routing_key": partial(writable.short_text, "routing_key"),
     "priority": writable.priority,
@@ -94,13 +94,14 @@ def whole_limits(
     time_limit: float | None, soft_time_limit: float | None
 ) -> tuple[int | None, int | None]:
     """Return a hard and a soft limit in whole seconds (pika writes no floats into headers), the
-    soft one not over the hard one.
+    soft one at most the hard one.
 
-    Celery refuses to call a task with a hard limit below its soft one, which may be the settings',
-    and would not keep it: it starts the hard limit's clock at the soft limit's end.
+    Celery refuses to call a task whose hard limit is below its soft one (which may come from the
+    settings), and would not keep such a limit: it starts the hard one's clock when the soft one
+    is over.
 
     Raises:
-        InvalidOption: one is no number.
+        InvalidOption: one is not a number.
     """
     hard = math.ceil(_seconds("time_limit", time_limit)) if time_limit else None
     soft = math.ceil(_seconds("soft_time_limit", soft_time_limit)) if soft_time_limit else None
@@ -121,7 +122,7 @@ def _delay(app: Celery, options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _limits(task: Task, options: dict[str, Any]) -> dict[str, Any]:
-    """Return the limits of a call that has any; the worker would add its settings' soft one."""
+    """Return a call's limits, both if it has any: the worker would add the settings' soft one."""
     hard, soft = options.get("time_limit"), options.get("soft_time_limit")
     if not (hard or soft):
         return {}
@@ -153,7 +154,7 @@ def _seconds(option: str, value: Any) -> float:
 
 
 def _expiry(expires: Any) -> Any:
-    """Return the checked expiry; a text as a time, since Celery reads fewer forms of it."""
+    """Return the checked expiry; a text becomes a time, since Celery reads fewer forms of it."""
     when = expires if isinstance(expires, (int, float)) else _moment("expires", expires)
     seconds = when if isinstance(when, (int, float)) else _seconds_until(when)
     if not 0 < seconds <= LONGEST_DELAY_S:

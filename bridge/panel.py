@@ -1,4 +1,4 @@
-"""Commands to running workers (``celery control``) that could end or block them, mended."""
+"""Commands to running workers (``celery control``) that could end or block them, made safe."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ logger = get_logger(__name__)
 
 
 def install() -> None:
-    """Take the place of Celery's own commands."""
+    """Replace Celery's own commands."""
     control.Panel.data["add_consumer"] = add_consumer
     control._revoke = partial(revoke, Revocations().tell)  # of revoke, terminate and by headers
 
 
 def add_consumer(state: Any, queue: str, *args: Any, **options: Any) -> dict[str, Any]:
-    """Have the worker consume from a queue; refuse one that is none of the app's.
+    """Have the worker consume from a queue; refuse one that is not the app's.
 
-    Celery declares whatever is named, as a classic queue. One that is there, and is none of the
-    tasks' (``dead``), is of another kind, at which all workers that are asked end; a misspelt one
-    is made.
+    Celery declares any name that it is given as a classic queue. If that is an existing queue that
+    is not for tasks (``dead``), its type differs, and every worker that gets the command ends; for
+    a misspelt name, a new queue is made.
     """
     known = state.app.amqp.queues
     if queue not in known and not state.app.conf.task_create_missing_queues:

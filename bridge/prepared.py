@@ -1,7 +1,7 @@
-"""Prepared calls: a task's message of which all but id and arguments was encoded once.
+"""Prepared calls: all of a task's message but its id and arguments is encoded once.
 
-Celery itself makes a task's first message. A mould is cut from that; the calls after it fill in
-what differs. A mould that does not give the first message again, byte for byte, is not used.
+Celery itself makes a task's first message. A mould is cut from it, and later calls fill in what
+differs. A mould that does not reproduce the first message, byte for byte, is not used.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from bridge.message import JSON, Message, json_of, serialised
 
 _TABLE_SIZE = Struct(">I")
 _TEXT = Struct(">cI")
-#: Stand for what differs from call to call; an id's place has the length of an id.
+#: Placeholders for what differs from call to call; that of an id has an id's length.
 _ID = "<" + "id" * 17 + ">"
 _ARGS, _KWARGS = "<args>", "<kwargs>"
-#: Members of Celery's ``task-sent`` event that differ, those with the id apart.
+#: Members of Celery's ``task-sent`` event that differ, besides those with the id.
 _OF_EVENT = ("args", "kwargs", "clock", "utcoffset", "timestamp")
 
 
 class Mould(msgspec.Struct, frozen=True, kw_only=True):
     """What all messages of a task's calls without options have in common.
 
-    ``header`` is a template for ``%``; ``table_size``: of the headers without the texts of the
-    arguments; ``rest``: of the body, what follows the arguments.
+    ``header`` is a template for ``%``; ``table_size``: of the headers, without the texts of the
+    arguments; ``rest``: what follows the arguments in the body.
     """
 
     message: Message
@@ -84,7 +84,7 @@ class EventMould(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def cut(message: Message, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Mould | None:
-    """Return the mould of a call's message as Celery made it; None: it cannot be had."""
+    """Return the mould of a call's message as Celery made it; None: there can be none."""
     properties = message.properties
     headers = properties.headers
     if properties.content_type != JSON or "compression" in headers:
@@ -98,7 +98,7 @@ def cut(message: Message, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Moul
 
 
 def cut_event(event: Message) -> EventMould | None:
-    """Return the mould of a call's event as Celery made it; None: it cannot be had."""
+    """Return the mould of a call's event as Celery made it; None: there can be none."""
     if event.properties.content_type != JSON:
         return None
     told = msgspec.json.decode(event.body, type=dict[str, Any])

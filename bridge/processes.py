@@ -20,7 +20,7 @@ from bridge.late_starts import LateStarts
 from bridge.message import Message
 from bridge.settlement import TICK_S, Settlement
 
-#: How often timers that are canceled are forgotten, in seconds.
+#: How often canceled timers are forgotten, in seconds.
 FORGET_S = 10.0
 
 #: What :func:`hand_over` returns: the task's outcome as Celery has it, and its last states.
@@ -30,7 +30,7 @@ Ended = tuple[Any, list[Message]]
 class WriteResults(bootsteps.StartStopStep):
     """Gives the worker its :class:`Settlement` (``app.steps["worker"].add(WriteResults)``)."""
 
-    # Behind the pool: its processes are made before there is a thread.
+    # After the pool: its processes are forked before there is a thread.
     requires = ("celery.worker.components:Pool",)
 
     def include_if(self, worker: Any) -> bool:
@@ -48,7 +48,7 @@ class TaskPool(prefork.TaskPool):
 
     #: None: the tasks write their results themselves.
     settlement: Settlement | None = None
-    #: billiard's pool; None: it does not run.
+    #: billiard's pool; None while it does not run.
     _pool: Any
 
     def on_start(self) -> None:
@@ -62,8 +62,8 @@ class TaskPool(prefork.TaskPool):
         loop.call_repeatedly(FORGET_S, forget_canceled, loop.timer)
 
     def on_stop(self) -> None:
-        """Wait until what runs has ended, in the main thread alone: Celery has a second one fire
-        timers meanwhile, and both would write to one connection."""
+        """Wait until running tasks have ended, in the main thread alone: Celery would have a second
+        one fire timers meanwhile, and both would write to one connection."""
         if self.settlement is None:
             super().on_stop()
         elif self._pool is not None and self._pool._state in (RUN, CLOSE):
@@ -72,7 +72,7 @@ class TaskPool(prefork.TaskPool):
             self._pool = None
 
     def _settle_while_stopping(self, settlement: Settlement) -> None:
-        """Do what the event loop no longer does, in the rounds in which a stopping pool waits."""
+        """While a stopping pool waits, do in its rounds what the event loop no longer does."""
         handler, processes = self._pool._result_handler, self._pool._pool
         join_exited, wait_for_tasks = handler.join_exited_workers, handler.on_stop_not_started
 
@@ -82,8 +82,8 @@ class TaskPool(prefork.TaskPool):
 
         def on_stop_not_started() -> None:
             wait_for_tasks()
-            # A task that its process had not accepted when the worker was told to stop is none
-            # that the pool knows, but may run.
+            # A task that its process had not accepted when the worker was told to stop is unknown
+            # to the pool, but may run.
             while handler._state != TERMINATE and (alive := _alive(processes)):
                 settlement.turn()
                 alive[0].join(TICK_S)
@@ -93,10 +93,10 @@ class TaskPool(prefork.TaskPool):
 
 
 def forget_canceled(timer: Any) -> None:
-    """Let go of a timer's entries that are canceled; in the main thread, which sets them all.
+    """Drop a timer's canceled entries; in the main thread, which sets them all.
 
     kombu keeps each one until its time has come. Each task of the pool has one for its time limit:
-    with hundreds of short ones a second a worker would hold all of the last 24 minutes.
+    with hundreds of short tasks a second, a worker would hold those of the last 24 minutes.
     """
     queue = timer._queue
     queue[:] = [scheduled for scheduled in queue if not scheduled.entry.canceled]
@@ -118,9 +118,9 @@ def apply_async(
     error_callback: Callable[[ExceptionInfo], object],
     **options: Any,
 ) -> Any:
-    """Have the pool run a task; Celery is told of its end once its last states are confirmed.
+    """Have the pool run a task; Celery learns of its end once its last states are confirmed.
 
-    ``apply``: the pool's own; the others are what it is given.
+    ``apply``: the pool's own ``apply_async``; the other arguments are those that it takes.
     """
 
     def on_end(ended: Ended) -> None:
@@ -145,18 +145,18 @@ def apply_async(
 
 
 def hand_over(target: Callable[..., Any], name: str, task_id: str, *args: Any) -> Ended:
-    """Run a task in a pool process, and hand over what tells of its end instead of writing it."""
+    """Run a task in a pool process; return its outcome and its last states, unwritten."""
     backend = current_app.backend
     backend.keep_end_of(task_id)
     try:
         outcome = target(name, task_id, *args)
     except BaseException:
-        backend.write_end()  # of a task that has ended, whatever its hooks do after it
+        backend.write_end()  # the task may have ended, and a hook after it have raised
         raise
     return outcome, backend.take_end()
 
 
 def is_failure(outcome: Any) -> bool:
-    """Whether an outcome, as Celery's trace returns it, is not a success: the task has failed, is
-    tried again, or goes back."""
+    """Return whether an outcome, as Celery's trace returns it, is not a success: the task failed,
+    is tried again, or goes back to its queue."""
     return isinstance(outcome, ExceptionInfo) or bool(outcome[0])

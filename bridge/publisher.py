@@ -24,12 +24,12 @@ from bridge.refusals import Refusals
 
 logger = logging.getLogger(__name__)
 
-#: How often a channel whose first message for a queue is refused is exchanged, in seconds.
+#: A channel whose first message for a queue is refused is replaced at most this often, in seconds.
 RENEW_S = 5.0
-#: Pause before a message is published again, in seconds: the link is told a little later that its
-#: channel has closed, or, where the broker stands still, much later.
+#: Pause before a message is published again, in seconds: the link learns a little later that its
+#: channel has closed, or much later if the broker stalls.
 CLOSING_S = 0.01
-#: Addresses that are remembered as having had a message of the channel confirmed.
+#: How many addresses are remembered for which the channel has had a message confirmed.
 MOST_ADDRESSES = 1000
 
 
@@ -55,13 +55,13 @@ class Publisher:
     It is the link's set-up and loss handler: ``setup`` puts the channel into confirm mode,
     ``on_lost`` lets every publish that waits for a confirm try again until its deadline.
 
-    A channel registers with a quorum queue at its first message for it. Where it knows a leader
-    that died a moment ago, RabbitMQ 3.10 refuses this message, and then all others of the channel
-    for as long as that node is away (``rabbit_fifo_client:enqueue``, the first publish). So such
-    a channel is exchanged.
+    A channel registers with a quorum queue at its first message for it. If the leader that it knows
+    died a moment ago, RabbitMQ 3.10 refuses this message, and then all others of the channel for as
+    long as that node is away (``rabbit_fifo_client:enqueue``, the first publish). So such a channel
+    is replaced.
 
-    A message that is larger than the broker takes ends the channel, with all that is on it. It is
-    the largest of them; the others are published again. The broker says then what its limit is, and
+    A message that is larger than the broker takes ends the channel, with all that is on it. The
+    largest of them is to blame; the others are published again. The broker also names its limit:
     larger ones are refused here until the next connection ends. A message to an exchange that takes
     none of ours ends the channel, too (:class:`Refusals`).
     """
@@ -75,14 +75,14 @@ class Publisher:
         self._lowest_tag = 1
         self._unconfirmed: dict[int, _Unconfirmed] = {}
         self._returned: set[tuple[str, str, str]] = set()
-        self._taken: set[tuple[str, str]] = set()  # addresses of which the channel had a confirm
+        self._taken: set[tuple[str, str]] = set()  # addresses for which the channel had a confirm
         self._renewed_at = -RENEW_S
         self._refusals = Refusals()
         self._expiry: asyncio.Handle | None = None
         self._expires_at = 0.0  # uvloop gives no TimerHandle for a moment that has come
 
     async def setup(self, channel: Any) -> None:
-        """Put a fresh channel into confirm mode, and open another one without."""
+        """Put a fresh channel into confirm mode, and open another one without confirms."""
         selected = asyncio.get_running_loop().create_future()
         channel.add_on_return_callback(self._on_return)
         channel.add_on_close_callback(self._on_closed)
@@ -110,11 +110,11 @@ class Publisher:
         Raises:
             Blocked: the broker has an alarm; nothing was sent.
             NotConnected: no connection within ``timeout_s``; nothing was sent.
-            PublishTimeout: sent, but not confirmed within ``timeout_s``, or of two attempts only
-                the second is known to have been refused.
+            PublishTimeout: sent, but not confirmed within ``timeout_s``; or sent again, and only
+                this second attempt is known to have been refused.
             PublishRejected: the broker refused it (nack).
-            MessageTooLarge: the broker takes none of its size.
-            Unroutable: no queue took it, or no exchange.
+            MessageTooLarge: the broker takes no message of its size.
+            Unroutable: no queue, or no exchange, took it.
         """
         deadline = asyncio.get_running_loop().time() + timeout_s
         sent = False
@@ -143,8 +143,8 @@ class Publisher:
             await asyncio.sleep(CLOSING_S)
 
     def _is_renewed(self, channel: Any, message: Message, exc: BridgeError) -> bool:
-        """Exchange a channel that may know a dead leader only, or whose queue was deleted (the next
-        one's set-up declares it); False: it was no such channel, or it is too soon."""
+        """Replace a channel that may know only a dead leader, or whose queue was deleted (the next
+        one's set-up declares it). False: it is not such a channel, or one was just replaced."""
         if channel is self._channel and channel.is_open:
             now = asyncio.get_running_loop().time()
             known = (message.exchange, message.routing_key) in self._taken
@@ -157,7 +157,7 @@ class Publisher:
         return True
 
     def publish_nowait(self, message: Message) -> None:
-        """Publish what is worth no confirm; nothing happens where there is no open channel."""
+        """Publish without a confirm; without an open channel, drop the message."""
         if self.link.is_open and not self.link.is_blocked and self._unconfirmable.is_open:
             _write(self._unconfirmable, message)
 
@@ -187,7 +187,7 @@ class Publisher:
         return confirmed
 
     def _expire_at(self, deadline: float) -> None:
-        """Set the one timer that all publishes have, which costs less than one for each."""
+        """Set the one timer that all publishes share, which costs less than one for each."""
         if self._expiry is not None:
             self._expiry.cancel()
         self._expires_at = deadline
@@ -235,7 +235,7 @@ class Publisher:
             fail(future, PublishRejected())
         else:
             self._refusals.took.add(message.exchange)
-            if len(self._taken) < MOST_ADDRESSES:  # delayed messages have keys without end
+            if len(self._taken) < MOST_ADDRESSES:  # delayed messages have ever new keys
                 self._taken.add(address)
             resolve(future, None)
 

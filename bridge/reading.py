@@ -1,8 +1,8 @@
 """Celery's connection to the broker, with few system calls in a worker's main loop.
 
-py-amqp asks the kernel three times for each frame, nine times for a message, and sets the socket's
-timeout and resets it as well. Each of these calls releases the interpreter's lock (GIL): where
-other threads are at work, the main thread then waits for it more than for anything else.
+py-amqp makes three system calls for each frame, nine for a message, and sets and resets the
+socket's timeout as well. Each of these calls releases the interpreter's lock (GIL): beside other
+busy threads, the main thread then waits for it more than for anything else.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from amqp.method_framing import frame_writer
 from amqp.transport import TCPTransport
 from kombu.transport import TRANSPORT_ALIASES, pyamqp
 
-#: Octets that are read at once.
+#: How many octets are read at once.
 AHEAD = 64 * 1024
-#: Of a frame: type, channel and size come before its payload, an end mark behind (AMQP 0-9-1,
+#: A frame has type, channel and size before its payload, and an end mark after it (AMQP 0-9-1,
 #: section 4.2.3).
 HEAD = Struct(">BHI")
 END = 0xCE
@@ -32,7 +32,7 @@ Frame = tuple[int, int, bytes]
 
 
 class Connection(pyamqp.Connection):
-    """kombu's connection; one that is encrypted is read as ever."""
+    """kombu's connection, which reads ahead; an encrypted one reads as kombu's does."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         self._ahead: deque[Frame] = deque()
@@ -46,10 +46,10 @@ class Connection(pyamqp.Connection):
     def blocking_read(self, timeout: float | None = None) -> Any:
         """Read a frame and deal with it, as py-amqp does.
 
-        It is read ahead for a caller that does not wait: kombu's event loop, which comes again
-        until there is nothing more. Anybody else would leave frames here that nobody comes for.
+        It reads ahead only for a caller that does not wait: kombu's event loop, which calls again
+        until nothing is left. Any other caller would leave frames here that nobody fetches.
         """
-        self._outgoing.send()  # who waits for an answer must have asked
+        self._outgoing.send()  # what is held may be the question that is to be answered
         if timeout == 0 and not self._ahead and _is_plain(self.transport):
             self._ahead.extend(_frames(self.transport))
         if self._ahead:
@@ -61,7 +61,7 @@ class Connection(pyamqp.Connection):
         """Send what is written within the block together, at its end.
 
         Raises:
-            OSError: at the end: the connection is lost.
+            OSError: the connection is lost; raised at the block's end.
         """
         self._outgoing.held = []
         try:
@@ -71,13 +71,13 @@ class Connection(pyamqp.Connection):
 
 
 class _Outgoing:
-    """Where frames are written to."""
+    """What frames are written to: it sends them at once, or holds them."""
 
     def __init__(self) -> None:
         self.held: list[bytes] | None = None
 
     def frame_writer(self, connection: Any, transport: Any) -> Any:
-        """Return py-amqp's own, with this between it and the transport."""
+        """Return py-amqp's own, with this object between it and the transport."""
         self._write = transport.write
         self.held = None
         return frame_writer(connection, self)
@@ -89,13 +89,13 @@ class _Outgoing:
             self.held.append(bytes(octets))
 
     def send(self) -> None:
-        """Send what is held, and hold what comes."""
+        """Send what is held, and go on holding."""
         if self.held:
             octets, self.held = b"".join(self.held), []
             self._write(octets)
 
     def end(self) -> None:
-        """Send what is held, and hold nothing any more."""
+        """Send what is held, and stop holding."""
         octets, self.held = b"".join(self.held or ()), None
         if octets:
             self._write(octets)
@@ -114,12 +114,12 @@ def _is_plain(transport: Any) -> bool:
 
 
 def _frames(transport: Any) -> list[Frame]:
-    """Return all frames that are here, one at least.
+    """Return all frames that have arrived, at least one.
 
     Raises:
-        TimeoutError: none is here whole.
+        TimeoutError: no whole one has arrived.
         OSError: the connection is lost.
-        UnexpectedFrame: these are no frames.
+        UnexpectedFrame: what has arrived is not a frame.
     """
     octets: bytes = transport._read_buffer
     while True:
@@ -139,7 +139,7 @@ def _frames(transport: Any) -> list[Frame]:
 
 
 def _cut(octets: bytes) -> tuple[list[Frame], int, int]:
-    """Return the whole frames, where they end, and how much the next one needs."""
+    """Return the whole frames, where they end, and how many octets the next one lacks."""
     frames: list[Frame] = []
     start = 0
     while len(octets) >= start + HEAD.size:
@@ -161,9 +161,9 @@ class Transport(pyamqp.Transport):
 
 
 def install() -> None:
-    """Have all of kombu's ``amqp://`` connections of this process be of this kind."""
+    """Make all of kombu's ``amqp://`` connections in this process use this transport."""
     TRANSPORT_ALIASES["amqp"] = f"{__name__}:{Transport.__name__}"
     # kombu tries to import it for each connection, in place of ours. A pool process that is forked
-    # while a thread does so has that module locked for ever, and hangs. None: nothing is looked
-    # for (https://docs.python.org/3/reference/import.html#the-module-cache), and nothing locked.
+    # while a thread does so finds that module locked for ever, and hangs. With None the import
+    # fails (https://docs.python.org/3/reference/import.html#the-module-cache), and locks nothing.
     sys.modules["librabbitmq"] = None  # type: ignore[assignment] # as that page says

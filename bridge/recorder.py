@@ -1,4 +1,4 @@
-"""A producer for Celery's own send path that writes down instead of publishing.
+"""A producer for Celery's own send path that records messages instead of publishing them.
 
 ``task.apply_async(producer=recorder)`` computes routes, headers, delays and events as
 always, and hands the finished messages to this object, so Celery's protocol is not
@@ -19,7 +19,7 @@ _DELIVERY_MODES: dict[Any, Any] = {"transient": 1, "persistent": 2}
 
 
 class _NoConnection:
-    """Stands where Celery turns a transport's errors into kombu's: there is no transport."""
+    """Stands in where Celery turns a transport's errors into kombu's: there is no transport."""
 
     def _reraise_as_library_errors(self) -> AbstractContextManager[None]:
         return nullcontext()
@@ -45,7 +45,7 @@ class Recorder:
         mandatory: bool = False,
         **properties: Any,
     ) -> None:
-        """Write a message down; the signature is that of :meth:`kombu.Producer.publish`."""
+        """Record a message; the parameters are those of :meth:`kombu.Producer.publish`."""
         mode = delivery_mode or getattr(exchange, "delivery_mode", None) or 2
         self.messages.append(
             encode(

@@ -16,16 +16,16 @@ from bridge.ids import created_text
 
 #: State changes kept per task: a task that reports progress for hours must not fill memory.
 HISTORY_LENGTH = 1000
-#: The clocks of two machines (broker, workers, callers) may differ by as much.
+#: The clocks of two machines (broker, workers, callers) may differ by this much.
 CLOCK_SKEW_S = 10.0
-#: What a record costs in memory beside its body (tuple, strings, dictionary slots).
+#: What a record costs in memory besides its body (tuple, strings, dictionary slots).
 RECORD_OVERHEAD_BYTES = 400
 
 
 def started_type(task: str) -> str:
-    """Return what the property ``type`` says of a record that tells of a task's start.
+    """Return the property ``type`` of a record of a task's start.
 
-    So that readers can count starts without decoding every record.
+    It lets readers count starts without decoding every record.
     """
     return f"started {task}"
 
@@ -57,7 +57,7 @@ class Record:
         )
 
     def decode(self, accept: Iterable[str]) -> dict[str, Any]:
-        """Return the result's meta data as Celery's backends know it.
+        """Return the result's metadata in the form that Celery's backends use.
 
         Raises:
             kombu.exceptions.DecodeError, ContentDisallowed: the body is not readable, or
@@ -75,8 +75,8 @@ class TaskState(msgspec.Struct, frozen=True, kw_only=True):
     """A task's state at one moment.
 
     ``result``: the return value; the progress meta of ``PROGRESS``; the reason of
-    ``RETRY``, ``FAILURE`` and ``REVOKED`` (an exception). ``at`` and ``started_at``, when the
-    worker began this try: ISO 8601.
+    ``RETRY``, ``FAILURE`` and ``REVOKED`` (an exception). ``at`` (of this state) and
+    ``started_at`` (when the worker began this try): ISO 8601.
     ``offset``: the record's place in the stream, None before the first record.
     """
 
@@ -113,7 +113,7 @@ class RecordCache:
     first.
 
     ``evicted_until``: records older than that (Unix seconds) may have been evicted.
-    ``on_evict`` is told the id of each task that is. Those in ``pinned`` never are.
+    ``on_evict`` gets the id of each task that is evicted. Those in ``pinned`` never are.
     """
 
     def __init__(
@@ -158,7 +158,7 @@ class RecordCache:
         return RecordCache(self._limit_bytes, self._on_evict, self._pinned)
 
     def take(self, newer: RecordCache) -> None:
-        """Add what another cache holds, as what was used last."""
+        """Add what another cache holds, as the most recently used."""
         for history in newer._tasks.values():
             for record in history.records:
                 self.add(record)

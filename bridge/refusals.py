@@ -1,4 +1,4 @@
-"""Which message RabbitMQ has closed a channel for, by what it says then."""
+"""Which message made RabbitMQ close a channel, according to what it says then."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from collections.abc import Mapping
 from bridge.errors import BridgeError, MessageTooLarge, PublishTimeout, Unroutable
 from bridge.message import PUBLISHED_AGAIN, Message
 
-#: For a message over its ``max_message_size``.
+#: What it says about a message over its ``max_message_size``.
 TOO_LARGE = re.compile(r"message size \d+ is larger than configured max size (\d+)")
-#: For an exchange that is not there, is the broker's own, or takes nothing, or not by this routing
-#: key (https://www.rabbitmq.com/docs/access-control), of this user. Texts over 255 octets are cut.
+#: What it says about an exchange that does not exist, is internal, or to which this user may not
+#: publish, in general or with this routing key (https://www.rabbitmq.com/docs/access-control).
+#: Texts over 255 octets are cut.
 NO_EXCHANGE = re.compile(
     r"(?P<why>NOT_FOUND|ACCESS_REFUSED) - .*?(?:topic '(?P<key>.*)' in .*?)?exchange '"
     r"(?:(?P<exchange>.*)' in vhost |(?P<begins>.*)\.\.\.$)",
     re.DOTALL,
 )
-#: What it calls the exchange without a name.
+#: What it calls the default exchange, which has no name.
 UNNAMED = "amq.default"
 _DETAILS = {"NOT_FOUND": "no exchange {!r}", "ACCESS_REFUSED": "no permission for exchange {!r}"}
 
@@ -26,20 +27,21 @@ _DETAILS = {"NOT_FOUND": "no exchange {!r}", "ACCESS_REFUSED": "no permission fo
 class Refusals:
     """What is known of what the broker takes.
 
-    An exchange that has taken messages may be there again once the link has set up the topology
-    anew, and what was on its way may have arrived: it is published again. The second time, or where
-    an exchange has never taken any, its messages are unroutable.
+    An exchange that has taken messages may exist again once the link has set up the topology anew,
+    and messages under way may have arrived: they are published again. The second time, or where an
+    exchange has never taken any, they fail: ``PublishTimeout`` if the first copy may have arrived,
+    or else ``Unroutable``.
     """
 
     def __init__(self) -> None:
-        #: As the broker said it on this connection.
+        #: As the broker said when it closed the last channel.
         self.limit_bytes = sys.maxsize
         #: Exchanges that have taken a message.
         self.took: set[str] = set()
         self._took_once: set[str] = set()  # and then refused one
 
     def of(self, reason: object, messages: Mapping[int, Message]) -> dict[int, BridgeError]:
-        """Return the errors of those among a closed channel's messages that are to blame."""
+        """Return errors for those of a closed channel's messages that are to blame."""
         self.limit_bytes = sys.maxsize
         text = getattr(reason, "reply_text", "")
         text = text.decode(errors="ignore") if isinstance(text, bytes) else text
@@ -52,7 +54,7 @@ class Refusals:
     def _too_large(
         self, limit_bytes: int, messages: Mapping[int, Message]
     ) -> dict[int, BridgeError]:
-        """Blame the largest. If others are too large as well, each closes a channel in its turn."""
+        """Blame the largest. Others that are too large are refused when they are sent again."""
         self.limit_bytes = limit_bytes
         tag = max(messages, key=lambda tag: len(messages[tag].body))
         return {tag: MessageTooLarge(len(messages[tag].body), limit_bytes)}

@@ -1,4 +1,4 @@
-"""A task's message in a worker: what becomes of it otherwise than with Celery."""
+"""A task's message in a worker: where we treat it differently from Celery."""
 
 from __future__ import annotations
 
@@ -14,41 +14,41 @@ from celery.worker.request import Request
 
 from bridge.message import PUBLISHED_AGAIN
 
-#: RabbitMQ lets a delayed message go so much before its time: of a fraction of a second it knows
-#: nothing, and a task that is called by its name keeps one.
+#: RabbitMQ may deliver a delayed message this much early: it counts whole seconds, and the ``eta``
+#: of a task that is called by its name keeps its fraction.
 EARLY = timedelta(seconds=1)
-#: How the exchanges are called by which a delayed message comes; a sender that does not use them
-#: (Celery without native delayed delivery) leaves it to the worker to wait.
+#: How the names of the exchanges begin through which delayed messages come. A sender that does not
+#: use them (Celery without native delayed delivery) leaves it to the worker to wait.
 DELAYED = "celery_delayed_"
-#: Characters of an error's text, or its traceback, in an event.
+#: The most characters of an error's text, or of its traceback, in an event.
 LONGEST_TEXT = 10_000
 
 
 class DurableRequest(Request):
-    """A task's message, with seven things mended.
+    """A task's message, treated differently from Celery's in seven points.
 
-    One that was killed at its time limit goes to the dead queue. Celery puts it back (for
+    A task that was killed at its time limit goes to the dead queue. Celery puts it back (with
     ``task_acks_on_timeout = False``), to be run and killed again until the delivery limit,
     or acknowledges it, and the dead queue never sees it.
 
-    One that was published again after a lost confirm counts as delivered again, so that
-    ``worker_deduplicate_successful_tasks`` asks whether it has succeeded already; one that
-    notices that by itself (:attr:`DurableTask.once`) never does.
+    A message that was published again after a lost confirm counts as redelivered, so that
+    ``worker_deduplicate_successful_tasks`` asks whether its task has succeeded already; that of a
+    task that notices this by itself (:attr:`DurableTask.once`) never does.
 
-    One that has ended, and waits for the confirm of its result, is not terminated or cancelled: its
-    process may run another one by now.
+    A task that has ended, and waits for the confirm of its result, is not terminated or cancelled:
+    its process may run another one by now.
 
-    One that was delayed runs when RabbitMQ delivers it, which has waited for its time. Celery holds
-    it on until this machine's clock says so as well: where that is behind the sender's by an hour,
-    for an hour; and RabbitMQ takes back what is held for longer than ``consumer_timeout``.
+    A delayed task runs when RabbitMQ delivers it, which has waited for its time. Celery holds it
+    until this machine's clock agrees: for an hour, if that is an hour behind the sender's; and
+    RabbitMQ takes back what is held for longer than ``consumer_timeout``.
 
-    One that failed by a verdict (:attr:`DurableTask.verdicts`) is acknowledged.
+    A task that failed by a verdict (:attr:`DurableTask.verdicts`) is acknowledged.
 
-    One that is revoked, expired or terminated is settled once the broker has confirmed its last
+    A task that is revoked, expired or terminated is settled once the broker has confirmed its last
     state, and the main thread does not wait for that: during an alarm its heartbeats would fail.
 
-    An error's text and traceback are cut short in events: one that is larger than RabbitMQ takes
-    would end the worker, and as its message comes back, each one that is started.
+    An error's text and traceback are cut short in events: an event larger than RabbitMQ takes would
+    end the worker and, since the message comes back, each worker after it.
     """
 
     _timed_out = False
@@ -83,7 +83,7 @@ class DurableRequest(Request):
             super().cancel(pool, signal, **options)
 
     def _has_ended(self) -> bool:
-        """Whether the pool has done with the task."""
+        """Return whether the pool is done with the task."""
         if self._apply_result is None:
             return False
         job = self._apply_result()  # a weak reference
@@ -101,7 +101,7 @@ class DurableRequest(Request):
         self._is_verdict = isinstance(exc, self.task.verdicts)
         outcome = super().on_failure(exc_info, *args, **kwargs)
         if getattr(self.app, "settlement", None) is not None:
-            self.app.backend.take_unconfirmed()  # told when the message was settled
+            self.app.backend.take_unconfirmed()  # written after the message was settled
         return outcome
 
     def on_timeout(self, soft: bool, timeout: float) -> None:
@@ -119,8 +119,8 @@ class DurableRequest(Request):
         self._when_told(partial(super().reject, requeue=requeue))
 
     def _when_told(self, settle: Callable[[], object]) -> None:
-        """Settle the message once the broker has confirmed what the main thread told of the task:
-        that it is revoked."""
+        """Settle the message once the broker has confirmed the state that the main thread wrote:
+        that the task is revoked."""
         settlement = getattr(self.app, "settlement", None)
         if settlement is None or (told := self.app.backend.take_unconfirmed()) is None:
             settle()

@@ -1,4 +1,4 @@
-"""A channel to the results' stream, on which many confirms are waited for at once."""
+"""A channel to the results' stream that waits for many confirms at once."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from bridge.topology import ResultStream
 
 logger = get_logger(__name__)
 
-#: What a broker names when it closes a channel for a message that it does not take: the class and
-#: the method of ``basic.publish`` (AMQP 0-9-1, section 1.8.3.3).
+#: The class and the method of ``basic.publish`` (AMQP 0-9-1, section 1.8.3.3), which the broker
+#: names when it closes a channel because of a message that it does not take.
 PUBLISH = (60, 40)
 #: Octets of a frame around its payload (AMQP 0-9-1, section 4.2.3).
 FRAME_OVERHEAD = 8
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """A state change. ``written``, if somebody waits, ends when the broker has confirmed it, or
-    with ``ResultRefused``."""
+    """A state change. ``written``, if somebody waits, is done when the broker has confirmed it, or
+    fails with ``ResultRefused``."""
 
     message: Message
     written: Future[None] | None = None
@@ -40,11 +40,11 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 def message_of(
     stream: ResultStream, encoded: tuple[str, str, str | bytes], properties: Mapping[str, Any]
 ) -> Message:
-    """Return what appends a state change to the stream.
+    """Return the message that appends a state change to the stream.
 
     Args:
         encoded: content type, content encoding and body, as kombu gives them.
-        properties: the message's others.
+        properties: the message's other properties.
     """
     kind, encoding, body = encoded
     header = pika.BasicProperties(content_type=kind, content_encoding=encoding, **properties)
@@ -54,19 +54,19 @@ def message_of(
         body=body.encode() if isinstance(body, str) else body,
         header=b"".join(header.encode()),
         correlation_id=properties["correlation_id"],
-        mandatory=True,  # RabbitMQ confirms what no queue takes, too
+        mandatory=True,  # RabbitMQ confirms even what no queue takes
     )
 
 
 class ResultChannel:
     """Appends results over a connection of its own, for one thread.
 
-    It is opened when it is needed. Whoever meets an error in :meth:`send`, :meth:`settle` or
-    :meth:`look_after` calls :meth:`drop`; what was not confirmed is then published again with the
-    next :meth:`send`, before all that is new. So a result may stand twice in the stream, but
-    never behind a later one of its task.
+    It is opened when it is needed. After an error in :meth:`send`, :meth:`settle` or
+    :meth:`look_after`, call :meth:`drop`; what was not confirmed is then published again with the
+    next :meth:`send`, before anything new. So a result may stand in the stream twice, but a task's
+    last record is always its newest.
 
-    A result that the broker refuses for good, which is for its size, is dropped: it is the largest
+    A result that the broker refuses for good, because of its size, is dropped: it is the largest
     of those that were sent. The others are sent again.
     """
 
@@ -104,8 +104,8 @@ class ResultChannel:
         self._channel.connection.transport.write(b"".join(frames))
 
     def settle(self, timeout_s: float | None = None) -> None:
-        """Wait until all that was added is sent, and confirmed or refused; with a time, heartbeats
-        are looked after.
+        """Wait until all that was added is sent, and confirmed or refused. With a time, take care
+        of heartbeats meanwhile.
 
         Raises:
             Exception: the connection is lost, or the broker could not take a result now.
@@ -116,10 +116,10 @@ class ResultChannel:
             self.look_after(timeout_s)
 
     def look_after(self, timeout_s: float | None) -> None:
-        """Read what comes within the time, and end a connection whose other end is gone.
+        """Read what comes within the time, and check heartbeats.
 
         Raises:
-            Exception: it is, or the broker could not take a result now.
+            Exception: the connection is lost, or the broker could not take a result now.
         """
         if self._connection is None:
             return
@@ -155,7 +155,7 @@ class ResultChannel:
         connection = self._app.connection_for_write(
             heartbeat=self._heartbeat_s, transport_options={"confirm_publish": False}
         )
-        # A thread's channel goes with the thread, and nobody closes it then.
+        # A thread's channel goes with the thread; nobody else would close it.
         self._release = finalize(self, connection.collect)
         connect(connection)
         self._channel = connection.channel()
@@ -178,6 +178,6 @@ class ResultChannel:
         raise MessageNacked
 
     def _on_return(self, exc: Exception, *_message: Any) -> None:
-        # Somebody has deleted the stream: whoever connects again declares it. It comes before the
+        # The stream was deleted: the next connection declares it. The return comes before the
         # confirm, so nothing counts as written.
         raise NotFound(f"there is no stream {self._stream.name}")

@@ -18,25 +18,25 @@ from bridge.result_channel import Result, ResultChannel
 logger = get_logger(__name__)
 
 HEARTBEAT_S = 30
-#: How often a silent connection is looked after, in seconds.
+#: How often an idle connection is looked after, in seconds.
 TICK_S = 5.0
 #: As good as at once; 0 would wait for ever.
 NO_TIME_S = 0.001
-#: Pauses between tries to reach the broker, in seconds. A message that comes again is not run again
-#: if its result is there, so the results should be back first.
+#: Pauses between tries to reach the broker, in seconds. A redelivered message is not run again if
+#: its result is there, so results should reach the broker before tasks come from it.
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 0.5
-#: Results that are published before their confirms are waited for.
+#: The most results that are published before their confirms are awaited.
 LARGEST_GROUP = 200
 
 
 class ResultWriter:
     """Appends results to the stream in groups: while one is confirmed, the next one gathers.
 
-    A broker that is away is waited for, for as long as it takes.
+    Waits for a broker that is away, for as long as it takes.
     """
 
     def __init__(self, app: Celery) -> None:
-        #: The process whose threads it writes for; one that is forked from it has no such thread.
+        #: The process whose threads it writes for; one forked from it does not have the thread.
         self.pid = os.getpid()
         self._channel = ResultChannel(app, HEARTBEAT_S)
         self._waiting: SimpleQueue[Result | None] = SimpleQueue()
@@ -52,7 +52,7 @@ class ResultWriter:
         self._waiting.put(None)
 
     def write(self, message: Message) -> Future[None]:
-        """Have a state change written, behind those that were given before."""
+        """Have a state change written, after those that were given before."""
         result = Result(message=message, written=Future())
         self._waiting.put(result)
         return result.written  # type: ignore[return-value] # made above
@@ -64,7 +64,7 @@ class ResultWriter:
             self._write()
 
     def _gather(self) -> list[Result]:
-        """Return all that waits, waiting for the first; none: there will be nothing more."""
+        """Wait for the first result, and return all that wait; empty: no more will come."""
         group: list[Result] = []
         while not group and not self._closed:
             with suppress(Empty):

@@ -15,7 +15,7 @@ from bridge.ids import created_at
 from bridge.records import CLOCK_SKEW_S, Record, RecordCache, TaskState
 from bridge.subscriptions import Inbox, Subscriptions
 
-#: Ids whose past was looked up, and is in the cache or was empty.
+#: How many ids are remembered whose past was looked up, and is in the cache or was empty.
 LOOKED_UP_IDS = 100_000
 #: How long a question waits for a reader that is not attached, or still catching up.
 ATTACH_TIMEOUT_S = 4.0
@@ -53,7 +53,7 @@ class Results:
         self._lookup: asyncio.Task[dict[str, tuple[Record, ...]]] | None = None
 
     def start(self) -> None:
-        """Have waiters wait, after :meth:`close` again."""
+        """Accept waiters, also again after :meth:`close`."""
         self._subscriptions.begin()
 
     def close(self) -> None:
@@ -102,7 +102,7 @@ class Results:
                 if record.offset > after:
                     after = record.offset
                     yield self.decode(record)
-            if history and self.decode(history[-1]).ready:  # one before may be, too: a mail's retry
+            if history and self.decode(history[-1]).ready:  # earlier ones may be: a mail's retry
                 return
             while True:
                 record = await inbox.get()
@@ -116,7 +116,7 @@ class Results:
 
     @contextmanager
     def news(self, task_id: str) -> Iterator[Inbox]:
-        """Give the task's records that arrive while the block runs, after a final one too."""
+        """Give the task's records that arrive while the block runs, even after a final one."""
         with self._subscriptions.open(task_id) as inbox:
             yield inbox
 
@@ -177,7 +177,7 @@ class Results:
         return {task_id: found.history(task_id) for task_id in wanted}
 
     def _is_last(self, record: Record) -> bool:
-        """Whether no other state comes after it: what has failed may be tried again by hand."""
+        """Return whether no state can follow it: what has failed may be tried again by hand."""
         return bool(self.decode(record).state == states.SUCCESS)
 
     def _on_record(self, record: Record) -> None:

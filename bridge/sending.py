@@ -35,8 +35,8 @@ def first_exchange(routing_key: str) -> kombu.Exchange:
     """Return the exchange of the level at which a delayed task waits first.
 
     Its routing key begins with the delay's bits, and each level's exchange looks at one of them.
-    From the highest one a message passes 28, which costs RabbitMQ 7 ms; below the first bit that
-    is set, its way is the same.
+    From the highest level a message passes 28, which costs RabbitMQ 7 ms; the levels above the
+    first bit that is set only pass it on.
     """
     bits = routing_key[: 2 * MAX_NUMBER_OF_BITS_TO_USE : 2]
     return kombu.Exchange(level_name(MAX_LEVEL - bits.index("1")), type="topic")
@@ -45,9 +45,9 @@ def first_exchange(routing_key: str) -> kombu.Exchange:
 class TaskAMQP(AMQP):
     """Celery's message factory, with every task message mandatory.
 
-    A confirm alone is also given to a message that no queue took; ``mandatory`` makes the
-    broker return it (https://www.rabbitmq.com/docs/confirms). Celery's ``expiration``
-    property is left out: the broker would drop an expired task without a word, or, while
+    The broker also confirms a message that no queue took; ``mandatory`` makes it return
+    such a one (https://www.rabbitmq.com/docs/confirms). Celery's ``expiration``
+    property is left out: the broker would drop an expired task silently, or, while
     it waits in native delayed delivery, deliver it too early. The ``expires`` header
     stays, so the worker records the task as revoked.
 
@@ -101,25 +101,25 @@ class DurableTask(Task):
 
     abstract = True
     Request = "bridge.request:DurableRequest"
-    #: Whether it runs in a thread of the worker's main process (see ``bridge/threads.py``): such a
-    #: task is short or waits far more than it computes, has timeouts of its own, is never killed.
+    #: Whether it runs in a thread of the worker's main process (see ``bridge/threads.py``). Such a
+    #: task is short or waits far more than it computes, has its own timeouts, and is never killed.
     threaded = False
-    #: Whether it notices by itself that its work is done: then nobody asks the results' stream when
-    #: it is delivered again.
+    #: Whether it notices by itself that its work is done: then the results' stream is not asked
+    #: when it is delivered again.
     once = False
-    #: Failures that are recorded elsewhere: the message is acknowledged, and no dead letter.
+    #: Failures that are recorded elsewhere: the message is acknowledged, and not a dead letter.
     verdicts: tuple[type[BaseException], ...] = ()
 
     @classmethod
     def bind(cls, app: Celery) -> Celery:
-        """Take what the app's settings say; a soft limit of theirs is not over the task's own hard
-        one, which is then the soft one, too."""
+        """Take the app's settings; a soft limit from them that is above the task's own hard limit
+        is lowered to it."""
         bound = super().bind(app)
         cls.time_limit, cls.soft_time_limit = whole_limits(cls.time_limit, cls.soft_time_limit)
         return bound
 
     def check(self, arguments: Mapping[str, Any]) -> None:
-        """Refuse arguments that fit the signature, but make no task; called before sending.
+        """Refuse arguments that fit the signature but are not valid; called before sending.
 
         Raises:
             InvalidArgument: naming the argument.
@@ -143,8 +143,8 @@ class DurableTask(Task):
         return super().apply_async(args, kwargs, task_id=task_id, **carried(self, options))
 
     def on_replace(self, sig: Any) -> Any:
-        """Publish what takes the task's place, under its id, once its own start is written: written
-        later, it could follow the end of a quick successor, and the task would seem to run on."""
+        """Publish this task's replacement, under its id, once its own start is written: a later one
+        could follow the end of a quick replacement, and the task would seem to run on."""
         self.app.backend.write_start(self.request.id)
         return super().on_replace(sig)
 
@@ -152,7 +152,7 @@ class DurableTask(Task):
 class PrivateTask(DurableTask):
     """A task whose arguments and result stay out of message headers, logs and Flower.
 
-    Of the arguments only the number is shown, of the result its first character.
+    Only the number of arguments and the first character of the result are shown.
     """
 
     abstract = True

@@ -1,6 +1,6 @@
-"""The events of calls, some at a time: who looks at Flower does not see them come later.
+"""Publishes the events of calls in groups; the delay is too short to be noticed in Flower.
 
-An event for itself costs the server and RabbitMQ as much as a small message does.
+An event by itself costs the server and RabbitMQ as much as any small message does.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import pika
 
 from bridge.message import JSON, Message
 
-#: An event waits so long for others, in seconds, and for so many.
+#: How long an event waits for others, in seconds, and for how many events in all.
 GATHER_S = 0.05
 MOST = 64
 
@@ -22,7 +22,7 @@ MOST = 64
 class SentEvents:
     """Publishes the ``task-sent`` events of a moment as one message.
 
-    Their bodies become a list, as those of workers are, which every receiver of Celery's reads
+    Their bodies become a list, as workers send it too, which every receiver of Celery's reads
     (``EventReceiver._receive``). One that is alone, or not JSON, goes as it is. Needs a running
     loop.
     """
@@ -33,7 +33,7 @@ class SentEvents:
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, event: Message) -> None:
-        """Have an event published by :data:`GATHER_S` seconds from now."""
+        """Have an event published within :data:`GATHER_S` seconds."""
         self._gathered.append(event)
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(GATHER_S, self.flush)

@@ -1,4 +1,4 @@
-"""How a worker's main process settles what has run: its results first, then its messages.
+"""How a worker's main process settles tasks that have run: first their results, then messages.
 
 Both go in groups: results of all tasks over one connection (``bridge/result_writer.py``), and
 acknowledgements in one write.
@@ -22,7 +22,7 @@ from bridge.result_writer import ResultWriter
 
 logger = get_logger(__name__)
 
-#: A stopping worker looks after its heartbeats so often, in seconds.
+#: How often a stopping worker takes care of its heartbeats, in seconds.
 TICK_S = 0.25
 
 #: Settles a request; it is given the refusal of its result, if RabbitMQ has refused it. What it
@@ -42,8 +42,8 @@ class Settlement:
         self._ended: deque[tuple[Settle, ExceptionInfo | None]] = deque()
 
     def start(self) -> None:
-        """Start to write; for the main thread as well, which would wait while RabbitMQ has an
-        alarm."""
+        """Start to write, for the main thread as well: by itself that would wait for as long as
+        RabbitMQ has an alarm."""
         self.results.start()
         self._worker.app.backend.writer = self.results
 
@@ -53,20 +53,20 @@ class Settlement:
         self._worker.pool.stop()
         self.results.close()
         self.join(self.results.thread)
-        self._worker.app.backend.writer = None  # whoever still writes does it himself
+        self._worker.app.backend.writer = None  # who still writes does it directly
 
     def terminate(self) -> None:
-        """Wait for nothing: what is not settled goes back."""
+        """Wait for nothing: messages that are not settled go back to their queues."""
 
     def join(self, thread: Thread) -> None:
-        """Wait for a thread's end, and do meanwhile what the event loop no longer does."""
+        """Wait for a thread's end, and meanwhile do what the event loop no longer does."""
         while thread.is_alive():
             thread.join(TICK_S)
             self.turn()
         self.settle()
 
     def turn(self) -> None:
-        """Do what the event loop does in a turn, when it has ended; in the main thread."""
+        """Do, in the main thread, the work of one turn of the event loop, which has ended."""
         self._worker.hub.fire_timers()
         self.settle()
 
@@ -82,8 +82,8 @@ class Settlement:
 
         def end(written: Future[None] | None) -> None:
             self._ended.append((settle, _refusal(written)))
-            # Each time, though one call settles all that is there: with a lost connection the hub
-            # forgets its calls, and nobody knows which.
+            # Every time, though one call settles all that is there: when a connection is lost, the
+            # hub forgets its calls, and nobody knows which.
             self._worker.hub.call_soon(self.settle)
 
         if written is None:
@@ -94,7 +94,7 @@ class Settlement:
     def settle(self) -> None:
         """Settle all that has ended; its acknowledgements are sent together."""
         if not self._ended:
-            return  # a call before has settled it
+            return  # an earlier call has settled it
         afterwards: list[Callable[[], object]] = []
         try:
             with joined(self._worker.consumer.connection):
@@ -109,8 +109,8 @@ class Settlement:
 
 
 def _refusal(written: Future[None] | None) -> ExceptionInfo | None:
-    """Return the broker's refusal of the last result, if it has refused it. A large one's task
-    knows; for any other, all that is left is to have the message go to the dead queue."""
+    """Return the broker's refusal of the last result, if there is one. The task of a large result
+    knows it already; for any other, all that is left is to send the message to the dead queue."""
     try:
         if written is not None:
             written.result()

@@ -7,7 +7,7 @@ from typing import Any
 
 from celery.utils.saferepr import saferepr
 
-#: Of these, and of plain texts, Celery's text is Python's own.
+#: Celery shows these, and plain texts, as Python's ``repr`` does.
 _SCALARS = frozenset({int, float, bool, type(None)})
 _MANY = 32
 
@@ -20,7 +20,7 @@ def hidden(arguments: Collection[Any]) -> str:
 def shown(arguments: tuple[Any, ...] | dict[str, Any], most: int, levels: int) -> str:
     """Return what Celery shows of arguments; for simple ones without its walk over them.
 
-    ``most``: characters; ``levels``: of containers.
+    ``most``: characters at most; ``levels``: of nested containers, at most.
     """
     if not arguments:
         return repr(arguments)

@@ -11,12 +11,12 @@ KILL_S = 5.0
 
 
 def bound_warm_shutdown(timeout_s: float) -> None:
-    """Turn a warm shutdown that has begun into a cold one after so many seconds.
+    """Turn a warm shutdown that has begun into a cold one after ``timeout_s``.
 
     Warm: running tasks end and are acknowledged. Cold: they are stopped, and the broker
     delivers them again. Celery's own bound (``worker_soft_shutdown_timeout``) sleeps in a
-    signal handler, and what ends meanwhile is not acknowledged: it would run
-    twice. A cold shutdown that hangs (a pool process can wait for the main one) is cut short, too.
+    signal handler, and tasks that end meanwhile are not acknowledged: they would run twice.
+    A cold shutdown that hangs (a pool process can wait for the main one) is cut short, too.
     """
     for seconds, signum in ((timeout_s, signal.SIGQUIT), (timeout_s + KILL_S, signal.SIGKILL)):
         timer = threading.Timer(seconds, os.kill, (os.getpid(), signum))

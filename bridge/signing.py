@@ -24,9 +24,9 @@ from bridge.task_message import BROKERS_HEADERS
 #: The header with the signature.
 SIGNATURE = "signature"
 #: Headers that are added to a signed message: by a second publish, and by a compressor (bodies are
-#: signed as they are before it).
+#: signed before they are compressed).
 _ADDED = frozenset({SIGNATURE, PUBLISHED_AGAIN, "compression"})
-#: AMQP properties that a worker heeds.
+#: AMQP properties that a worker uses.
 _PROPERTIES = ("content_type", "content_encoding", "correlation_id", "reply_to")
 
 
@@ -35,10 +35,10 @@ class NotSigned(BridgeError):
 
 
 class Signer:
-    """Signs with the first of its keys, and takes a signature by any of them.
+    """Signs with the first of its keys, and accepts a signature by any of them.
 
     HMAC-SHA256 (https://www.rfc-editor.org/rfc/rfc2104) over all headers, the properties that a
-    worker heeds, and the octets of the body.
+    worker uses, and the octets of the body.
     """
 
     def __init__(self, keys: Sequence[str]) -> None:
@@ -53,7 +53,7 @@ class Signer:
     def check(
         self, headers: Mapping[str, Any], properties: Mapping[str, Any], body: str | bytes
     ) -> None:
-        """Return if the message is as a holder of a key has sent it.
+        """Return only if the message is as a holder of a key has sent it.
 
         Raises:
             NotSigned: it is not.
@@ -84,7 +84,7 @@ class Signer:
 class SigningProducer:
     """A kombu producer that signs the task messages that it publishes.
 
-    Celery hands its producer what is final: what signals have changed, the delay, all headers.
+    What it gets from Celery is final: it has what signals changed, the delay, and all headers.
     """
 
     def __init__(self, producer: Any, signer: Signer) -> None:
@@ -105,7 +105,7 @@ class SigningProducer:
 
 
 def _envelope(headers: Mapping[str, Any], properties: Mapping[str, Any]) -> bytes:
-    """Return all that is signed but the body, in one way; a line, so that its end is certain."""
+    """Return all that is signed but the body, in one fixed form: a line, so its end is clear."""
     told = {
         name: value
         for name, value in headers.items()
@@ -116,8 +116,8 @@ def _envelope(headers: Mapping[str, Any], properties: Mapping[str, Any]) -> byte
 
 
 def _carried(value: object) -> object:
-    """Return what JSON does not know as it arrives: AMQP has times in whole seconds, of UTC.
+    """Return a value that JSON does not know as it arrives: AMQP has times in whole seconds of UTC.
 
-    A time is another value than the number of its seconds, which no worker takes in its place.
+    A time is not written as the mere number of its seconds, which no worker takes in its place.
     """
     return {"\0": timegm(value.utctimetuple())} if isinstance(value, datetime) else repr(value)

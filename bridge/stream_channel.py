@@ -39,7 +39,7 @@ async def consume(channel: Any, stream: str, offset: Any, read: Callable[[Record
     try:
         channel.basic_qos(prefetch_count=PREFETCH)
         channel.basic_consume(stream, on_message, arguments=from_there, callback=begun)
-    except AMQPError as exc:  # it is just closing
+    except AMQPError as exc:  # the channel is closing
         raise ConnectionError(repr(exc)) from exc
     channel.add_on_close_callback(lambda _ch, why: fail(ready, ConnectionError(str(why))))
 
@@ -48,7 +48,7 @@ async def consume(channel: Any, stream: str, offset: Any, read: Callable[[Record
 
 
 async def count(channel: Any, stream: str) -> int:
-    """Return how many messages the broker counts in the stream, some seconds ago.
+    """Return the broker's count of the stream's messages, which may be some seconds old.
 
     Raises:
         ConnectionError: the channel was closed.
@@ -60,7 +60,7 @@ async def count(channel: Any, stream: str) -> int:
 
 
 def ask_count(channel: Any, stream: str, on_answer: Callable[[int], object]) -> None:
-    """The same, for whoever cannot wait; without an answer if the channel is closed before."""
+    """The same, for callers that cannot wait; no answer comes if the channel is closed first."""
     channel.queue_declare(
         stream,
         passive=True,

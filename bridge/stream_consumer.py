@@ -21,10 +21,10 @@ from bridge.records import CLOCK_SKEW_S, Record, RecordCache
 #: Each thread that asks has a reader of its own, and a worker has many for its mails.
 CACHE_BYTES = 8 * 2**20
 PREFETCH = 500
-#: The stream has no end-of-data mark: after so much silence all that was written is read.
+#: The stream has no end-of-data mark: after this much silence, all that was written is read.
 SETTLE_S = 0.05
-#: While others write there is no silence. What was written before then lies before the end that
-#: the broker tells, or in the chunk that begins there and comes in one go.
+#: While others write there is no silence. What was written before we asked lies before the end that
+#: the broker gives, or in the chunk that begins there, which comes in one go.
 BUSY_S = 0.25
 #: How long the broker may take to send the first message of a stream that has some.
 FIRST_MESSAGE_S = 0.3
@@ -63,7 +63,7 @@ class StreamResultConsumer(BaseResultConsumer):
         self.consume_from(initial_task_id)
 
     def consume_from(self, task_id: str) -> None:
-        """Attach so that every record of the task is read; again, if begun too late."""
+        """Attach so that every record of the task is read; anew, if we attached too late for it."""
         made_at = created_at(task_id)
         since = 0.0 if made_at is None else made_at - CLOCK_SKEW_S
         covered = self._since is not None and max(self._since, self._cache.evicted_until) <= since
@@ -80,7 +80,7 @@ class StreamResultConsumer(BaseResultConsumer):
         self._drain(until=end)
 
     def _begins(self) -> bool:
-        """Tell whether the broker sends any record, in the time that it may take."""
+        """Return whether the broker sends any record within the time that it may take."""
         deadline = time.monotonic() + FIRST_MESSAGE_S
         while self._last_offset < 0 and time.monotonic() < deadline:
             with suppress(TimeoutError):
@@ -98,7 +98,7 @@ class StreamResultConsumer(BaseResultConsumer):
 
     def on_after_fork(self) -> None:
         if self._connection is not None:
-            self._release()  # without a word: the socket is the parent's
+            self._release()  # silently: the socket is the parent's
         self._stop()
 
     def drain_events(self, timeout: float | None = None) -> None:
@@ -116,7 +116,7 @@ class StreamResultConsumer(BaseResultConsumer):
     def _attach(self, offset: Any) -> None:
         # Nobody sends heartbeats for a connection that is driven only now and then.
         self._connection = self.app.connection(heartbeat=0)
-        # A backend belongs to a thread and goes with it; nobody closes it then.
+        # A backend belongs to a thread and goes with it; nobody else would close it.
         self._release = weakref.finalize(self, self._connection.collect)
         self._connection_errors = (
             self._connection.connection_errors + self._connection.channel_errors
@@ -125,7 +125,7 @@ class StreamResultConsumer(BaseResultConsumer):
             self._channel = self._connection.default_channel
             self._consume(self._channel, offset, self._on_message)
         except BaseException:
-            # kombu would connect again by itself, and we would read there without consuming.
+            # Otherwise kombu would reconnect by itself, and we would read there without consuming.
             self._release()
             self._connection = None
             raise
@@ -139,7 +139,7 @@ class StreamResultConsumer(BaseResultConsumer):
         return consumer
 
     def _reconnect(self) -> None:
-        # All is read again: the stream may be another one by now, which counts from 0.
+        # All is read again: the stream may be a new one by now, which counts from 0.
         since = self._since or 0.0
         if self._connection is not None:
             self._release()
@@ -163,12 +163,12 @@ class StreamResultConsumer(BaseResultConsumer):
                 self._connection.drain_events(timeout=left_s)
             except TimeoutError:
                 break
-        consumer.cancel()  # or py-amqp complains of what comes while the channel closes
+        consumer.cancel()  # or py-amqp complains about what comes while the channel closes
         channel.close()
         return seen[0] if seen else -1
 
     def _reachable_end(self) -> int:
-        """Return the end of the stream that is followed by now; it may be another one."""
+        """Return the stream's end; if that takes a reconnect, of the stream that is there then."""
         end, asked = -1, None
         while asked is not self._connection:
             asked = self._connection
@@ -177,7 +177,7 @@ class StreamResultConsumer(BaseResultConsumer):
         return end
 
     def _drain(self, until: int = -1) -> bool:
-        """Read up to an offset, and on to a silence; False: others write, and there was none."""
+        """Read up to an offset, and on until a silence; False: others write, so there was none."""
         connection, passed_at = self._connection, None
         while True:
             try:

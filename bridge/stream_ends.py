@@ -1,4 +1,4 @@
-"""Looks at a stream on channels of their own: what stands at its end, and is a record there?"""
+"""Looks at a stream, each on its own channel: what is at its end, and is a record still there?"""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ async def consuming(
 async def last_chunk(link: Link, stream: str) -> list[Record]:
     """Return the records of the stream's last chunk, or the first of many; none: it is empty.
 
-    A stream says nothing when it has nothing. So silence counts, but not as long as the broker
-    counts messages: the chunk may be large, or the link slow.
+    An empty stream sends nothing, so silence counts as empty; but not if the broker counts
+    messages in it: the chunk may be large, or the link slow.
     """
     found: list[Record] = []
     begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -52,7 +52,7 @@ async def last_chunk(link: Link, stream: str) -> list[Record]:
 
     async with consuming(link, stream, "last", read) as channel:
         await asyncio.wait({begun}, timeout=FIRST_MESSAGE_S)
-        counted = await stream_channel.count(channel, stream)  # it is answered behind the chunk
+        counted = await stream_channel.count(channel, stream)  # answered after the chunk
         if counted and not begun.done():
             await asyncio.wait({begun}, timeout=FIRST_CHUNK_S)
             await stream_channel.count(channel, stream)
@@ -60,10 +60,10 @@ async def last_chunk(link: Link, stream: str) -> list[Record]:
 
 
 async def is_there(link: Link, stream: str, record: Record, end: Sequence[Record]) -> bool:
-    """Whether the stream, which has this last chunk, still holds a record.
+    """Return whether the stream, whose last chunk is ``end``, still holds a record.
 
     Raises:
-        TimeoutError: the broker does not tell.
+        TimeoutError: the broker does not answer.
     """
     if record in end:
         return True

@@ -11,15 +11,15 @@ from bridge.errors import ResultsUnreadable
 from bridge.futures import resolve
 from bridge.records import HISTORY_LENGTH, Record
 
-#: Waiters woken at a time. Each then writes its answer, about 0.7 ms: more at once would stop
-#: the loop for all the others.
+#: How many waiters are woken at a time. Each then writes its answer, about 0.7 ms: more at once
+#: would hold up the loop for everybody else.
 WOKEN_AT_ONCE = 40
 
 
 class Inbox:
     """One subscriber's records, in their order; an ``asyncio.Queue`` costs each waiter 3 KiB.
 
-    Of one who does not read, the newest are kept, as many as of a task's history.
+    For one who does not read, the newest are kept, as many as in a task's history.
     """
 
     __slots__ = ("_end", "_news", "_records")
@@ -40,7 +40,7 @@ class Inbox:
             resolve(self._news, None)
 
     def end(self, end: ResultsUnreadable) -> None:
-        """Have the reader told, behind the records that are here, that none will come."""
+        """Tell the reader, after the records that are here, that no more will come."""
         self._end = end
         if self._news is not None:
             resolve(self._news, None)
@@ -66,7 +66,7 @@ class Inbox:
 
 
 class Subscriptions:
-    """Inboxes of new records by task; each subscriber has one of his own."""
+    """Inboxes of new records by task, one for each subscriber."""
 
     def __init__(self) -> None:
         self._inboxes: dict[str, set[Inbox]] = {}
@@ -74,7 +74,7 @@ class Subscriptions:
         self._are_over = False
 
     def begin(self) -> None:
-        """Take subscribers, after :meth:`end` again."""
+        """Accept subscribers, also again after :meth:`end`."""
         self._are_over = False
 
     def end(self) -> None:

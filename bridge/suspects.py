@@ -19,12 +19,12 @@ from bridge.task_message import BROKERS_HEADERS, deliveries_of
 
 logger = get_logger(__name__)
 
-#: A message that so many workers have lost is a suspect.
+#: A message that was lost with this many workers is a suspect.
 LOST_WORKERS = 2
 
 
 def is_suspect(request: Any, apart: str) -> bool:
-    """Return whether a request is to go to the queue ``apart``; none that came by it is."""
+    """Return whether a request is to go to the queue ``apart``; one that came from it is not."""
     count = deliveries_of(request.request_dict)
     return count >= LOST_WORKERS and request.delivery_info["routing_key"] != apart
 
@@ -32,12 +32,12 @@ def is_suspect(request: Any, apart: str) -> bool:
 def set_apart(app: Celery, request: Any, apart: str) -> bool:
     """Publish a request's message again, to the queue ``apart``; True promises the confirm.
 
-    Its worker is to acknowledge the message then. False: it could not be published, or that is
-    unknown; a copy does no harm, as with any message that is delivered again.
+    The worker is then to acknowledge the message. False: it could not be published, or that is
+    unknown; a copy does no more harm than any redelivered message.
     """
     message = request.message
     headers = {k: v for k, v in message.headers.items() if not k.startswith(BROKERS_HEADERS)}
-    headers.pop("compression", None)  # Celery says anew what it uses
+    headers.pop("compression", None)  # Celery sets it anew
     names = ("correlation_id", "reply_to", "priority")
     properties = {k: v for k, v in message.properties.items() if k in names}
     again = task_message({**headers, PUBLISHED_AGAIN: True}, properties, message.payload, None)

@@ -1,8 +1,8 @@
 """What a message must be like for a worker to take it as a task.
 
 Celery's message protocol, versions 2 and 1
-(https://docs.celeryq.dev/en/stable/internals/protocol.html). Celery finds out while it runs
-the message, and some of what it meets then ends the worker; this looks first.
+(https://docs.celeryq.dev/en/stable/internals/protocol.html). Celery finds out only while it
+handles the message, and some bad ones end the worker then; this looks first.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from bridge.writable import LONGEST_SHORT
 #: Serializers that a worker takes, by kombu's names.
 ACCEPT = ("json", "msgpack")
 LONGEST_SHOWN = 80
-#: Levels of nesting; from about 400 on Celery cannot hand the arguments to a pool process, and
-#: the worker stands still.
+#: Levels of nesting; from about 400 on, Celery cannot hand the arguments to a pool process, and
+#: the worker hangs.
 DEEPEST = 200
 #: More deliveries of a message than any queue's limit permits.
 MOST_DELIVERIES = 1000
 #: Headers that the broker adds when a message dies or is delivered again
-#: (https://www.rabbitmq.com/docs/dlx#effects), and a living message must not have.
+#: (https://www.rabbitmq.com/docs/dlx#effects), and that a live message must not have.
 BROKERS_HEADERS = (
     "x-death",
     "x-first-death-",
@@ -61,7 +61,7 @@ class TaskMessage(NamedTuple):
 
 
 def id_of(headers: Mapping[str, Any], properties: Mapping[str, Any]) -> str | None:
-    """Return the task's id as far as the envelope tells it; None where that is no usable id."""
+    """Return the task's id according to the envelope; None where that has no usable one."""
     for value in (headers.get("id"), properties.get("correlation_id")):
         if _is_id(value):
             return str(value)
@@ -69,8 +69,8 @@ def id_of(headers: Mapping[str, Any], properties: Mapping[str, Any]) -> str | No
 
 
 def deliveries_of(headers: Mapping[str, Any]) -> int:
-    """Return how often the queue has delivered a message before. A header of that name may be of
-    whoever has published the message, and no signature covers it."""
+    """Return how often the queue has delivered a message before, within bounds: a publisher may
+    have set that header, and no signature covers it."""
     count = headers.get("x-delivery-count")
     return min(max(count, 0), MOST_DELIVERIES) if isinstance(count, int) else 0
 

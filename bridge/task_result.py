@@ -64,7 +64,7 @@ class TaskResult:
     def news(self) -> Iterator[Callable[[], Awaitable[TaskState]]]:
         """Give a function that waits for the next state since the block began.
 
-        Unlike :meth:`events` it knows no history and no end: a task may begin anew. The function
+        Unlike :meth:`events`, it has no history and no end: a task may begin again. The function
         raises ``ResultsUnreadable`` once the bridge is closed.
         """
         with self._bridge.results.news(self.id) as records:

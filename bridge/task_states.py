@@ -1,4 +1,4 @@
-"""What the result backend knows of a state besides its meta data."""
+"""What the result backend knows about a state besides its meta data."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ENDS = states.READY_STATES | {states.RETRY}
 
 
 def may_be_kept(state: str, request: Any) -> bool:
-    """Whether a state ends a task's try, and nobody whom Celery calls next may look for it."""
+    """Return whether a state ends a task's try, and Celery calls nothing next that may read it."""
     if state == states.FAILURE and (
         getattr(request, "errbacks", None) or getattr(request, "chain", None)
     ):
@@ -40,9 +40,9 @@ def properties_of(task_id: str, state: str, request: Any) -> dict[str, Any]:
 
 
 def told_exception(backend: Backend, told: Any) -> Any:
-    """Return the exception that a state tells of. Where it describes none, as a task may write
-    anything (``update_state(state="FAILURE", meta={...})``), that is a ``TaskError``: Celery would
-    raise while it reads the state, and with it those of all other tasks."""
+    """Return the exception that a state describes; a ``TaskError`` where it describes none, since
+    a task may write anything (``update_state(state="FAILURE", meta={...})``). Celery would raise
+    when it reads the state, and would then read no other task's either."""
     try:
         return Backend.exception_to_python(backend, told)
     except (AttributeError, TypeError, ValueError, SecurityError):

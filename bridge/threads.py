@@ -1,7 +1,7 @@
 """Threads of a worker's main process, for tasks that wait far more than they compute.
 
-A pool process costs such a task more than the task does: messages between the processes, and
-connections and commits of its own for each, which threads share.
+A pool process costs more than such a task itself does: messages between the processes, and
+connections and commits of its own, which threads share.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from bridge.suspects import is_suspect, set_apart
 #: Messages held for each thread: the next one is there while the last one's acknowledgement is
 #: on its way.
 PREFETCH = 2
-#: An acknowledgement by the main thread is waited for so long, in seconds.
+#: How long a thread waits for an acknowledgement by the main thread, in seconds.
 ACKNOWLEDGED_S = 5.0
 
 
 def run_in_threads(queue: str, apart: str, count: int, on_thread_end: Callable[[], None]) -> type:
-    """Return the worker step that runs ``threaded`` tasks in so many threads.
+    """Return the worker step that runs ``threaded`` tasks in ``count`` threads.
 
     Use it as ``app.steps["worker"].add(run_in_threads(...))``, with :class:`DurableConsumer` as
-    ``worker_consumer``. ``queue`` is the one that such tasks come from, ``apart`` the one
-    of its suspects (see ``bridge/suspects.py``); each thread calls ``on_thread_end`` at last.
+    ``worker_consumer``. ``queue`` is the one that such tasks come from, ``apart`` the one for
+    its suspects (see ``bridge/suspects.py``); each thread calls ``on_thread_end`` when it ends.
     """
 
     class RunInThreads(bootsteps.StartStopStep):
@@ -54,9 +54,9 @@ def run_in_threads(queue: str, apart: str, count: int, on_thread_end: Callable[[
 
 
 def _prefetching(worker: Any, special: Mapping[str, int]) -> type:
-    """Return the consumer class that holds so many messages of some queues.
+    """Return a consumer class with prefetch counts of their own for ``special`` queues.
 
-    A quorum queue's consumer has the number that was set last before it began
+    A quorum queue's consumer keeps the count that was set last before it began
     (https://www.rabbitmq.com/docs/consumer-prefetch).
     """
 
@@ -70,8 +70,8 @@ def _prefetching(worker: Any, special: Mapping[str, int]) -> type:
 
 
 class _Apart:
-    """How a request ended that was set apart. Its thread begins nothing before its message is
-    acknowledged: what is next may kill the worker, and the message would come back as a copy."""
+    """The end of a request that was set apart. Its thread begins nothing before its message is
+    acknowledged: the next task may kill the worker, and the message would come back as a copy."""
 
     def __init__(self) -> None:
         self.acknowledged = threading.Event()
@@ -105,11 +105,11 @@ class Threads:
             thread.start()
 
     def stop(self) -> None:
-        """Wait until what runs has ended, and settle it; what has not begun goes back."""
+        """Wait until running tasks have ended, and settle them; what has not begun goes back."""
         self._stopping = True
         for _ in self._threads:
             self._taken.put(None)
-        # The pool first: its ends are told by this thread, those of threads by one of their own.
+        # The pool first: its tasks end by way of this thread, those in threads by themselves.
         self._worker.pool.stop()
         for thread in self._threads:
             self._settlement.join(thread)
@@ -130,7 +130,7 @@ class Threads:
         while (request := self._taken.get()) is not None and not self._stopping:
             try:
                 ended = self._end_of(request)
-            except BaseException:  # noqa: BLE001 - as a pool process does; the request says more
+            except BaseException:  # noqa: BLE001 - as in a pool process; the request reports it
                 ended = ExceptionInfo()
             self._settlement.after(backend.take_unconfirmed(), partial(_settle, request, ended))
             if isinstance(ended, _Apart):

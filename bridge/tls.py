@@ -1,7 +1,7 @@
-"""TLS to the broker: always verified, by name, and alike in both libraries that connect.
+"""TLS to the broker: always verified, by name, and in the same way by both client libraries.
 
-kombu alone takes for ``amqps://`` any certificate of a known authority, whatever name it is for;
-and told the name, it keeps that of the first broker for all others of a list.
+By itself, kombu accepts for ``amqps://`` any certificate of a known authority, whatever name it is
+for; given a name, it keeps the first broker's for all others in a list.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ AUTHORITIES, CERTIFICATE, KEY = "ssl_ca_certs", "ssl_certfile", "ssl_keyfile"
 
 #: What OpenSSL calls an answer that is not TLS.
 _NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNEXPECTED_EOF_WHILE_READING")
-#: What it calls a broker's refusal of us; pika gives it as a part of a text alone.
+#: What it calls a broker's refusal of our certificate; pika has it only as part of a text.
 _NOT_US = re.compile("ALERT_(?:[A-Z_]*CERTIFICATE[A-Z_]*|UNKNOWN_CA|HANDSHAKE_FAILURE)")
 
 Options = Mapping[str, Any]
@@ -45,7 +45,7 @@ def client_context(options: Options) -> ssl.SSLContext:
 
 
 def explained(exc: BaseException) -> str:
-    """Say what stopped a connection; of TLS in words that tell what to look at."""
+    """Say what stopped a connection; if it was TLS, in words that say what to check."""
     if isinstance(exc, ssl.SSLCertVerificationError):
         return f"the broker's certificate is refused: {exc.verify_message}"
     reason = getattr(exc, "reason", None)
@@ -77,7 +77,7 @@ class VerifiedTransport(SSLTransport):
         except ssl.SSLError as exc:
             raise ConnectionError(explained(exc)) from exc
         finally:
-            client.ssl, client.hostname = given, name  # kombu makes an address of `localhost`
+            client.ssl, client.hostname = given, name  # kombu makes `localhost` an address
 
 
 TRANSPORT_ALIASES["amqps"] = f"{__name__}:{VerifiedTransport.__name__}"

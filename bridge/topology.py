@@ -2,8 +2,8 @@
 
 Server and worker both declare all of it, each time that they connect: whoever comes first
 finds an empty broker, and a broker that lost its state gets it back. Declaring is
-idempotent. Where they may not declare (Celery's setting ``broker_declare`` is false, since who
-may declare a queue may delete it, too), they look whether it is there. Topic exchanges only,
+idempotent. Where they may not declare (Celery's setting ``broker_declare`` is false, since a user
+who may declare a queue may delete it, too), they check that it is there. Topic exchanges only,
 since native delayed delivery does not work with direct ones; quorum queues only, since they are
 replicated and know a delivery limit.
 """
@@ -23,7 +23,7 @@ from kombu.transport.native_delayed_delivery import (
 )
 
 #: As good as none; without the argument RabbitMQ 4 would drop a message at its 20th delivery,
-#: and 3 does not know its word for none, -1.
+#: and RabbitMQ 3 does not know -1, which means none in 4.
 NO_DELIVERY_LIMIT = 2**31 - 1
 #: The longest delay that native delayed delivery's 28 levels can express, in seconds.
 LONGEST_DELAY_S = 2**28 - 1
@@ -47,9 +47,9 @@ class ResultStream:
 
     ``retention_s``: how long results stay readable. Retention works per segment, and never
     on the newest one, so small segments keep it near what was asked. Results go through an exchange
-    of their own: who may publish to the default one may publish to every queue. Its name is another
-    one: RabbitMQ's permissions know names alone, and who may write to a queue and read from its
-    exchange may take the one off the other.
+    of their own: who may publish to the default one may publish to every queue. It has another name
+    than the stream: RabbitMQ's permissions know only names, and who may write to a queue and read
+    from its exchange may unbind them.
     """
 
     name: str = "windmail.results"
@@ -106,7 +106,7 @@ class Topology:
                     "x-delivery-limit": queue.delivery_limit,
                     "x-dead-letter-exchange": self.dead_exchange,
                     "x-dead-letter-strategy": "at-least-once",
-                    "x-overflow": "reject-publish",  # at-least-once asks for it
+                    "x-overflow": "reject-publish",  # at-least-once requires it
                 },
             )
             for queue in self.queues
@@ -156,7 +156,7 @@ def declare(app: Celery, connection: kombu.Connection) -> None:
     Raises:
         amqp.exceptions.PreconditionFailed: something of that name exists with other
             arguments; it must be deleted (or renamed) by hand.
-        amqp.exceptions.NotFound: it is not there, and it may not be declared.
+        amqp.exceptions.NotFound: something is missing, and may not be declared.
         OSError: the connection was lost.
     """
     declare_results(app, connection)
@@ -165,7 +165,7 @@ def declare(app: Celery, connection: kombu.Connection) -> None:
     else:
         _find(connection, *(queue.name for queue in DEFAULT.kombu_queues()))
     with connection.channel() as channel:
-        # It goes when the broker restarts, so its users must be able to declare it.
+        # It is gone when the broker restarts, so all its users must be able to declare it.
         app.control.mailbox.exchange(channel).declare()
 
 
@@ -193,7 +193,7 @@ def declare_results(app: Celery, connection: kombu.Connection) -> None:
 
 
 def _find(connection: kombu.Connection, *queues: str) -> None:
-    """Look whether queues are there, for which RabbitMQ asks for no permission."""
+    """Check that queues are there, for which RabbitMQ requires no permission."""
     with connection.channel() as channel:
         for name in queues:
             channel.queue_declare(name, passive=True)

@@ -1,4 +1,4 @@
-"""What Celery keeps of a failed task's traceback, at a small part of its size."""
+"""What Celery keeps of a failed task's traceback, at a fraction of its size."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from types import CodeType
 
 from billiard import einfo
 
-#: Functions that stand in tracebacks; of more, those used last.
+#: How many functions' copies are kept: those used last.
 MOST = 2048
 
 
@@ -22,6 +22,6 @@ def install() -> None:
 
 @lru_cache(MOST)
 def _copy(code: CodeType, _filename: str) -> einfo._Code:
-    """Return a copy of a function's code. Code that differs by its file alone compares equal, so
+    """Return a copy of a function's code. Code that differs only in its file compares equal, so
     the cache needs the file's name, too: a traceback would show the wrong one."""
     return einfo._Code(code)

@@ -1,4 +1,4 @@
-"""What a worker does otherwise than Celery's: its start, bad messages."""
+"""What our worker does differently from Celery's: its start, and bad messages."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ AGAIN_S = 0.5
 #: that was away from it for a minute came back long after the broker.
 RETRY_S = 4.0
 
-#: The pause before a broker is tried again that takes the connection, but not its user, in seconds.
+#: The pause before a broker that takes the connection, but not its user, is tried again (seconds).
 REFUSED_S = 2.0
 
 #: How long events wait for others, in seconds.
@@ -44,8 +44,8 @@ EVENTS_S = 0.1
 
 
 class _Told(logging.LoggerAdapter[logging.Logger]):
-    """A log for messages that cannot be acknowledged any more. A lost connection leaves many, and
-    all come again: kombu's alarm, with a traceback for each, says no more."""
+    """A log for messages that can no longer be acknowledged. A lost connection leaves many, and all
+    are redelivered: that needs no critical line of kombu's with a traceback for each."""
 
     def critical(self, msg: object, *args: object, **_options: Any) -> None:
         self.warning(msg, *args)
@@ -57,8 +57,8 @@ class DeclareTopology(bootsteps.StartStopStep):
     requires = ("celery.worker.consumer.connection:Connection",)
 
     def start(self, consumer: Any) -> None:
-        """Declare; raises ConnectionError, at which Celery connects again, where the broker is
-        just starting: it takes connections before it has its queues, and says 404 of them then."""
+        """Declare; while the broker is starting, raise ConnectionError, at which Celery connects
+        again: a broker takes connections before it has its queues, and answers 404 for them."""
         try:
             topology.declare(consumer.app, consumer.connection)
         except NotFound as exc:
@@ -67,16 +67,16 @@ class DeclareTopology(bootsteps.StartStopStep):
 
 
 class DurableConsumer(Consumer):
-    """Sends every message that is no task to the dead queue, with one line in the log.
+    """Sends every message that is not a task to the dead queue, with one line in the log.
 
-    Celery acknowledges what it cannot decode, logs bodies, and ends (to be sent the same
-    message again) at a body that is not a task's. Set it as ``worker_consumer``.
+    Celery acknowledges what it cannot decode, logs bodies, and ends at a body that is not a
+    task's (only to get the same message again). Set it as ``worker_consumer``.
     """
 
     class Blueprint(Consumer.Blueprint):
-        """Celery's, but what delayed messages need is in :class:`DeclareTopology`: Celery declares
-        it at each of the broker's addresses, and waits 15 s for one that does not answer. Commands
-        come by :class:`Commands`."""
+        """Celery's, except that :class:`DeclareTopology` declares what delayed messages need
+        (Celery does so at each of the broker's addresses, and waits 15 s for one that does not
+        answer), and that commands come through :class:`Commands`."""
 
         default_steps = (
             *(
@@ -94,7 +94,7 @@ class DurableConsumer(Consumer):
         self.on_task_request = self._to_threads_or_pool
 
     def start(self) -> None:
-        """Consume until the worker stops; what no later try can mend ends it, with a sentence."""
+        """Consume until the worker stops; an error that no retry can mend is logged and ends it."""
         loops._quick_drain = drain_first
         try:
             super().start()
@@ -107,13 +107,13 @@ class DurableConsumer(Consumer):
             raise WorkerShutdown(EX_FAILURE) from exc
 
     def on_connection_error_before_connected(self, exc: Exception) -> None:
-        """Say it, and wait: a virtual host, or a permission, that is taken away may be given back.
-        Celery's own tries again at once, with a traceback at every fifth time."""
+        """Log it, and wait: a virtual host or permission that was taken away may be given back.
+        Celery's own tries again at once, with a traceback every fifth time."""
         super().on_connection_error_before_connected(exc)
         time.sleep(REFUSED_S)
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
-        """Connect again, without Celery's seven lines on a setting that is set."""
+        """Connect again, without Celery's seven lines of warning about a setting that is set."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", CPendingDeprecationWarning)
             super().on_connection_error_after_connected(exc)
@@ -125,8 +125,8 @@ class DurableConsumer(Consumer):
         return super().ensure_connected(conn)
 
     def reset_rate_limits(self) -> None:
-        """Have what waits for its turn by an old limit go by the new one. By Celery's it waits for
-        the old one, an hour for each task where that was ``1/h``, and nothing else comes in."""
+        """Have tasks that wait under an old limit go by the new one. Celery's own leaves them to
+        the old one, an hour for each where that was ``1/h``, and nothing else comes in."""
         old = [bucket for bucket in self.task_buckets.values() if bucket]
         super().reset_rate_limits()
         for request, tokens in (item for bucket in old for item in _emptied(bucket)):
@@ -159,7 +159,7 @@ class DurableConsumer(Consumer):
         self._flush_events()
 
     def create_task_handler(self) -> Callable[[Any], None]:
-        """Return Celery's own handler behind a look at the message."""
+        """Return Celery's own handler, preceded by a check of each message."""
         handle = super().create_task_handler()
         signer = self.app.amqp.signer
 
@@ -181,7 +181,7 @@ class DurableConsumer(Consumer):
         reason = f"its body cannot be decompressed ({type(exc).__name__})"
         if self.app.amqp.signer is None:
             self._bury(message, reason)
-        else:  # a signature is over the plain body, so nobody has signed this
+        else:  # a signature covers the plain body, so nobody has signed this
             self._reject(message, reason)
 
     def on_invalid_task(self, body: Any, message: Any, exc: Exception) -> None:
@@ -195,9 +195,9 @@ class DurableConsumer(Consumer):
         )
 
     def _reject(self, message: Any, reason: str) -> str | None:
-        """Let the message go to the dead queue; return its task's id, if it has one.
+        """Send the message to the dead queue; return its task's id, if it has one.
 
-        Of an unsigned one that is all: its id may be that of somebody's task.
+        For an unsigned one that is all: its id may be that of another task.
         """
         task_id = task_message.id_of(message.headers, message.properties)
         name = task_message.printable(message.headers.get("task"))
@@ -206,14 +206,14 @@ class DurableConsumer(Consumer):
         return task_id
 
     def _bury(self, message: Any, reason: str, exc: Exception | None = None) -> None:
-        """Reject the message and let its task, if it has an id, have failed."""
+        """Reject the message and record its task, if it has an id, as failed."""
         task_id = self._reject(message, reason)
         if exc is None:
             exc = InvalidTaskError(reason)
             signals.task_rejected.send(sender=self, message=message, exc=exc)
         if task_id is not None:
             self.app.backend.mark_as_failure(task_id, exc)
-            self.app.backend.take_unconfirmed()  # the message is settled before: it has no other
+            self.app.backend.take_unconfirmed()  # the message is settled already: nothing waits
             if self.event_dispatcher:
                 self.event_dispatcher.send("task-failed", uuid=task_id, exception=repr(exc))
 
@@ -227,8 +227,8 @@ def _emptied(bucket: Any) -> list[Any]:
 def drain_first(connection: Any, timeout: float = 0.1) -> None:
     """Read what is there when a worker begins to consume.
 
-    Celery's own drops every error without an ``errno``, which those of AMQP are: a worker whose
-    connection was closed, or whose queue was deleted, at that moment would wait for ever.
+    Celery's own ignores every error without an ``errno``, as AMQP's are: a worker whose connection
+    was closed, or whose queue was deleted, at that moment would wait for ever.
     """
     with suppress(TimeoutError, BlockingIOError):
         connection.drain_events(timeout=timeout)

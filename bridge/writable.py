@@ -1,4 +1,4 @@
-"""What AMQP 0-9-1 can write: whatever it cannot is refused by its name, before anything is sent."""
+"""What AMQP 0-9-1 can write. What it cannot is refused, by name, before anything is sent."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _UNWRITABLE = (
     TypeError,
     ValueError,
 )
-#: Properties by the options of a call that they come from, where those have other names.
+#: Properties, and the options of a call that they come from, where the names differ.
 _OPTIONS = {"correlation_id": "task_id"}
 
 
@@ -80,7 +80,7 @@ def content_header(headers: Mapping[str, Any], properties: Mapping[str, Any]) ->
 
 
 def _culprit(headers: Mapping[str, Any], properties: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the name of what cannot be written even by itself, and why."""
+    """Return the name of the property or header that cannot be written, and why."""
     alone = {_OPTIONS.get(name, name): {name: value} for name, value in properties.items()}
     alone |= {name: {"headers": {name: value}} for name, value in headers.items()}
     for option, part in alone.items():
