@@ -34,17 +34,17 @@ logger = logging.getLogger(__name__)
 
 #: How often a copy of a request looks whether another process has published its mails.
 POLL_S = 0.05
-#: A process that publishes under a key is given so much longer than the broker's confirm may take.
+#: A process may publish under a key for this much longer than the broker's confirm may take.
 GRACE_S = 1.0
 
 
 class Acceptance:
-    """Accepts mails; what has begun is finished, also for a client that has hung up.
+    """Accepts mails; what has begun is finished, even if the client hangs up.
 
     Args:
         publish: publishes one mail's message.
-        publish_timeout_s: for how long that may take.
-        kept_s: for how long an Idempotency-Key is known.
+        publish_timeout_s: how long that may take.
+        kept_s: how long an Idempotency-Key is remembered.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Acceptance:
     async def accept(self, outgoing: Sequence[Outgoing], quota: Quota = UNLIMITED) -> Receipt:
         """Enter and publish mails at the same time; success promises both, for all of them.
 
-        A quota is charged before, since a mail that is queued cannot be taken back.
+        A quota is charged first, since a mail that is queued cannot be taken back.
 
         Raises:
             QuotaExceeded
@@ -95,8 +95,8 @@ class Acceptance:
         return Receipt(ids=receipt.ids, replayed=True)
 
     def known(self, key: Key) -> Reserved | None:
-        """Return what an earlier request with this key has entered; None: there was none. It waits
-        for the ledger.
+        """Return what an earlier request with this key has entered; None: there was none. Blocks
+        until the ledger answers.
 
         Raises:
             KeyReused, LedgerUnavailable
@@ -123,11 +123,11 @@ class Acceptance:
     ) -> None:
         """Change a mail in the ledger so that it needs a new message, and publish that.
 
-        ``order``: as :meth:`Ledger.write` has it, of a change that is charged; else the mail's.
+        ``order``: see :meth:`Ledger.write`; given for a change that is charged, else the mail's id.
 
         Raises:
             UnknownEmail, NotPossible
-            NotAccepted: refused, so the change is undone; or nobody knows (``queued`` is None).
+            NotAccepted: refused, so the change is undone; or unknown (``queued`` is None).
             LedgerUnavailable: nothing was published.
         """
         await asyncio.shield(
@@ -159,7 +159,7 @@ class Acceptance:
         if not reserved.mine:
             return replay(reserved)
         if len(reserved.email_ids) != len(outgoing):
-            raise KeyReused  # of a permissive batch other mails are valid by now
+            raise KeyReused  # in a permissive batch, other mails are valid by now
         mails = [
             one.renamed(email_id)
             for one, email_id in zip(outgoing, reserved.email_ids, strict=True)
@@ -176,12 +176,12 @@ class Acceptance:
         return Receipt(ids=tuple(reserved.email_ids), replayed=taken_over)
 
     async def _reserve(self, key: Key, outgoing: Sequence[Outgoing], quota: Quota) -> Reserved:
-        """Return the key once it is ours to publish, or another one has published it."""
+        """Return the key once it is ours to publish, was published, or is another request's."""
         news = [one.email for one in outgoing]
 
         def reserve(connection: Connection) -> Reserved:
             quota.lock(connection)
-            now = time.time()  # a busy ledger's queue is no part of the publisher's time
+            now = time.time()  # waiting for a busy ledger takes none of the publisher's time
             return idempotency.reserve(
                 connection,
                 api_key=key.owner,
@@ -228,7 +228,7 @@ class Acceptance:
             raise NotAccepted(exc, queued=False, ids=[]) from exc
 
     async def _note(self, entry: Future[Any]) -> None:
-        """Await an entry that the answer does not hang on."""
+        """Await an entry on which the answer does not depend."""
         try:
             await self._ledger.awaited(entry)
         except LedgerError as exc:

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-#: What each method needs of a key, where its handler says nothing else; others need ``admin``.
+#: The scope that each method needs, unless its handler says otherwise; others need ``admin``.
 SCOPES = {"GET": Scope.READ, "HEAD": Scope.READ, "POST": Scope.SEND, "PATCH": Scope.SEND}
 
 _WAIT = re.compile(r"^\s*wait\s*=\s*\"?(\d+(?:\.\d+)?)\"?\s*$", re.IGNORECASE)
@@ -38,7 +38,7 @@ class BaseHandler(LingeringHandler):
     The body is streamed so that one that is too long is refused with 413 before it is
     read; Tornado by itself closes the connection with 400.
 
-    It lets in whom the API keys let in, before the body is read.
+    API keys are checked before the body is read.
     """
 
     def initialize(self, services: Services) -> None:
@@ -72,7 +72,7 @@ class BaseHandler(LingeringHandler):
                 raise
 
     def needed_scope(self) -> Scope:
-        """Return what the request needs."""
+        """Return the scope that the request needs."""
         return SCOPES.get(self.request.method or "", Scope.ADMIN)
 
     def data_received(self, chunk: bytes) -> None:
@@ -93,7 +93,7 @@ class BaseHandler(LingeringHandler):
         self.write(encode(value) + b"\n")
 
     async def in_thread(self, call: Callable[[], T]) -> T:
-        """Return what a call returns, made in a thread, in the caller's turn."""
+        """Make a call in a thread, in the caller's turn, and return its result."""
         async with self._services.turns.of(self.caller.owner):
             return await asyncio.to_thread(call)
 
@@ -137,7 +137,7 @@ class BaseHandler(LingeringHandler):
         return None
 
     async def wait_for(self, result: TaskResult, seconds: float) -> TaskState:
-        """Wait for a task's end for so long, while client and server are there to hear it.
+        """Wait ``seconds`` for a task's end, or until the client hangs up or the server stops.
 
         Raises:
             ResultsUnreadable: the results cannot be read now.
@@ -166,11 +166,11 @@ class BaseHandler(LingeringHandler):
             self._waiting = None
 
     def is_stopping(self) -> bool:
-        """Return whether the server stops, so that waits are cut short."""
+        """Return whether the server is stopping, so that waits are cut short."""
         return self._services.stopping.is_set()
 
     def on_connection_close(self) -> None:
-        """Stop waiting for a client that hung up, be it in the middle of its body."""
+        """Stop waiting for a client that hung up, even in the middle of its body."""
         super().on_connection_close()
         self._client_is_gone = True
         self._end()
@@ -189,9 +189,9 @@ class BaseHandler(LingeringHandler):
         return self.get_query_argument(flag, "0").lower() not in ("0", "false", "no")
 
     def flush(self, include_footers: bool = False) -> Future[None]:
-        """Send what is written; a server that stops says that it is this connection's last answer.
+        """Send what is written; a stopping server says that this is the connection's last answer.
 
-        Tornado comes here to finish one, too.
+        Tornado also calls this to finish an answer.
         """
         if self.is_stopping():
             self.set_header("Connection", "close")
@@ -218,7 +218,7 @@ class BaseHandler(LingeringHandler):
         self.finish(encode(problem.body()) + b"\n")
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
-        """Log what was not foreseen with its traceback; of the rest the access log tells."""
+        """Log unforeseen errors with their traceback; the access log tells of the others."""
         if isinstance(value, TemplateError):
             logger.error("%s %s: %s", self.request.method, self.request.path, value)
         elif from_exception(value).status_code == 500:

@@ -1,19 +1,19 @@
-"""How much a process holds in memory of what clients send slowly, or take slowly."""
+"""A bound on what a process holds in memory for clients that send it, or take it, slowly."""
 
 from __future__ import annotations
 
 
 class Budget:
-    """So many bytes at a time, all together."""
+    """A limit on the bytes that are held at a time, all together."""
 
     def __init__(self, most_bytes: int) -> None:
         self._most_bytes = most_bytes
         self._held_bytes = 0
 
     def take(self, size_bytes: int) -> bool:
-        """Count some more; False, and they are not counted, where that would be too many.
+        """Count some more bytes; if that would be too many, count none and return False.
 
-        While nothing is held, anything is taken, of whatever size.
+        While nothing is held, any number is taken.
         """
         if self._held_bytes and self._held_bytes + size_bytes > self._most_bytes:
             return False
@@ -21,5 +21,5 @@ class Budget:
         return True
 
     def give_back(self, size_bytes: int) -> None:
-        """Count some no more."""
+        """Stop counting some bytes."""
         self._held_bytes -= size_bytes

@@ -1,7 +1,7 @@
-"""A mail that is called as a task: from the call to what is accepted, as of every other mail.
+"""A mail that is called as a task: turns the call into what is accepted for any other mail.
 
-Celery's delays and expiries become the mail's own times: it would drop an expired task without a
-word to the ledger.
+Celery's delays and expiries become the mail's own times: Celery would drop an expired task without
+telling the ledger.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def called_mail(
 def _expiries(
     arguments: Mapping[str, Any], expires: datetime | float | None, now: float
 ) -> dict[str, float]:
-    """Return when a mail expires, by the names of those that say so, in Unix seconds."""
+    """Return when a mail expires, in Unix seconds, by the name of the argument that says so."""
     found: dict[str, float] = {}
     if expires is not None:
         found["expires"] = expires.timestamp() if isinstance(expires, datetime) else now + expires

@@ -1,4 +1,4 @@
-"""Stopping what is queued: a mail is canceled in the ledger, another task is revoked."""
+"""Stopping what is queued: a mail is canceled in the ledger, any other task is revoked."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ async def cancel(services: Services, caller: Caller, email_id: str) -> None:
 async def stop(
     services: Services, caller: Caller, result: TaskResult, *, ended: bool, terminate: bool
 ) -> bool:
-    """Cancel a mail, or revoke another task; False: the mail is on its way, or has ended, or the
-    task has. ``ended``: the task's last state is final; that of a mail may be from before a retry.
+    """Cancel a mail, or revoke another task; False: the mail is being sent or has ended, or the
+    task has ended. ``ended``: its last state is final; a mail's may be from before a retry.
 
     Raises:
         BridgeError: the command could not be sent.
-        LedgerUnavailable: whether this is a mail that waits for another try is not known.
+        LedgerUnavailable: it is not known whether this is a mail that waits for another try.
     """
     try:
         await cancel(services, caller, result.id)

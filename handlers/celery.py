@@ -57,7 +57,7 @@ class CallingHandler(BaseHandler):
 
         Raises:
             InvalidArgument, InvalidOption, BridgeError, NotAccepted, AccessError, Overloaded
-            and, of a mail, as :func:`called_mail`.
+            and, for a mail, what :func:`called_mail` raises.
         """
         if task.name != MAIL_TASK:
             tasks.check_arguments(task, call.args, call.kwargs)
@@ -68,7 +68,7 @@ class CallingHandler(BaseHandler):
         return self.bridge.result(receipt.ids[0])
 
     async def outcome(self, result: TaskResult, seconds: float) -> TaskState:
-        """Wait for the end of a task that is queued; so it is still when nobody can see it."""
+        """Wait for a queued task's end; where results cannot be read, it counts as queued still."""
         try:
             return await self.wait_for(result, seconds)
         except ResultsUnreadable:
@@ -129,7 +129,7 @@ class TaskHandler(CallingHandler):
         task = self._task(name)
         call = self._read_call()
         if call.queue is not None:
-            self.caller.need(Scope.ADMIN)  # who chooses a queue passes others by, or stops them
+            self.caller.need(Scope.ADMIN)  # who chooses a queue may overtake others, or block them
         wait_s = None if task.ignore_result else self.seconds_to_wait()
         result = await self.call(task, call)
         self.set_header("Location", f"/celery/{result.id}")
@@ -151,7 +151,7 @@ class TaskHandler(CallingHandler):
             return False
 
     def _read_call(self) -> Call:
-        """Read the body of a call; a body that is none is read once more, to say why.
+        """Read the body of a call; an invalid one is read once more, to say what is wrong.
 
         Raises:
             Problem: 400, 422

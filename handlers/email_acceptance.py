@@ -41,7 +41,7 @@ class AcceptingHandler(EmailHandler):
     """A handler of requests that bring mails."""
 
     async def accept(self, outgoing: Sequence[Outgoing], key: Key | None) -> Receipt:
-        """Accept mails, once for all requests with the same key; the answer says if it was before.
+        """Accept mails, once for all requests with the same key; a header says if it was before.
 
         Raises:
             KeyReused, NotAccepted, LedgerUnavailable, QuotaExceeded, Overloaded
@@ -66,8 +66,8 @@ class AcceptingHandler(EmailHandler):
     ) -> Receipt:
         """Accept a request that is not valid now, if it was when its key was first used.
 
-        Times and templates go on. ``outgoing_at`` returns the mails as of a time; what was not
-        published then (the broker was away, the process died) is published now.
+        Time passes, and templates change. ``outgoing_at`` returns the mails as of a time; what was
+        not published then (the broker was away, the process died) is published now.
 
         Raises:
             KeyReused, NotAccepted, LedgerUnavailable
@@ -78,18 +78,18 @@ class AcceptingHandler(EmailHandler):
             try:
                 raise refusal
             finally:
-                del refusal  # a circle with its traceback would keep the body for long
+                del refusal  # a cycle with its traceback would keep the body in memory for long
         if before.published:
             return self._replayed(before)
         moment = created_at(before.email_ids[0])
         return await self.accept(await outgoing_at(moment or time.time()), key)
 
     async def idempotency_key(self, scope: str) -> Key | None:
-        """Return the request's ``Idempotency-Key``; ``scope``: what else makes it another request.
+        """Return the request's ``Idempotency-Key``; ``scope``: what else tells requests apart.
 
         Raises:
             Problem: 400, the key is not 1 to 256 printable ASCII characters, or the body is
-                no JSON.
+                not JSON.
         """
         text = self.request.headers.get("Idempotency-Key")
         if text is None:
@@ -120,7 +120,7 @@ class AcceptingHandler(EmailHandler):
 
 
 def _hash(scope: str, raw: bytes) -> bytes:
-    """Return the SHA-256 of a request: spaces and the order of members make no other one."""
+    """Return a request's SHA-256, which does not depend on spaces and the order of members."""
     try:
         canonical = msgspec.json.encode(msgspec.json.decode(raw), order="sorted")
     except (msgspec.DecodeError, UnicodeError, RecursionError) as exc:

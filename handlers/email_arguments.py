@@ -1,7 +1,7 @@
 """From a mail's body to the arguments of its task: what a request may ask for.
 
 What makes a mail valid in itself (addresses, headers, sizes, tags, metadata) is checked later, by
-composing and entering it: that is so for every mail, wherever it comes from.
+composing and entering it, as for every mail, wherever it comes from.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def _expiry(text: str | None, begin: float) -> float | None:
 
 
 def check_expiry(argument: str, moment: float, due_at: float) -> None:
-    """Refuse an expiry at which no try could have begun.
+    """Refuse an expiry before which no try could begin.
 
     Raises:
         Problem: 422

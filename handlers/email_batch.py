@@ -62,7 +62,7 @@ def _prepared(raw: bytes, now: float, caller: Caller) -> tuple[Sequence[Outgoing
     """Return a batch's valid mails, and what is wrong with the others.
 
     Raises:
-        Problem: it is no batch.
+        Problem: it is not a batch.
     """
     mails: list[Outgoing] = []
     errors: Errors = []

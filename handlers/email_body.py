@@ -19,7 +19,7 @@ Octet = Annotated[int, Meta(ge=0, le=255)]
 
 T = TypeVar("T", bound="Member")
 
-#: So many unknown members are named at most; a body may hold a million.
+#: How many unknown members are named at most; a body may hold a million.
 NAMED = 10
 
 _UNKNOWN = re.compile(r"Object contains unknown field `([^`]*)`(?: - at `\$\.?(.*)`)?")
@@ -85,10 +85,10 @@ class Rescheduling(Member, frozen=True, kw_only=True):
 
 
 def read(raw: bytes | msgspec.Raw, kind: type[T]) -> T:
-    """Return a body as a value.
+    """Decode a body.
 
     Raises:
-        Problem: 400, it is no JSON; 422, naming the member that is unknown, missing or of a
+        Problem: 400, it is not JSON; 422, naming the member that is unknown, missing or of a
             wrong type.
     """
     try:

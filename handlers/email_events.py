@@ -18,21 +18,21 @@ from handlers.event_stream import EventStreamHandler
 from handlers.services import ServerStops
 from ledger import FINAL, Email, Event, LedgerUnavailable, UnknownEmail, queries
 
-#: A worker's news may come before its entry in the ledger: it is read again so many s later.
+#: A worker's news may come before its entry in the ledger, which is read again after so many s.
 READ_AGAIN_S = (0.1, 0.5, 2.0)
 
 
 class EmailEventsHandler(EmailHandler, EventStreamHandler):
     """``/emails/<id>/events``: the timeline, history first; ends when the mail has ended.
 
-    An event's id is its number in the timeline, the same in every server process. The live news
-    of the results' stream only say when to look into the ledger again.
+    An event's id is its number in the timeline, the same in every server process. News from the
+    results' stream only says when to look into the ledger again.
     """
 
     async def get(self, email_id: str) -> None:
         seen = self.last_event_id()
         email = await self.email(email_id)
-        after = min(max(0, seen), email.events)  # no database takes every number
+        after = min(max(0, seen), email.events)  # databases do not take just any number
         if email.status in FINAL and email.events <= after:
             self.stop_reconnecting()
             return
@@ -53,7 +53,7 @@ class EmailEventsHandler(EmailHandler, EventStreamHandler):
         while True:
             try:
                 email, events = await self.read(partial(_read, email_id=email_id, after=after))
-            except LedgerUnavailable:  # a client that came back now would be told to stay away
+            except LedgerUnavailable:  # a client that reconnected now would get a 503, and give up
                 readings = [time.monotonic() + READ_AGAIN_S[-1]]
             else:
                 after = await self._send_all(email_id, events) or after
@@ -68,7 +68,7 @@ class EmailEventsHandler(EmailHandler, EventStreamHandler):
             readings = [moment for moment in readings if moment > time.monotonic()]
 
     async def _send_all(self, email_id: str, events: list[Event]) -> int:
-        """Send events; return the last one's number, 0 where there is none."""
+        """Send events; return the last one's number, 0 if there is none."""
         for event in events:
             await self.send(event.number, event_data(email_id, event), event.type)
         return events[-1].number if events else 0

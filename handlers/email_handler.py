@@ -21,7 +21,7 @@ from ledger import FINAL, Email, UnknownEmail, queries
 
 T = TypeVar("T")
 
-#: Smaller answers are not counted: the system's own buffers take them.
+#: Smaller answers are not counted: they fit into the system's own buffers.
 COUNTED_BYTES = 64 * 1024
 
 #: Nothing more happens to these mails by itself.
@@ -67,15 +67,15 @@ class EmailHandler(BaseHandler):
             try:
                 async with asyncio.timeout(seconds):
                     while email.status not in SETTLED:
-                        if (await next_state()).ready:  # the ledger knew it before
+                        if (await next_state()).ready:  # the ledger has it already
                             email = await self.email(email_id)
             except TimeoutError:
                 return await self.email(email_id)
         return email
 
     async def made_of(self, email_id: str, make: Callable[[dict[str, Any] | None], bytes]) -> bytes:
-        """Return what is made, in a thread, of a mail's content: its task's arguments; None: they
-        are not kept. Few are at a time.
+        """Return what ``make``, in a thread, makes of the arguments of a mail's task (None: they
+        are not kept). Only a few run at a time.
 
         Raises:
             LedgerUnavailable, and what ``make`` raises.
@@ -93,10 +93,10 @@ class EmailHandler(BaseHandler):
         self.write_json(summary(email), status)
 
     async def write_large(self, octets: bytes, kind: str) -> None:
-        """Answer with what may be large. It is in memory, and counts, until the client has it.
+        """Send an answer that may be large: it is in memory, and counted, until the client has it.
 
         Raises:
-            Problem: 503, there is as much in memory as may be.
+            Problem: 503, as much is in memory as may be.
         """
         answers, size = self._services.answers, len(octets)
         if size >= COUNTED_BYTES and not answers.take(size):
@@ -108,7 +108,7 @@ class EmailHandler(BaseHandler):
             return
         try:
             with suppress(StreamClosedError):
-                await self.flush()  # what goes with the headers is copied
+                await self.flush()  # Tornado copies what goes with the headers
                 self.write(octets)
                 await self.flush()
         finally:

@@ -10,7 +10,7 @@ from ledger.values import Recipient
 
 
 def iso(moment: float | None) -> str | None:
-    """Return Unix seconds as a timeline's data have them; None stays None."""
+    """Return Unix seconds as in a timeline's data; None stays None."""
     return None if moment is None else rows.iso(moment)
 
 
@@ -24,7 +24,7 @@ def accepted(
     email_id: str, scheduled_at: float | None, estimated_start: float | None
 ) -> dict[str, Any]:
     """Return the document of a mail that was accepted just now; ``estimated_start``: of the first
-    attempt, None where nobody can tell."""
+    attempt, None if unknown."""
     document = {
         "id": email_id,
         "object": "email",
@@ -39,7 +39,7 @@ def accepted(
 
 
 def summary(email: Email) -> dict[str, Any]:
-    """Return a mail's document without what only its content tells: for lists."""
+    """Return a mail's document without what only its content has; for lists."""
     waits = email.status in ("scheduled", "delivery_delayed")
     return {
         "object": "email",

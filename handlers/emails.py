@@ -21,8 +21,8 @@ from mailing.address import parse_mailbox
 DEFAULT_LIMIT = 20
 LARGEST_LIMIT = 100
 STATUSES: tuple[Status, ...] = get_args(Status)
-#: Of a mail from a template, whose rendering would hold up the loop. JSON may write a letter as an
-#: escape.
+#: What a mail from a template has in it, whose rendering would hold up the loop. JSON may write a
+#: letter as an escape.
 TEMPLATE = re.compile(rb'"template"|\\u00[2-7]')
 FILTERS = ("status", "to", "tag")
 PAGES = ("before", "after", "limit")
@@ -55,7 +55,7 @@ class EmailsHandler(AcceptingHandler):
         return [await self.in_thread(partial(prepare, raw, now, self.caller))]
 
     async def _answer_with_outcome(self, email_id: str, wait_s: float) -> bool:
-        """Answer with what became of the mail; False: it is accepted, but cannot be looked at."""
+        """Answer with what became of the mail; False: it is accepted, but cannot be looked up."""
         try:
             email = await self.settled(email_id, wait_s)
             self.write_email(email, 200 if email.status in SETTLED else 202)

@@ -22,15 +22,15 @@ COME_BACK_MS = (500, 2500)
 class EventStreamHandler(BaseHandler):
     """A handler whose answer is a stream of events.
 
-    Its writes raise ``ServerStops`` when the server stops and ``StreamClosedError`` when the
-    client is gone; ``Finish``, which ends the stream, when its key does not count any more.
+    Its writes raise ``ServerStops`` when the server stops, ``StreamClosedError`` when the
+    client is gone, and ``Finish``, which ends the stream, when its key is no longer valid.
     """
 
     def last_event_id(self) -> int:
         """Return the id of the event that the client has seen last; -1 if it has seen none.
 
         Raises:
-            Problem: 422, it is no id of ours.
+            Problem: 422, it is not one of our ids.
         """
         text = self.request.headers.get("Last-Event-ID") or "-1"
         try:
@@ -56,24 +56,24 @@ class EventStreamHandler(BaseHandler):
         await self._flush()
 
     async def send_heartbeat(self) -> None:
-        """Send a comment, so that nobody on the way takes the connection for dead."""
+        """Send a comment, so that no proxy on the way takes the connection for dead."""
         self._check_key()
         self.write(":\n\n")
         await self._flush()
 
     def pause(self) -> None:
-        """End the stream of a server that stops: its clients come back, not all at once."""
+        """End the stream of a stopping server: its clients come back, but not all at once."""
         self.write(f"retry: {randint(*COME_BACK_MS)}\n\n")  # nosec B311 # no secret
 
     def _check_key(self) -> None:
-        """End the stream of a key that was revoked since: it may be open for weeks."""
+        """End the stream if its key was revoked meanwhile: it may be open for weeks."""
         try:
             self._services.keyring.identify(self.request.headers.get("Authorization"))
         except AccessError:
             raise Finish from None
 
     async def _flush(self) -> None:
-        """Send what is written; a client that does not read holds up no server that stops."""
+        """Send what is written; a client that does not read does not hold up a stopping server."""
 
         async def flushed() -> None:
             await self.flush()

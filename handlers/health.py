@@ -40,8 +40,8 @@ class ReadyHandler(ProbeHandler):
     """``/readyz``: both connections are open, the topology is declared, new results and keys are
     read.
 
-    It tells of heartbeat and relay what this process has read: a probe must not read the stream.
-    Who has no key is told what does not work, but not why, which may name hosts.
+    Of heartbeat and relay it shows what this process has read: a probe must not read the stream.
+    Callers without a key see what does not work, but not why, which may name hosts.
     """
 
     async def get(self) -> None:
@@ -66,8 +66,8 @@ class ReadyHandler(ProbeHandler):
         return found if self.is_known() else dict.fromkeys(found, "see the log")
 
     def _relay(self) -> dict[str, Any] | None:
-        """Return the newest change of a worker's circuit before the relay; it is only news: mails
-        are accepted all the same, and wait."""
+        """Return the newest change of a worker's circuit before the relay, for information only:
+        mails are accepted all the same, and wait."""
         state = self.bridge.result(CIRCUIT_ID).known()
         if state.at is None:
             return None

@@ -1,4 +1,4 @@
-"""An answer that is given before the request's body has come reaches its client all the same."""
+"""Lets an answer that is given before the request's body has come reach its client."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from tornado.web import RequestHandler
 
 from handlers.request_body import declared_length
 
-#: So much of a body that nobody wants is read at most, in bytes; Resend's mails have up to 40 MB.
+#: How much of an unwanted body is read at most, in bytes; Resend's mails have up to 40 MB.
 DROPPED_BYTES = 64 * 2**20
 
 
 class LingeringHandler(RequestHandler):
     """A handler that sends an early answer at once, and then reads what still comes of the body.
 
-    Tornado closes the connection right behind an answer that it sends before the body has come. A
+    Tornado closes the connection right after an answer that it sends before the body has come. A
     connection that is closed with octets unread is reset, and then a client that is still sending
     never sees the answer (RFC 9112 section 9.6). What is read here is dropped; the connection is
     closed at the body's end, after ``DROPPED_BYTES``, or by the server's time limit for a body.
@@ -27,7 +27,7 @@ class LingeringHandler(RequestHandler):
     _dropped_bytes = 0
 
     def finish(self, chunk: str | bytes | dict[str, Any] | None = None) -> Future[None]:
-        """End the answer, and the request where nothing of it is left to read."""
+        """End the answer, and also the request if nothing of it is left to read."""
         if not self._has_more_to_read():
             return super().finish(chunk)
         if self._answered is None:
@@ -69,4 +69,4 @@ class LingeringHandler(RequestHandler):
             answered.add_done_callback(lambda _: stream.close())
 
     def _body_end(self) -> Future[None]:
-        return self.request._body_future  # Tornado tells of it in no other way
+        return self.request._body_future  # Tornado has no public way to tell

@@ -1,6 +1,6 @@
 """``/openapi.json``: what can be asked here, as an OpenAPI 3.1 document.
 
-Bodies and answers are described by the msgspec types, the bodies' being those that decode them.
+Bodies and answers are described by their msgspec types; those of bodies also decode them.
 """
 
 from __future__ import annotations

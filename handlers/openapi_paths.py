@@ -17,7 +17,7 @@ from handlers.emails import LARGEST_LIMIT, STATUSES
 JSON, PROBLEM, EVENTS = "application/json", "application/problem+json", "text/event-stream"
 TEXT = "text/plain"
 
-#: What everybody with a key may be answered.
+#: What any request with a key may be answered.
 COMMON = (401, 403, 429, 503)
 
 Kind = type[msgspec.Struct]

@@ -1,9 +1,9 @@
-"""msgspec's schemas, with what JSON Schema lets one leave out and generators of clients read.
+"""msgspec's schemas, with what JSON Schema lets one leave out but client generators need.
 
 Tried: openapi-python-client leaves out what has a list without ``items``, or an ``enum`` of
 booleans without a type, and every operation that needs it; openapi-typescript takes an object
-without ``additionalProperties`` for an empty one, and a member with a ``default`` for one that
-must be there.
+without ``additionalProperties`` for an empty one, and a member with a ``default`` for a required
+one.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Schema = dict[str, Any]
 
 
 def explicit(schema: Schema) -> Schema:
-    """Return a schema that takes the same values, and says so."""
+    """Return a schema that takes the same values, but says so explicitly."""
     found = {name: _inner(name, value) for name, value in schema.items()}
     if found.get("default") in (None, "", [], {}):  # as good as none
         found.pop("default", None)

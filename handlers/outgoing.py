@@ -1,4 +1,4 @@
-"""A mail on its way into queue and ledger, and what its acceptance may come to."""
+"""A mail on its way into queue and ledger, and how its acceptance may end."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ EMPTY: Mapping[str, Any] = MappingProxyType({})
 class Message(msgspec.Struct, frozen=True, kw_only=True):
     """A mail's message: its task's id, arguments and options (``queue``).
 
-    ``not_before``: it leaves the queue no earlier, in Unix seconds.
+    ``not_before``: when it leaves the queue at the earliest, in Unix seconds.
     """
 
     id: str
@@ -92,7 +92,7 @@ def publisher(bridge: Bridge, task: Task) -> Publish:
 
 
 class Key(msgspec.Struct, frozen=True, kw_only=True):
-    """An ``Idempotency-Key``, whose it is, and the hash of the request that it stands for."""
+    """An ``Idempotency-Key``, its owner, and the hash of the request that it stands for."""
 
     owner: str
     text: str
@@ -100,7 +100,7 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def order(self) -> str:
-        """Where it stands among all keys, as several processes may have the same ones in hand."""
+        """Its place in the order of all keys: several processes may handle the same ones."""
         return f"{self.owner}/{self.text}"
 
 
@@ -146,7 +146,7 @@ def check(
     errors: Sequence[Exception | None],
     entered: Exception | None,
 ) -> None:
-    """Raise NotAccepted for the first publish that failed, or the entry that did."""
+    """Raise NotAccepted for the first publish that failed, or for the entry if that did."""
     cause = next((error for error in errors if error is not None), entered)
     if cause is None:
         return

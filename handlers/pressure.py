@@ -1,4 +1,4 @@
-"""Backpressure: mails that would wait too long in the queue are refused, and told when to come."""
+"""Backpressure: refuses mails that would wait too long in the queue, and says when to come back."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Overloaded(Exception):
 
     def __init__(self, wait_s: float, limit_s: float) -> None:
         self.wait_s = wait_s
-        #: If nothing more came, the wait would be the limit's by then.
+        #: If nothing more comes, the wait is down to the limit by then.
         self.retry_after_s = wait_s - limit_s
         super().__init__(
             f"Mails wait for about {wait_s:.0f} s now, and more than {limit_s:.0f} s is too long."

@@ -103,7 +103,7 @@ def _name(argument: str) -> str | None:
 
 
 def from_exception(exc: BaseException) -> Problem:
-    """Return the problem that tells a client of an exception; 500 for an unforeseen one."""
+    """Return an exception as a problem for the client; 500 for an unforeseen one."""
     match exc:
         case Problem():
             return exc

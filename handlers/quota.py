@@ -14,8 +14,8 @@ from ledger import Charge, Ledger, Sendable, keys
 
 
 class Quota:
-    """What a request charges to its caller's daily recipients; its methods are the ledger's
-    operations, so that the count is exact over all processes."""
+    """What a request charges to its caller's daily recipients; its methods are operations of the
+    ledger, so that the count is exact over all processes."""
 
     def __init__(self, key_id: str, daily_recipients: int | None, recipients: int) -> None:
         self.is_limited = daily_recipients is not None
@@ -27,7 +27,7 @@ class Quota:
 
     @property
     def order(self) -> str:
-        """Where its key stands among all keys, which several processes charge at the same time."""
+        """Its key's place in the order of all keys: several processes charge them at a time."""
         return self._key_id
 
     async def pay(self, ledger: Ledger) -> None:
@@ -40,16 +40,16 @@ class Quota:
             raise self.exceeded()
 
     def lock(self, connection: Connection) -> None:
-        """Let nobody else charge the key until the transaction's end.
+        """Keep others from charging the key until the transaction's end.
 
-        It comes before all else that a transaction with a charge locks: on PostgreSQL two that lock
-        in different orders deadlock, which costs a second.
+        A transaction with a charge does this before it locks anything else: on PostgreSQL, two that
+        lock in different orders deadlock, which costs a second.
         """
         if self.is_limited:
             keys.lock(connection, self._key_id)
 
     def charge(self, connection: Connection) -> bool:
-        """Count the recipients; False, and nothing counted, where there would be too many."""
+        """Count the recipients; if there would be too many, count none and return False."""
         return not self.is_limited or keys.charge(
             connection, key_id=self._key_id, recipients=self._recipients, today=self._today
         )
@@ -65,16 +65,16 @@ class Quota:
         return Charge(key_id=self._key_id, recipients=self._recipients, today=self._today)
 
     def exceeded(self) -> QuotaExceeded:
-        """Return the error that tells of a charge that was too much."""
+        """Return the error for a charge that was too much."""
         tomorrow = (self._today + 1) * keys.DAY_S
         return QuotaExceeded(self._daily_recipients or 0, tomorrow - self._now)
 
 
 def charged(connection: Connection, caller: Caller, sendable: Sendable) -> Sendable:
-    """Charge a mail that is sent once more to whoever asks for it; return it with the charge.
+    """Charge a mail that is sent once more to the caller who asks for it; return it, charged.
 
     Raises:
-        QuotaExceeded: which undoes the operation that it is a part of.
+        QuotaExceeded: it undoes the operation that the charge is part of.
     """
     if caller.daily_recipients is None or not sendable.recipients:
         return sendable
@@ -84,7 +84,7 @@ def charged(connection: Connection, caller: Caller, sendable: Sendable) -> Senda
     return msgspec.structs.replace(sendable, charge=quota.paid())
 
 
-#: Of callers without a quota.
+#: For callers without a quota.
 UNLIMITED = Quota("", None, 0)
 
 

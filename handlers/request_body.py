@@ -1,4 +1,4 @@
-"""A request's body as it comes: not too large, and not too much with all others."""
+"""A request's body as it comes: bounded in size, by itself and together with all others."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tornado.httputil import HTTPHeaders
 from handlers.budget import Budget
 from handlers.problems import SOON, Problem
 
-#: Of a Content-Length: Python refuses to read numbers of thousands of digits.
+#: The most digits of a Content-Length: Python refuses to read numbers of thousands of digits.
 LENGTH_DIGITS = 18
 
 
@@ -21,7 +21,7 @@ def declared_length(headers: HTTPHeaders) -> int:
 
 
 class Bodies(Budget):
-    """The request bodies in a process's memory: so many bytes at most, in each and in all."""
+    """The request bodies in a process's memory: how many bytes each, and all, may have."""
 
     def __init__(self, most_bytes: int, largest_bytes: int) -> None:
         super().__init__(most_bytes)
@@ -29,7 +29,7 @@ class Bodies(Budget):
 
 
 class RequestBody:
-    """One body, of which part after part comes."""
+    """One body, which comes part by part."""
 
     def __init__(self, bodies: Bodies) -> None:
         self._bodies = bodies
@@ -41,7 +41,7 @@ class RequestBody:
         """Look at the Content-Length before the body is read.
 
         Raises:
-            Problem: 400, it is no number of bytes; 413, it is too large.
+            Problem: 400, it is not a number of bytes; 413, it is too large.
         """
         if len(headers.get("Content-Length", "")) > LENGTH_DIGITS:
             raise Problem(400, "The Content-Length is not a number of bytes.")
@@ -80,7 +80,7 @@ class RequestBody:
             raise Problem(400, f"The body is not a JSON object: {exc}.") from None
 
     def drop(self) -> None:
-        """Count its bytes no more: its request has ended."""
+        """Stop counting its bytes: its request has ended."""
         self._bodies.give_back(self._held_bytes)
         self._held_bytes = 0
 

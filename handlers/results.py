@@ -23,7 +23,7 @@ class OwnedTaskHandler(BaseHandler):
     """A handler of one task, which only its owner may see."""
 
     async def check_owner(self, task_id: str) -> None:
-        """Check that the caller may see a task: a mail of his own; an administrator, any task.
+        """Check that the caller may see a task: its own mails; an administrator, any task.
 
         Raises:
             UnknownEmail, LedgerUnavailable

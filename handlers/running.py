@@ -1,4 +1,4 @@
-"""Work that is finished, whatever becomes of the request that has begun it."""
+"""Work that is finished, whatever becomes of the request that began it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Running:
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Begin; who waits for the task shields it, so that only his waiting is cancelled."""
+        """Begin; callers wait for the task with a shield, so that only their wait is cancelled."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)

@@ -24,10 +24,10 @@ from handlers.request_body import Bodies
 from handlers.turns import Turns
 from ledger import Ledger
 
-#: Mails whose content a process reads and builds at a time: each may be of many megabytes, and
+#: How many mails' contents a process reads and builds at a time: each may have many megabytes, and
 #: takes one of the few threads that all requests share.
 CONTENTS_AT_ONCE = 4
-#: Calls of one caller in these threads at a time; Python makes six of them on two cores.
+#: How many calls of one caller run in these threads at a time; Python makes six on two cores.
 CALLS_AT_ONCE = 4
 
 
@@ -58,7 +58,7 @@ class Services:
 
     ``waits``: what open requests wait for; a server that stops (``stopping``) cancels these,
     and the requests are answered with what is known. ``contents``: the right to read and build a
-    mail's content. ``answers``: the large ones that clients have not taken.
+    mail's content. ``answers``: the large ones that clients have not taken yet.
     """
 
     app: Celery
@@ -77,7 +77,7 @@ class Services:
 
 
 def make_services(app: Celery, bridge: Bridge, ledger: Ledger, keyring: Keyring) -> Services:
-    """Return what handlers need, for the settings."""
+    """Return what handlers need, according to the settings."""
     acceptance = Acceptance(
         ledger,
         publisher(bridge, app.tasks[MAIL_TASK]),

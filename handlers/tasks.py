@@ -36,7 +36,7 @@ def find(app: Celery, name: str) -> Task | None:
 
 @lru_cache(maxsize=1)
 def _by_name(app: Celery, _count: int) -> dict[str, Task]:
-    """Return the tasks by each name that finds them, for as long as there are so many."""
+    """Return the tasks by each name that finds them; cached until their number changes."""
     tasks = list(callable_tasks(app))
     short = Counter(map(short_name, tasks))
     unambiguous = {short_name(task): task for task in tasks if short[short_name(task)] == 1}
@@ -85,7 +85,7 @@ class _Signature:
 
 def _hint(run: Any, annotation: Any) -> Any:
     """Return an annotation as a type; Any where there is none, where it cannot be resolved (its
-    name is there for type checkers only), or where JSON alone does not tell what is meant."""
+    name exists for type checkers only), or where JSON does not determine what is meant."""
     if annotation is inspect.Parameter.empty:
         return Any
 
@@ -96,7 +96,7 @@ def _hint(run: Any, annotation: Any) -> Any:
     try:
         hint = typing.get_type_hints(alone, include_extras=True)["it"]
         msgspec.json.Decoder(hint)
-    except Exception as exc:  # noqa: BLE001 - an annotation is any code
+    except Exception as exc:  # noqa: BLE001 - an annotation may be any code
         logger.warning("%s: %r is not checked (%s)", run.__qualname__, annotation, exc)
         return Any
     return hint

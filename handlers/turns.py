@@ -7,15 +7,15 @@ from weakref import WeakValueDictionary
 
 
 class Turns:
-    """So many calls of each caller at a time, so that one caller's crowd hardly holds up the
-    others: threads are given to whoever came first."""
+    """Limits each caller's calls at a time, so that a crowd of one caller's hardly holds up the
+    others: threads go to whoever came first."""
 
     def __init__(self, at_once: int) -> None:
         self._at_once = at_once
         self._of: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     def of(self, owner: str) -> asyncio.Semaphore:
-        """Return what a caller's calls are made within; it is kept as long as one of them is."""
+        """Return the semaphore that a caller's calls hold; it is kept while one of them runs."""
         turns = self._of.get(owner)
         if turns is None:
             turns = self._of[owner] = asyncio.Semaphore(self._at_once)
