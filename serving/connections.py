@@ -14,7 +14,7 @@ from serving.deadlines import PatientServer
 
 logger = logging.getLogger("windmail.connections")
 
-#: File descriptors that a process needs beside its clients' ones: broker, ledger, log, loop.
+#: File descriptors that a process needs besides its clients': broker, ledger, log, loop.
 OTHER_FILES = 200
 
 
@@ -28,13 +28,13 @@ def raise_file_limit() -> None:
 
 
 def possible(wanted: int) -> int:
-    """Return how many clients a process can hold, of so many that it may."""
+    """Return how many clients a process can hold, ``wanted`` at most."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return wanted if soft == resource.RLIM_INFINITY else max(1, min(wanted, soft - OTHER_FILES))
 
 
 def bound_unread(sockets: Iterable[socket.socket], seconds: float) -> None:
-    """Have the system close connections whose clients take nothing of what is sent for so long.
+    """Have the system close connections whose clients take nothing that is sent for ``seconds``.
 
     Accepted sockets inherit it. Only Linux can; it counts from the last octet that was taken.
     """
@@ -44,7 +44,7 @@ def bound_unread(sockets: Iterable[socket.socket], seconds: float) -> None:
 
 
 class BoundedServer(PatientServer):
-    """A server that closes connections beyond a number at once.
+    """A server that immediately closes connections beyond a number.
 
     Without a bound it would run out of file descriptors, and spin: a connection that cannot be
     accepted stays in the queue.

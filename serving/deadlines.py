@@ -22,7 +22,7 @@ from tornado.httputil import (
 )
 from tornado.ioloop import PeriodicCallback
 
-#: How often connections are looked through; a limit is kept that much late at most.
+#: How often connections are checked, in seconds; a limit is enforced this much late at most.
 SWEEP_S = 0.5
 
 
@@ -46,7 +46,7 @@ class _Watched(HTTPMessageDelegate):
         return self._inner.data_received(chunk)
 
     def finish(self) -> None:
-        self.until = math.inf  # from here on it is the handler that takes its time
+        self.until = math.inf  # from here on, the time is the handler's
         self._inner.finish()
 
     def on_connection_close(self) -> None:

@@ -1,4 +1,4 @@
-"""How the web server stops: who is connected gets an answer, and nobody is cut off in a request."""
+"""How the web server stops: every client gets its answer, and none is cut off in a request."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from serving.listening import HANDSHAKE_S, Listening
 
 logger = logging.getLogger("windmail.server")
 
-#: A connection that was kept open may bring one more request, which is told to be the last one;
-#: one that has not within so many seconds is closed.
+#: A connection that was kept open may bring one more request, whose answer says that it is the
+#: last; after this many seconds without one, it is closed.
 KEPT_S = 2.0
 _TICK_S = 0.02
 
@@ -53,14 +53,14 @@ class DrainingServer(BoundedServer):
         busy = services.open_requests.streams()
         for connection in list(self._reading):
             stream = cast(HTTP1ServerConnection, connection).stream
-            # Without one whose next request was just read, or that is answered still.
+            # Not idle: its next request was just read, or is still being answered.
             is_idle = stream not in busy and stream.reading() and not stream.writing()
             if is_idle and _is_silent(stream):
                 stream.close()
 
 
 def _is_silent(stream: IOStream) -> bool:
-    """Return whether nothing has come that is not read yet."""
+    """Return whether nothing has come that is still unread."""
     try:
         return not stream.socket.recv(1, socket.MSG_PEEK)
     except OSError:

@@ -1,7 +1,7 @@
 """The sockets that the server listens on: made or inherited, and left without losing a client.
 
-The kernel resets what stands in a socket's queue when the socket's last owner closes it: a client
-has connected by then, and may have sent its request. So what has connected is accepted first.
+When a socket's last owner closes it, the kernel resets the connections in its queue, whose clients
+may have sent their requests already. So all that have connected are accepted first.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from tornado.netutil import bind_sockets
 
 #: Where inherited sockets begin: sd_listen_fds(3), https://www.freedesktop.org/software/systemd/man
 FIRST_FD = 3
-#: Clients that have connected and are not accepted yet; Linux takes net.core.somaxconn if that is
-#: less. Who finds no room tries again after a second, by its kernel, so Tornado's 128 are few.
+#: How many clients may have connected without being accepted yet; Linux takes net.core.somaxconn if
+#: that is less. For one that finds no room its kernel tries again after a second, so Tornado's 128
+#: are few.
 BACKLOG = 4096
 #: How long a client may take for the last step of its handshake, in seconds.
 HANDSHAKE_S = 0.25
@@ -36,7 +37,7 @@ _NO_NEW_CONNECTIONS = (
 
 
 class Listening:
-    """Listening sockets; ``are_inherited``: somebody else holds them, too, and goes on to."""
+    """Listening sockets; ``are_inherited``: somebody else holds them, too, and will keep them."""
 
     def __init__(self, sockets: list[socket.socket], *, are_inherited: bool) -> None:
         self.sockets = sockets
@@ -44,11 +45,11 @@ class Listening:
         self._pid = os.getpid()
 
     def turn_away(self) -> None:
-        """Have nobody connect any more; who has begun to may end it, and is to be accepted.
+        """Let nobody connect any more; a handshake that has begun may end, and is to be accepted.
 
-        The process that made the sockets alone does so, since it counts for all that share them. A
-        client that is turned away tries again after a second, by its kernel, and is refused then,
-        or finds the next server. Elsewhere than on Linux a client may be reset instead.
+        Only the process that made the sockets does so, since it affects all that share them. The
+        kernel of a client that is turned away tries again after a second; it is refused then, or
+        finds the next server. On systems other than Linux a client may be reset instead.
         """
         if self.are_inherited or os.getpid() != self._pid or sys.platform != "linux":
             return
@@ -60,18 +61,18 @@ class Listening:
                 sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, filters)
 
     def close(self) -> None:
-        """Close this process's sockets, with :meth:`turn_away` before."""
+        """Close this process's sockets, after :meth:`turn_away`."""
         self.turn_away()
         for sock in self.sockets:
             sock.close()
 
 
 def listen(port: int, address: str | None) -> Listening:
-    """Return the sockets that systemd, or whoever else speaks its protocol, has given to this
-    process (port and address are of no meaning then); without any, listen.
+    """Return the sockets that systemd, or another program by its protocol, has given to this
+    process (port and address are ignored then); without any, listen.
 
     Raises:
-        OSError: the port cannot be had, or what was given is no listening TCP socket.
+        OSError: the port cannot be used, or what was given is not a listening TCP socket.
     """
     inherited = _inherited()
     if inherited:

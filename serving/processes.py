@@ -17,15 +17,15 @@ from billiard.util import set_pdeathsig
 
 logger = logging.getLogger("windmail.processes")
 
-#: A process that died is started again after so long: a crash loop must not burn a core.
+#: How long after its death a process is started again: a crash loop must not burn a core.
 RESTART_DELAY_S = 1.0
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def run_processes(count: int, run: Callable[[], None], before_stop: Callable[[], None]) -> int:
-    """Run ``run`` in so many forked processes (one: in this one) until told to stop.
+    """Run ``run`` in ``count`` forked processes (for 1: in this one) until told to stop.
 
-    SIGTERM and SIGINT are passed on to the processes, behind ``before_stop`` in this one;
+    At SIGTERM or SIGINT this process runs ``before_stop``, and then sends SIGTERM to the others;
     returns 0 once all have ended.
     """
     if count == 1:
@@ -61,7 +61,7 @@ class _Parent:
 
     def _fork(self) -> None:
         """Start a process, unless told to stop."""
-        # A signal in between would miss the new process, or be the parent's in the child.
+        # A signal in between would miss the new process, or call the parent's handler in the child.
         signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         if self._stopping:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
@@ -77,7 +77,7 @@ class _Parent:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
         with suppress(OSError):  # only Linux can: an orphan drains and ends
             set_pdeathsig(signal.SIGTERM)
-        if os.getppid() != parent:  # it died before we asked to be told
+        if os.getppid() != parent:  # it died before we asked for the signal
             sys.exit(1)
         self._run()
         sys.exit(0)
