@@ -99,8 +99,8 @@ class Ctl:
     def __call__(self, *arguments: str, secret: str | None = None) -> str:
         """Run it; a secret goes to its standard input. Raises CtlError.
 
-        RabbitMQ 4's script counts its arguments: with one more than the command and the user, it
-        takes it for the password, and rabbitmqctl waits for ever for an input that it has not.
+        With a secret no option is given: RabbitMQ 4's script takes any argument beyond the command
+        and the user for the password, and rabbitmqctl waits for ever for input that never comes.
         """
         options = () if secret else ("--silent",)
         try:
@@ -150,7 +150,7 @@ def make(ctl: Ctl, folder: Path, *, new_passwords: bool) -> None:
             print(f"{user}: permissions set; its password stays (--new-passwords)")
         ctl("set_user_tags", user, *may.tags)
         ctl("set_permissions", "-p", vhost, user, may.configure, may.write, may.read)
-    # Who sends tasks tells of that, and of no worker.
+    # A sender of tasks may publish events about that, but none about workers.
     server = "windmail-server"
     ctl("set_topic_permissions", "-p", vhost, server, _EVENTS, r"^task\.sent$", NONE)
 

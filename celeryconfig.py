@@ -24,17 +24,17 @@ try:
     config.check()
     _var.mkdir(mode=0o700, parents=True, exist_ok=True)
 except (config.ConfigError, OSError) as exc:
-    raise SystemExit(str(exc)) from exc  # a celery command says it in lines, not in a traceback
+    raise SystemExit(str(exc)) from exc  # a celery command prints that, and no traceback
 
 # -- broker and topology
 broker_url = _options.broker_url
 broker_use_ssl = config.broker_tls()  # for the transport of bridge/tls.py
 broker_connection_retry_on_startup = True
-broker_connection_max_retries = None  # an outage of any length ends by itself
+broker_connection_max_retries = None  # a worker outlasts an outage of any length
 # No read_timeout: during an alarm a publish waits for its confirm. With one, Celery would publish
 # again and again, and the broker would take every copy at the alarm's end.
-# A connection that waits for a confirm sends nothing. Where the other end is gone without a word,
-# the kernel finds out: it asks after 5 s, and gives up after 7; with py-amqp's settings after 71.
+# A connection that waits for a confirm sends nothing. If the other end vanishes silently, the
+# kernel finds out: it asks after 5 s, and gives up after 7; with py-amqp's settings after 71.
 _keepalive = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 3}
 broker_transport_options = {
     "confirm_publish": True,
@@ -45,7 +45,7 @@ broker_transport_options = {
     },
 }
 broker_declare = _options.broker_declare == "on"  # ours: see bridge/topology.py
-_event.event_exchange.no_declare = not broker_declare  # Celery's and Flower's copies are made of it
+_event.event_exchange.no_declare = not broker_declare  # Celery and Flower copy this exchange
 task_queues = DEFAULT.kombu_queues(no_declare=not broker_declare)
 task_routes = DEFAULT.routes
 task_default_queue = DEFAULT.default_queue
@@ -53,7 +53,7 @@ task_default_exchange = DEFAULT.exchange
 task_default_exchange_type = "topic"
 task_default_queue_type = "quorum"
 task_default_routing_key = DEFAULT.default_queue
-task_create_missing_queues = False  # no classic queue appears by a typing error
+task_create_missing_queues = False  # a typing error makes no classic queue
 broker_native_delayed_delivery_queue_type = "quorum"
 
 # -- results
@@ -100,7 +100,7 @@ beat_schedule = {
     "periodic": {
         "task": _options.beat_task,
         "schedule": _options.beat_interval_s,
-        # A late run is worth nothing, and a missing worker must not pile them up.
+        # A late run is worth nothing, and runs must not pile up while there is no worker.
         "options": {"expires": _options.beat_interval_s},
     },
     "prune": {"task": "task.prune", "schedule": PRUNE_S, "options": {"expires": PRUNE_S}},

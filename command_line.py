@@ -1,4 +1,4 @@
-"""How a command of the operator's is called: its own arguments, and settings' flags beside them."""
+"""How an operator's command is called: with its own arguments, and with settings' flags."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import config
 
 
 class CommandLine(argparse.ArgumentParser):
-    """The parser of a command's own arguments. What it does not know are the settings' flags."""
+    """The parser of a command's own arguments; all others are read as settings' flags."""
 
     def __init__(self, name: str, description: str) -> None:
         super().__init__(
@@ -25,7 +25,7 @@ class CommandLine(argparse.ArgumentParser):
         )
 
     def read(self, argv: Sequence[str]) -> argparse.Namespace:
-        """Return the command's own arguments; take over and check the settings.
+        """Return the command's own arguments; read and check the settings.
 
         Raises:
             SystemExit: 2, and why on standard error.
@@ -57,14 +57,14 @@ class Commands(CommandLine):
 def run(main: Callable[[list[str]], int], argv: list[str]) -> int:
     """Run a command's ``main``, and return its exit code; 1 where its output could not be written.
 
-    Who reads it may have seen enough (``| head``): then nothing is said
+    Its reader may have seen enough (``| head``): then nothing is said
     (https://docs.python.org/3/library/signal.html#note-on-sigpipe).
     """
     try:
         try:
             return main(argv)
         finally:
-            sys.stdout.flush()  # Python's own, at the end, would be told of as an ignored error
+            sys.stdout.flush()  # Python's own, at exit, would report an ignored error
     except OSError as exc:
         if exc.errno not in (errno.EPIPE, errno.ENOSPC):
             raise

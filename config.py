@@ -46,10 +46,10 @@ class ConfigError(Exception):
 
 
 class _Parser(OptionParser):
-    """Tornado's parser; it names the flag that is unknown, or whose value is no number."""
+    """Tornado's parser; it names the flag that is unknown, or whose value is not a number."""
 
     def define(self, name: str, *args: Any, **given: Any) -> None:
-        """Define an option; Tornado's own get a heading, where it has a path of this machine."""
+        """Define an option; Tornado's own get a heading, in place of a path on this machine."""
         super().define(name, *args, **{"group": "general", **given})
 
     def print_help(self, file: TextIO | None = None) -> None:
@@ -133,7 +133,7 @@ def _contradictions() -> Iterator[tuple[str, str]]:
 
 
 def warnings() -> list[str]:
-    """Return what is usable, and not good."""
+    """Return what is usable, but not safe."""
     return [
         f"BROKER_URL: mails and the password go to {host} in clear; use amqps://"
         for host in clear_hosts(options.broker_url)
@@ -141,7 +141,7 @@ def warnings() -> list[str]:
 
 
 def broker_tls() -> dict[str, Any] | None:
-    """Return the options of TLS to the broker (:mod:`bridge.tls`); None: it is not asked for."""
+    """Return the options of TLS to the broker (:mod:`bridge.tls`); None: TLS is not used."""
     if not options.broker_url.startswith("amqps:"):
         return None
     return {"ssl_cert_reqs": ssl.CERT_REQUIRED, **_broker_files()}
@@ -157,11 +157,11 @@ def _broker_files() -> dict[str, str]:
 
 
 def read_flags(argv: list[str]) -> None:
-    """Take over the settings' flags of a program that has no other arguments.
+    """Read the settings' flags of a program that has no other arguments.
 
     Raises:
-        OptionError: naming the first one that is none of them. What stands behind a word that is
-            no flag would not be read: not the address to listen on, either.
+        OptionError: naming the first argument that is not a flag. Tornado would not read any flag
+            after it, not even the address to listen on.
     """
     rest = options.parse_command_line(argv)
     if rest:
@@ -182,7 +182,7 @@ def database_url() -> str:
     if options.database_url:
         return str(options.database_url)
     path = Path(options.var_dir).resolve() / "ledger.sqlite3"
-    quoted = str(path).replace("%", "%25").replace("?", "%3F")  # what means something in a URL
+    quoted = str(path).replace("%", "%25").replace("?", "%3F")  # special in a URL
     return f"sqlite:///{quoted}"
 
 
@@ -211,7 +211,7 @@ def masked(setting: Setting) -> str:
 
 
 def _mask(text: str) -> str:
-    """Mask from the first colon behind the user's name to the last @, whatever is between."""
+    """Mask from the first colon after the user's name to the last @, whatever is between."""
     if "://" not in text or split_url(text) is None:
         user, colon, _ = text.partition(":")
         return f"{user}:***" if colon else "***"
@@ -236,7 +236,7 @@ def main(argv: list[str]) -> int:
     for warning in warnings():
         print(f"\nwarning: {warning}", file=sys.stderr)
     if problems:
-        print(flush=True)  # the table stands before what is wrong with it, in a pipe, too
+        print(flush=True)  # the table comes before what is wrong with it, in a pipe, too
         print(problems, file=sys.stderr)
         return 1
     return 0

@@ -1,6 +1,6 @@
 """What makes a setting's value usable; each check returns what is wrong, or None.
 
-A part's own reader decides where there is one: a relay is what ``mailing`` takes for one.
+Where a part has a reader of its own, that decides: a relay is what ``mailing`` accepts as one.
 """
 
 from __future__ import annotations
@@ -187,7 +187,7 @@ def file_or_empty(value: str) -> str | None:
     try:
         if value and not Path(value).is_file():
             return "there is no such file"
-    except OSError as exc:  # it lies in a folder that is closed to us
+    except OSError as exc:  # it lies in a folder that we may not enter
         return f"cannot be read: {exc.strerror}"
     return None
 
@@ -224,7 +224,7 @@ def rate_limits(value: str) -> str | None:
     return None
 
 
-#: As many as 128 random bits have in base64; `secrets.token_urlsafe(32)` gives 43.
+#: As many characters as 128 random bits have in base64; `secrets.token_urlsafe(32)` gives 43.
 SHORTEST_KEY = 22
 
 

@@ -1,4 +1,4 @@
-"""The table of settings: names, defaults, help, checks. A setting's meaning stands here alone."""
+"""The table of settings: names, defaults, help, checks. A setting's meaning stands only here."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ class Setting:
         """Turn a variable's or a flag's text into this setting's type.
 
         Raises:
-            ValueError: the text is not a number where one is asked for, and says so.
+            ValueError: the text is not a number where one is needed; says so.
         """
         try:
             return type(self.default)(text)
-        except ValueError:  # a text converts always, so this tells no secret
+        except ValueError:  # text always converts, so this shows no secret
             kind = "a whole number" if isinstance(self.default, int) else "a number"
             raise ValueError(f"{text!r} is not {kind}") from None
 
@@ -59,7 +59,7 @@ _SECONDS = between(0.1, 3600)
 _LIMITS = Limits()
 _DAY = between(1, 86400)
 _DAYS = between(1, 30 * 86400)
-# kombu's short names, with their content types; it offers those whose library is there.
+# kombu's short names, with their content types; it offers those whose library is installed.
 _TYPES = {
     "brotli": "x-brotli",
     "bzip2": "x-bz2",

@@ -25,7 +25,7 @@ from task import app
 
 #: How a letter without an id is named.
 NO_ID = "-"
-#: Headers of a mail's dead message that are not its new message's.
+#: Headers of a mail's dead message that its new message does not have.
 OUTDATED = ("compression", "eta", "expires")
 ROW = "{:36}  {:24}  {:14}  {:10}  {:>5}"
 DESCRIPTION = """\
@@ -69,7 +69,7 @@ def _positive(text: str) -> int:
 
 
 def show(connection: kombu.Connection, limit: int) -> int:
-    """Print the letters as a table: never what they hold. Returns the exit code."""
+    """Print the letters as a table, never what they hold; return the exit code."""
     now = datetime.now(UTC)
     print(ROW.format("ID", "TASK", "REASON", "QUEUE", "AGE"))
     for letter in dead.browse(connection, limit, known=app.tasks, signer=app.amqp.signer):
@@ -98,7 +98,7 @@ def age(now: datetime, then: datetime) -> str:
 
 
 def empty(connection: kombu.Connection, command: str, ids: Ids) -> int:
-    """Replay or discard letters and say how many. Returns the exit code."""
+    """Replay or discard letters and say how many; return the exit code."""
     if command == "replay":
         edit = partial(revived, held=ids is not None)
         signer = app.amqp.signer
@@ -113,7 +113,7 @@ def empty(connection: kombu.Connection, command: str, ids: Ids) -> int:
 def revived(letter: DeadLetter, *, held: bool) -> DeadLetter | None:
     """Return the letter as it is to be sent; None: it stays, and a line says why.
 
-    A mail's is numbered anew, by the ledger. ``held``: send those that are held as uncertain, too.
+    The ledger numbers a mail's letter anew. ``held``: also send mails that are held as uncertain.
     """
     if letter.reason == DeadReason.NOT_SIGNED:
         print(f"{letter.id}: It is not signed by a key of TASK_SIGNING_KEYS.", file=sys.stderr)
@@ -139,7 +139,7 @@ def again(letter: DeadLetter, arguments: Mapping[str, Any]) -> DeadLetter:
     try:
         embed = letter.embed()
         headers = {name: letter.headers[name] for name in letter.headers if name not in OUTDATED}
-    except Undecodable:  # perhaps for its headers
+    except Undecodable:  # perhaps because of its headers
         embed, headers = {}, {}
     renewed = msgspec.structs.replace(
         letter,
@@ -181,7 +181,7 @@ def _connected(arguments: argparse.Namespace) -> int:
         except (*connection.connection_errors, *connection.channel_errors, OperationalError) as exc:
             print(f"{connection.as_uri()}: {exc}", file=sys.stderr)
             return 1
-        try:  # the broker's errors are told as Interrupted; an OSError is the output's
+        try:  # the broker's errors come as Interrupted; an OSError is the output's
             if arguments.command == "list":
                 return show(connection, arguments.limit)
             ids = None if arguments.all else {None if i == NO_ID else i for i in arguments.ids}

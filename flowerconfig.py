@@ -15,12 +15,12 @@ address = _settings.flower_address
 port = _settings.flower_port
 
 # Flower takes our FLOWER_AUTH (user:password) for its own option `auth`, a pattern of e-mail
-# addresses for OAuth logins, and would print it as wrong. It is off.
+# addresses for OAuth logins, and would print it as wrong. So that is off.
 auth = ""
 # Without a login, Flower itself refuses every API call.
 basic_auth = [_settings.flower_auth] if _settings.flower_auth else []
 
-# Of its own accord Flower sends the broker's password to port 15672 in clear, amqps:// or not.
+# By default Flower sends the broker's password to port 15672 in clear, even for amqps://.
 broker_api = _management_url()
 
 # The history outlives a restart; saved every few seconds, it outlives kill -9 as well. Saving
@@ -35,5 +35,5 @@ db = str(_folder / "flower")
 persistent = True
 state_save_interval = 5000  # ms
 max_tasks = 10_000
-# A worker of yesterday's host name does not stay on the page for ever.
+# A worker with an old host name does not stay on the page for ever.
 purge_offline_workers = 3600  # s

@@ -89,7 +89,7 @@ def _quota(text: str) -> int:
 
 
 def create(arguments: argparse.Namespace) -> int:
-    """Make a key, and print it alone on standard output. Returns the exit code."""
+    """Make a key; print it, and nothing else, on standard output. Returns the exit code."""
     made = new_key()
     delivery.ledger().commit(
         lambda connection: keys.enter(

@@ -30,13 +30,13 @@ from ledger import LedgerUnavailable, OtherVersion
 
 logger = logging.getLogger(__name__)
 
-#: Under which id the newest change of the circuit before the relay stands among the results.
+#: The id under which the results have the newest change of the circuit before the relay.
 CIRCUIT_ID = "circuit"
 
 
 def install(app: Celery) -> None:
-    """Give the app's workers all that Celery's do not do: declaring the topology, sharing limits
-    and circuit, writing results, running mails in threads, recording dead letters, ending."""
+    """Add to the app's workers what Celery's do not do: declare the topology, share limits and
+    circuit, write results, run mails in threads, record dead letters, and stop in time."""
 
     def announce(change: str) -> None:
         logger.warning("the circuit before the relay has %s", change)
@@ -82,7 +82,7 @@ def _prepare_ledger() -> None:
 
 
 def dead_mail(app: Celery, letter: DeadLetter) -> delivery.DeadMail | None:
-    """Return what a dead letter tells of its mail; None for another task's."""
+    """Return what a dead letter says about its mail; None for another task's."""
     if letter.task != MAIL_TASK or letter.id is None:
         return None
     moment = letter.headers.get("accepted_at")

@@ -1,6 +1,6 @@
 """The web server: ``python server.py [--port=8888 --processes=N --address=127.0.0.1]``.
 
-Listens first and forks then, so all processes share the sockets; each has its own event
+Listens first and then forks, so all processes share the sockets; each has its own event
 loop and its own bridge. SIGTERM and SIGINT stop it: no new connections, open requests are
 finished (for ``drain_s`` at most), then the broker's connections are closed. Sockets may
 come from systemd (``LISTEN_FDS``), which keeps them over a restart.
@@ -38,12 +38,12 @@ from task import HEARTBEAT_ID, app
 
 logger = logging.getLogger("windmail.server")
 
-#: Beyond the body that a handler takes: refusing it with 413 is the handler's work.
+#: Above any body that a handler takes: it is the handler that refuses a larger one, with 413.
 TORNADO_BODY_LIMIT = 2**40
 MAX_HEADER_BYTES = 64 * 1024
 
-#: Objects between two looks for garbage. A small request makes some hundred that live until its
-#: confirm; Python's own 700 cost 4 % of the accept rate.
+#: How many objects are made between two garbage collections. A small request makes some hundred
+#: that live until its confirm; Python's own 700 cost 4 % of the accept rate.
 YOUNG_OBJECTS = 20_000
 
 OPEN_NOTE = " (no API key was made: loopback only, and open to everybody on this machine)"
@@ -109,10 +109,10 @@ def is_private(sockets: list[socket.socket]) -> bool:
 def _keys() -> list[ApiKey] | None:
     """Return all API keys that were ever made; None: the ledger cannot be used.
 
-    It may come; until then every request is answered with 503.
+    It may come back; until then every request is answered with 503.
 
     Raises:
-        SystemExit: it is another version's.
+        SystemExit: the ledger is another version's.
     """
     try:
         delivery.prepare_ledger()
@@ -155,7 +155,7 @@ def _set_up_logging() -> None:
 
 
 def _announce(listening: Listening, note: str) -> None:
-    """Log what an operator is to know before the first request."""
+    """Log what an operator should know before the first request."""
     for warning in config.warnings():
         logger.warning("%s", warning)
     if os.geteuid() == 0:
@@ -169,7 +169,7 @@ def _announce(listening: Listening, note: str) -> None:
 def _spare_garbage_collection() -> None:
     gc.collect()
     gc.set_threshold(YOUNG_OBJECTS)
-    gc.freeze()  # imported code is no garbage: looking it through would stop the loop for 30 ms
+    gc.freeze()  # imported code is no garbage: scanning it would stop the loop for 30 ms
 
 
 def main(argv: list[str]) -> int:

@@ -36,13 +36,13 @@ from mailing import InvalidMessage, MailError
 
 logger = get_task_logger(__name__)
 
-#: Under which id the heartbeat's newest run stands among the results.
+#: The id under which the results have the heartbeat's newest run.
 HEARTBEAT_ID = "heartbeat"
-#: A task may hold its message for so long at most (see ``sleep``), in parts of the limit.
+#: How long a task may hold its message (see ``sleep``), as a part of its soft time limit.
 SLEEP_SLICE = 0.9
 #: A pooled connection may be dead by the time that it is used, so a publish is tried once more.
 AT_ONCE = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
-#: Before a message goes back to the queue, a worker waits so long at most, in seconds.
+#: The longest wait of a worker before it gives a message back to the queue, in seconds.
 LONGEST_RETURN_S = 60.0
 
 Seconds = Annotated[float, Meta(ge=0, le=3600)]
@@ -73,7 +73,7 @@ class MailTask(PrivateTask):
     throws = (MailError,)  # logged in one line; a mail that is refused is no fault of the program's
 
     def check(self, arguments: Mapping[str, Any]) -> None:
-        """Refuse what is no mail before it is queued."""
+        """Refuse what is not a valid mail before it is queued."""
         try:
             delivery.new_email("", arguments, keep=False)
         except InvalidMessage as exc:
@@ -138,9 +138,10 @@ def sendmail(
 
 
 def _due_at(task: MailTask) -> float | None:
-    """Return when a mail is due that a Python program has called with a delay, in Unix seconds.
+    """Return, in Unix seconds, when a mail is due that a Python program called with a delay.
 
-    Over HTTP ``_scheduled_at`` says so; a retry's message is for later, too, but the mail is not.
+    Over HTTP ``_scheduled_at`` says so. A retry's message has an ``eta``, too, which is not the
+    mail's.
     """
     if task.request.retries or not task.request.eta:
         return None
@@ -150,8 +151,8 @@ def _due_at(task: MailTask) -> float | None:
 def _publish(
     task: MailTask, arguments: Mapping[str, Any], track: int, delay_s: float, reason: Exception
 ) -> BaseException:
-    """Send the task again, later. Where that fails, the old message goes back to the queue: the
-    ledger knows what it is worth. Later each time, as the delivery limit counts it.
+    """Send the task again, later. If that fails, the old message goes back to the queue: the ledger
+    knows whether it still counts. It waits longer each time, since the delivery limit counts it.
     """
     try:
         retry: BaseException = task.retry(
@@ -225,7 +226,7 @@ def heartbeat(self: DurableTask) -> None:
 @signals.beat_init.connect
 def _show_that_beat_runs(**_: Any) -> None:
     """Send a heartbeat at once: a new schedule's first run is an interval away. While the broker
-    is away none is sent, and beat itself waits for it; one that refuses us ends beat."""
+    is away none is sent, and beat itself waits for it; a broker that refuses us ends beat."""
     try:
         heartbeat.apply_async(expires=config.options.beat_interval_s)
     except OperationalError as exc:
