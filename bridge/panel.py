@@ -20,7 +20,8 @@ logger = get_logger(__name__)
 def install() -> None:
     """Replace Celery's own commands."""
     control.Panel.data["add_consumer"] = add_consumer
-    control._revoke = partial(revoke, Revocations().tell)  # of revoke, terminate and by headers
+    control.Panel.data["revoke"] = flag = partial(revoke, Revocations().tell)
+    control.Panel.data["terminate"] = partial(flag, terminate=True)
 
 
 def add_consumer(state: Any, queue: str, *args: Any, **options: Any) -> dict[str, Any]:
@@ -41,26 +42,30 @@ def add_consumer(state: Any, queue: str, *args: Any, **options: Any) -> dict[str
 def revoke(
     tell: Callable[[Any, set[str]], None],
     state: Any,
-    task_ids: Iterable[str],
+    task_id: str | Iterable[str],
     terminate: bool = False,
     signal: str | None = None,
     **_options: Any,
-) -> Any:
+) -> dict[str, Any]:
     """Have the worker run these tasks no more; with ``terminate``, end those that run.
 
     Celery looks up the state of each one in the worker's main loop. To read the stream takes from
     a tenth of a second to many, and for as long as the broker is away.
     """
-    wanted = set(task_ids)
-    worker_state.revoked.update(wanted)
-    known = list(control._find_requests_by_id(wanted))
-    tell(state.app, wanted - {one.id for one in known if one in worker_state.active_requests})
-    logger.info("Tasks flagged as revoked: %s", ", ".join(wanted))
+    task_ids = {task_id} if isinstance(task_id, str) else set(task_id)
+    worker_state.revoked.update(task_ids)
+    known = [worker_state.requests[one] for one in task_ids if one in worker_state.requests]
+    tell(state.app, task_ids - {one.id for one in known if one in worker_state.active_requests})
+    logger.info("Tasks flagged as revoked: %s", ", ".join(task_ids))
     if not terminate:
-        return list(wanted)
+        return _ok(f"tasks {', '.join(task_ids)} flagged as revoked")
     name = signal or TERM_SIGNAME
     for request in known:
         logger.info("Terminating %s (%s)", request.id, name)
         request.terminate(state.consumer.pool, signal=signals.signum(name))
-    ended = ", ".join(request.id for request in known)
-    return control.ok(f"terminate: {ended or 'tasks unknown'}")
+    return _ok(f"terminate: {', '.join(one.id for one in known) or 'tasks unknown'}")
+
+
+def _ok(text: str) -> dict[str, Any]:
+    answer: dict[str, Any] = control.ok(text)
+    return answer

@@ -13,7 +13,6 @@ from unittest.mock import MagicMock
 import pytest
 from celery import Celery
 from celery.utils.collections import LimitedSet
-from celery.worker import control
 from celery.worker import state as worker_state
 from celery.worker.control import Panel
 
@@ -24,7 +23,6 @@ from bridge.topology import DEFAULT
 @pytest.fixture
 def state(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     monkeypatch.setattr(Panel, "data", dict(Panel.data))
-    monkeypatch.setattr(control, "_revoke", control._revoke)
     panel.install()
     app = Celery(set_as_current=False)
     app.conf.update(task_queues=DEFAULT.kombu_queues(), task_create_missing_queues=False)
