@@ -100,7 +100,7 @@ def _arguments(app: Celery, letter: DeadLetter) -> Mapping[str, Any] | None:
 
 def _enter_revoked(sender: Any, request: Any, **_: Any) -> None:
     if sender.name == MAIL_TASK:
-        delivery.revoked(request.id)
+        delivery.cancel_revoked(request.id)
 
 
 def _end_pool_process(**_: Any) -> None:

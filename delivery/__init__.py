@@ -8,7 +8,7 @@ from delivery.dead import DeadMail, bury, revive
 from delivery.entry import compose, content, new_email
 from delivery.parts import ledger, prepare_ledger, share, templates
 from delivery.retention import prune
-from delivery.revoked import revoked
+from delivery.revoked import cancel_revoked
 from delivery.sending import send
 from delivery.steps import Again, Done, Drop, Fail, Step, Wait
 
@@ -22,6 +22,7 @@ __all__ = [
     "Wait",
     "announce_circuit_by",
     "bury",
+    "cancel_revoked",
     "compose",
     "content",
     "ledger",
@@ -29,7 +30,6 @@ __all__ = [
     "prepare_ledger",
     "prune",
     "revive",
-    "revoked",
     "send",
     "share",
     "templates",

@@ -18,7 +18,7 @@ from ledger.errors import NotPossible, UnknownEmail
 logger = logging.getLogger(__name__)
 
 
-def revoked(email_id: str) -> None:
+def cancel_revoked(email_id: str) -> None:
     """Have the ledger record that a mail is canceled; return at once.
 
     Flower's button and ``AsyncResult.revoke()`` reach the workers, but not the ledger.
