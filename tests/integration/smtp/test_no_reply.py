@@ -131,7 +131,7 @@ def test_the_final_dot_has_its_own_timeout(server: SMTPServer) -> None:
     assert send(relay_of(server, timeout_s=0.2, data_timeout_s=5)).code == 250
 
 
-def test_an_interruption_after_the_final_dot_is_uncertain(
+def test_an_interruption_after_the_final_dot_is_uncertain_and_ends_the_session(
     server: SMTPServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class SoftTimeLimitExceeded(Exception):
@@ -140,16 +140,21 @@ def test_an_interruption_after_the_final_dot_is_uncertain(
     def put(smtp: smtplib.SMTP, data: bytes | str) -> None:
         originally(smtp, data)
         if data[-5:] == b"\r\n.\r\n":
-            monkeypatch.setattr("smtplib.SMTP.getreply", interrupted)
+            patch.setattr("smtplib.SMTP.getreply", interrupted)
 
     def interrupted(_: object) -> None:
         raise SoftTimeLimitExceeded
 
     originally = smtplib.SMTP.send
-    monkeypatch.setattr("smtplib.SMTP.send", put)
-    with pytest.raises(Uncertain) as caught:
-        send(relay_of(server))
+    with monkeypatch.context() as patch:
+        patch.setattr("smtplib.SMTP.send", put)
+        with pytest.raises(Uncertain) as caught:
+            send(relay_of(server))
     assert isinstance(caught.value.__cause__, SoftTimeLimitExceeded)
+
+    send(relay_of(server))  # which must not read the first mail's verdict as a reply of its own
+
+    assert server.session_count == 2
 
 
 def test_an_interruption_between_commands_ends_the_session(

@@ -135,8 +135,14 @@ def test_a_reply_that_is_none_to_its_command_is_transient_and_ends_the_session(
     assert server.wait_for(1)[0].session == 2
 
 
-def test_a_reply_to_the_final_dot_that_is_no_verdict_is_uncertain(server: SMTPServer) -> None:
+def test_a_reply_to_the_final_dot_that_is_no_verdict_is_uncertain_and_ends_the_session(
+    server: SMTPServer,
+) -> None:
     server.behave(refuse_at={".": "354 go on"})
-
     with pytest.raises(Uncertain):
         send(relay_of(server))
+
+    server.behave()
+    send(relay_of(server))
+
+    assert server.wait_for(1)[0].session == 2
