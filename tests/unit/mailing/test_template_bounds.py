@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import tracemalloc
 from collections.abc import Mapping
@@ -44,6 +45,8 @@ GREEDY = [
     "{{ text * huge }}",
     "{{ huge * text }}",
     "{{ text[0] * huge }}",
+    "{{ huge * text[0] }}",
+    "{{ 5000 * many }}",
     "{{ huge ** huge }}",
     "{{ (huge ** 400) ** 400 }}",
     "{{ 'x'|center(huge) }}",
@@ -57,7 +60,8 @@ GREEDY = [
     "{{ '%.*f' % (huge, 1) }}",
     "{{ '%1000000000s'|format(1) }}",
     "{{ '%((a))1000000000d' % {'(a)': 1} }}",
-    "{{ ('%s' * 10000)|format(text) }}",
+    "{{ '" + "%s" * 301 + "' % (''" + ", lines" * 300 + ") }}",
+    "{{ '" + "%s" * 301 + "'|format(''" + ", lines" * 300 + ") }}",
     "{{ 1.5|round(huge, 'ceil') }}",
     "{{ many|batch(huge, 'x')|list }}",
     "{{ many|slice(huge)|list }}",
@@ -152,6 +156,12 @@ def test_a_slow_template_says_so(tmp_path: Path) -> None:
     error = refusal(open_folder(tmp_path, {"text.txt": source}, timeout_s=0.05), {})
 
     assert error == "template: takes more than 0.05 s to fill in"
+
+
+def test_a_greedy_template_says_so(tmp_path: Path) -> None:
+    error = refusal(open_folder(tmp_path, {"text.txt": "{{ 'x' * 10000000 }}"}), {})
+
+    assert re.fullmatch(r"template: makes more than \d+ characters", error)
 
 
 def test_waiting_is_no_spending(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
