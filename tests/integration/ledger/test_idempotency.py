@@ -157,6 +157,24 @@ def test_each_api_key_has_its_own_keys(ledger: Ledger) -> None:
     assert reserve(ledger, new_email(), api_key="another team").mine
 
 
+@pytest.mark.parametrize("other", [{"api_key": "another team"}, {"key": "another key"}], ids=str)
+def test_what_befalls_one_key_leaves_another_alone(ledger: Ledger, other: dict[str, Any]) -> None:
+    """Or else another one's mail would count as published, and never be."""
+    own, others = new_email(), new_email()
+    reserve(ledger, own)
+    reserve(ledger, others, **other)
+
+    ledger.write(lambda connection: idempotency.release(connection, "team", "k")).result()
+    held = reserve(ledger, new_email(), **other)
+    taken_over = reserve(ledger, new_email())
+    ledger.write(lambda connection: idempotency.published(connection, "team", "k", NOW)).result()
+    open_still, done = reserve(ledger, new_email(), **other), reserve(ledger, new_email())
+
+    assert (taken_over.email_ids, taken_over.mine, done.published) == ((own.id,), True, True)
+    for copy in (held, open_still):
+        assert (copy.email_ids, copy.mine, copy.published) == ((others.id,), False, False)
+
+
 @pytest.mark.parametrize("earlier", ["nothing", "a publisher that died", "an old key"])
 def test_of_twenty_copies_in_two_processes_one_publishes(
     ledger: Ledger, database_url: str, earlier: str
