@@ -75,6 +75,7 @@ def test_mails_are_found_by_key_status_recipient_and_tag(ledger: Ledger) -> None
     assert found(ledger, to="bob@c.example") == []
     assert found(ledger, tag="kind") == [tagged.id]
     assert found(ledger, tag="kind:order") == [tagged.id]
+    assert found(ledger, tag="order") == found(ledger, tag="time:order") == []
     assert found(ledger, tag="kind:bill") == []
     assert found(ledger, tag="time:10:30") == [tagged.id]
     assert found(ledger, to="ann@b.example", status="queued", api_key="team") == [
@@ -101,6 +102,23 @@ def test_a_timeline_begins_with_the_acceptance_and_goes_on_after_a_number(ledger
         Event(number=2, type="canceled", at=NOW + 5),
     ]
     assert rest == whole[1:]
+
+
+def test_a_timeline_holds_nothing_of_another_mail(ledger: Ledger) -> None:
+    own, other = new_email(), new_email(scheduled_at=NOW + 60)
+    ledger.accept(own, other).result()
+    for number, new in enumerate((own, other)):
+        cancel = partial(
+            commands.cancel, email_id=new.id, api_key=None, keep=False, now=NOW + number
+        )
+        ledger.write(cancel).result()
+
+    whole = ledger.read(lambda connection: queries.timeline(connection, own.id))
+    rest = ledger.read(lambda connection: queries.timeline(connection, own.id, 1))
+
+    assert [(event.type, event.at) for event in whole] == [("queued", NOW), ("canceled", NOW)]
+    assert rest == whole[1:]
+    assert ledger.read(lambda connection: queries.timeline(connection, own.id, 2)) == []
 
 
 def test_what_the_relay_said_of_each_recipient_is_shown(ledger: Ledger) -> None:
