@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pickle
 import socket
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -111,6 +113,21 @@ def test_a_session_that_dies_after_the_claim_is_replaced_without_another(
 
     assert claims == ["claimed"]
     assert [mail.session for mail in server.wait_for(2)] == [1, 2]
+
+
+def test_a_mail_whose_time_the_claim_has_taken_is_transient_and_was_not_begun(
+    server: SMTPServer,
+) -> None:
+    relay = replace(relay_of(server), dialogue_s=0.01)
+
+    def claim() -> list[str]:
+        time.sleep(0.02)
+        return [ANN]
+
+    with pytest.raises(TransientFailure, match="too long as a whole"):
+        claimed(relay, claim)
+
+    assert "MAIL" not in server.commands(1)
 
 
 def test_there_is_no_claim_for_a_mail_that_is_not_valid(server: SMTPServer) -> None:
