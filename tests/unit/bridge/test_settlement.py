@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from functools import partial
 from unittest.mock import MagicMock
 
+import pytest
 from billiard.einfo import ExceptionInfo
 
 from bridge.errors import ResultRefused
@@ -53,6 +56,60 @@ def test_nothing_is_settled_before_its_result_is_confirmed() -> None:
     settled.assert_called_once_with(None)
 
 
+def joined_by(monkeypatch: pytest.MonkeyPatch, send: Callable[[], None]) -> None:
+    """Have this done where the acknowledgements that were held back are sent."""
+
+    @contextmanager
+    def joined(_connection: object) -> Iterator[None]:
+        yield
+        send()
+
+    monkeypatch.setattr("bridge.settlement.joined", joined)
+
+
+def test_what_follows_an_acknowledgement_comes_when_all_of_them_are_sent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    order = list[str]()
+    joined_by(monkeypatch, lambda: order.append("sent"))
+    settlement = Settlement(MagicMock())
+    for _ in range(2):
+        settlement.after(None, lambda _refusal: lambda: order.append("then"))
+
+    settlement.settle()
+
+    assert order == ["sent", "then", "then"]
+
+
+def test_acknowledgements_that_are_lost_with_their_connection_keep_nobody_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    then = MagicMock()
+    joined_by(monkeypatch, MagicMock(side_effect=ConnectionResetError))
+    settlement = Settlement(MagicMock())
+    settlement.after(None, lambda _refusal: then)
+
+    settlement.settle()
+
+    then.assert_called_once_with()
+
+
+def test_what_a_thread_could_not_run_has_failed() -> None:
+    request, ended = MagicMock(), failed()[1]
+
+    assert _settle(request, ended, None) is None
+
+    request.on_failure.assert_called_once_with(ended)
+    request.on_success.assert_not_called()
+
+
+def failed() -> tuple[int, ExceptionInfo, None]:
+    try:
+        raise ZeroDivisionError
+    except ZeroDivisionError:
+        return 1, ExceptionInfo(), None
+
+
 def settled_after_a_refusal(ended: object) -> MagicMock:
     """Return a request that ended so in a thread, and whose last result was refused."""
     worker, request, written = MagicMock(), MagicMock(), Future[None]()
@@ -71,10 +128,7 @@ def test_a_task_whose_result_is_refused_has_failed() -> None:
 
 
 def test_a_task_that_has_failed_or_is_tried_again_is_settled_as_that() -> None:
-    try:
-        raise ZeroDivisionError
-    except ZeroDivisionError:
-        ended = (1, ExceptionInfo(), None)
+    ended = failed()
 
     request = settled_after_a_refusal(ended)
 
