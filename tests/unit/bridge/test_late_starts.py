@@ -52,6 +52,17 @@ def test_a_start_that_nobody_takes_is_written_in_time(starts: LateStarts) -> Non
     assert starts.take("a") == []
 
 
+def test_a_start_that_waits_costs_no_processor_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(late_starts, "LATE_S", 0.3)
+    starts, written = LateStarts(), list[Message]()
+
+    begun = time.process_time()
+    starts.hold(start_of("a"), written.extend)
+    wait_until(lambda: bool(written), "its end")
+
+    assert time.process_time() - begun < 0.05
+
+
 def test_a_start_that_is_taken_is_written_by_nobody_else(starts: LateStarts) -> None:
     written: list[Message] = []
     starts.hold(start_of("a"), written.extend)
