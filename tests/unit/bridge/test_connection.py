@@ -74,6 +74,28 @@ async def test_each_attempt_takes_the_next_address_and_the_wait_comes_after_the_
 
 
 @pytest.mark.gen_test
+async def test_the_wait_grows_to_a_bound(monkeypatch: pytest.MonkeyPatch, heard: Heard) -> None:
+    monkeypatch.setattr(connection, "FIRST_BACKOFF_S", 0.01)
+    monkeypatch.setattr(connection, "LONGEST_BACKOFF_S", 0.04)
+    monkeypatch.setattr("random.uniform", lambda _least, most: most)
+    waits: list[float] = []
+
+    async def note(delay_s: float) -> None:
+        waits.append(delay_s)
+        await sleep(0)
+
+    sleep = asyncio.sleep
+    monkeypatch.setattr(asyncio, "sleep", note)
+    link = Link("link", [url(free_port())], setup=nothing, on_lost=print)
+    link.start()
+    for _ in range(6):
+        await heard.messages.get()
+    await link.close()
+
+    assert waits[:5] == [0.01, 0.02, 0.04, 0.04, 0.04]
+
+
+@pytest.mark.gen_test
 async def test_a_channel_of_a_connection_that_is_closing_is_a_lost_one() -> None:
     class Closing:
         def channel(self, **_: Any) -> None:
