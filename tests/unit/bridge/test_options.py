@@ -72,7 +72,9 @@ def test_no_delay_is_no_option(app: Celery, nothing: dict[str, Any]) -> None:
     assert normalise(app, nothing) == {}
 
 
-@pytest.mark.parametrize("countdown", [-1, -0.001, 2**28, 2**28 - 0.5, float("inf"), float("nan")])
+@pytest.mark.parametrize(
+    "countdown", [-1, -0.001, 2**28, 2**28 - 0.5, float("inf"), float("nan"), 10**400]
+)
 def test_a_countdown_that_cannot_be_kept_is_refused(app: Celery, countdown: float) -> None:
     with pytest.raises(InvalidOption) as caught:
         normalise(app, {"countdown": countdown})
@@ -101,6 +103,7 @@ def test_an_eta_may_end_in_z(app: Celery) -> None:
     ("moment", "why"),
     [
         ("2099-01-01T12:00:00", "time zone"),
+        ("0001-01-01T00:00:00+01:00", "ISO 8601"),  # in UTC it is before Python's first year
         (datetime(2099, 1, 1, 12), "time zone"),
         ("tomorrow", "ISO 8601"),
         ("", "ISO 8601"),
