@@ -158,7 +158,21 @@ def test_only_the_probe_s_own_failure_counts(breaker: CircuitBreaker, clock: Clo
 
     elsewhere(breaker.failed)  # began long ago
 
+    breaker.before_attempt()  # it is half-open still: the thread that probes may come again
     clock.now += PROBE_S  # the probe is late: another one may go, as the breaker is half-open
+    elsewhere(breaker.before_attempt)
+
+
+def test_after_a_probe_that_failed_anybody_may_make_the_next(
+    breaker: CircuitBreaker, clock: Clock
+) -> None:
+    open_up(breaker)
+    clock.now += OPEN_S
+    breaker.before_attempt()
+    breaker.failed()
+
+    clock.now += retry_after_s(breaker)
+
     elsewhere(breaker.before_attempt)
 
 
