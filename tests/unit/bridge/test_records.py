@@ -121,6 +121,20 @@ def test_the_owner_is_told_of_each_evicted_task() -> None:
     assert evicted == ["a", "b"]
 
 
+def test_a_cache_that_is_cleared_begins_anew() -> None:
+    """Of another stream, which counts from 0 again, nothing may stand behind the old one's."""
+    evicted: list[str] = []
+    cache = RecordCache(2 * RECORD_BYTES, evicted.append)
+    for offset, task_id in enumerate("ab", start=10):
+        cache.add(record(task_id, offset))
+
+    cache.clear()
+    assert (evicted, len(cache), cache.size_bytes) == (["a", "b"], 0, 0)
+
+    cache.add(record("a", 0))
+    assert offsets(cache, "a") == [0]
+
+
 def test_a_pinned_task_is_never_evicted() -> None:
     cache = RecordCache(2 * RECORD_BYTES, pinned=frozenset("a"))
 
