@@ -140,6 +140,19 @@ def test_a_start_is_written_once_by_whom_it_matters_to(process: PoolProcess) -> 
     assert process.backend.take_end() == []
 
 
+def test_a_forked_process_writes_by_itself_and_not_by_its_parents_thread(
+    process: PoolProcess,
+) -> None:
+    """Which it does not have: a result would be waited for in vain."""
+    process.backend.writer = MagicMock(pid=os.getppid())
+
+    process.backend.store_result("a", 42, states.SUCCESS)
+
+    assert [message.correlation_id for message in process.written] == ["a"]
+    process.backend.writer.write.assert_not_called()
+    assert process.backend.take_unconfirmed() is None
+
+
 def test_a_threads_start_is_confirmed_before_the_task_goes_on() -> None:
     ours, confirmed = backend(), MagicMock()
     ours.writer = MagicMock(pid=os.getpid(), write=MagicMock(return_value=confirmed))
