@@ -10,10 +10,10 @@ from concurrent.futures import wait
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 
 from ledger import EntryRefused, Ledger, LedgerUnavailable, enter
-from ledger.writer import BUSY
+from ledger.writer import BUSY, Entry, Writer
 from tests.ledgers import ids, new_email
 
 
@@ -190,6 +190,16 @@ def test_closing_writes_what_waits(ledger: Ledger, hold: threading.Event) -> Non
 
     assert [future.done() for future in futures] == [True] * 20
     assert len(ledger.read(ids)) == 20
+
+
+def test_what_comes_when_the_writer_was_just_closed_is_unavailable(memory: Engine) -> None:
+    writer, late = Writer(memory), Entry(lambda _: None)
+    writer.close()
+
+    writer.submit(late)
+
+    with pytest.raises(LedgerUnavailable, match="closed"):
+        late.future.result(0)
 
 
 def test_closing_twice_and_a_ledger_that_was_never_used_is_no_error(database_url: str) -> None:
