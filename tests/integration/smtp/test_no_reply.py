@@ -157,6 +157,34 @@ def test_an_interruption_after_the_final_dot_is_uncertain_and_ends_the_session(
     assert server.session_count == 2
 
 
+@pytest.mark.parametrize(
+    ("error", "failure"), [(ConnectionResetError, TransientFailure), (RuntimeError, Uncertain)]
+)
+def test_only_a_lost_connection_says_that_the_final_dot_was_not_sent(
+    server: SMTPServer,
+    monkeypatch: pytest.MonkeyPatch,
+    error: type[Exception],
+    failure: type[Exception],
+) -> None:
+    """A time limit may strike behind the system call that has sent it."""
+
+    def put(smtp: smtplib.SMTP, data: bytes | str) -> None:
+        originally(smtp, data)
+        if not isinstance(data, str):
+            raise error
+
+    originally = smtplib.SMTP.send
+    with monkeypatch.context() as patch:
+        patch.setattr("smtplib.SMTP.send", put)
+        with pytest.raises(failure, match="while sending") as caught:
+            send(relay_of(server))
+    assert type(caught.value) is failure
+
+    send(relay_of(server))
+
+    assert server.session_count == 2
+
+
 def test_an_interruption_between_commands_ends_the_session(
     server: SMTPServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
