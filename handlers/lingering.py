@@ -6,6 +6,7 @@ from asyncio import Future
 from typing import Any, cast
 
 from tornado.http1connection import HTTP1Connection
+from tornado.iostream import StreamClosedError
 from tornado.web import RequestHandler
 
 from handlers.request_body import declared_length
@@ -59,8 +60,15 @@ class LingeringHandler(RequestHandler):
         self.set_header("Connection", "close")
         self.set_header("Content-Length", sum(map(len, self._write_buffer)))
         answered = self.flush()
+        self._forgo_the_body()
         self._body_end().add_done_callback(lambda _: self._close_behind(answered))
         return answered
+
+    def _forgo_the_body(self) -> None:
+        """Tell Tornado, which waits for the body to call our method, that it does not come."""
+        awaited, self.request._body_future = self._body_end(), Future()
+        awaited.set_exception(StreamClosedError())
+        awaited.exception()  # nobody waits, if ``prepare`` has answered
 
     def _close_behind(self, answered: Future[None]) -> None:
         if not self._finished:
