@@ -74,6 +74,10 @@ class PatientServer(HTTPServer):
         self, server_conn: object, request_conn: HTTPConnection
     ) -> HTTPMessageDelegate:
         inner = super().start_request(server_conn, request_conn)
+        if cast("HTTP1ServerConnection", server_conn).stream.closed():
+            # Tornado reads on in what came with the last request. Its answer could not be sent
+            # (RFC 9112 section 9.6).
+            inner = HTTPMessageDelegate()
         watched = self._reading[server_conn] = _Watched(inner, self._header_s, self._body_s)
         return watched
 
