@@ -82,6 +82,7 @@ class BaseHandler(LingeringHandler):
             self.body.add(chunk)
         except Problem as problem:  # Tornado hands errors to write_error from methods only
             self.send_error(problem.status_code, exc_info=(Problem, problem, None))
+            self.body.forget()
 
     def compute_etag(self) -> None:
         """Send no ETag: a state is small, and hashing it costs more than sending it."""

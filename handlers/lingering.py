@@ -26,6 +26,7 @@ class LingeringHandler(RequestHandler):
 
     _answered: Future[None] | None = None
     _dropped_bytes = 0
+    _has_begun = False
 
     def finish(self, chunk: str | bytes | dict[str, Any] | None = None) -> Future[None]:
         """End the answer, and also the request if nothing of it is left to read."""
@@ -37,6 +38,7 @@ class LingeringHandler(RequestHandler):
 
     def drop(self, chunk: bytes) -> bool:
         """Count what came after the answer; returns False where there is no answer yet."""
+        self._has_begun = True
         if self._answered is not None:
             self._dropped_bytes += len(chunk)
             if not self._finished and not self._has_more_to_read():
@@ -48,8 +50,8 @@ class LingeringHandler(RequestHandler):
         if self._body_end().done():
             return False
         headers = self.request.headers
-        if "Expect" in headers:  # the client waits for our answer, and sends nothing after it
-            return False
+        if "Expect" in headers and not self._has_begun:
+            return False  # the client waits for our answer, and sends nothing after it
         if "Transfer-Encoding" in headers:
             return self._dropped_bytes <= DROPPED_BYTES
         return 0 < declared_length(headers) <= DROPPED_BYTES

@@ -84,6 +84,11 @@ class RequestBody:
         self._bodies.give_back(self._held_bytes)
         self._held_bytes = 0
 
+    def forget(self) -> None:
+        """Keep nothing of it: it is refused, and its client may go on to send for long."""
+        self.drop()
+        self._parts.clear()
+
     def _check(self, size_bytes: int) -> None:
         limit = self._bodies.largest_bytes
         if size_bytes > limit:

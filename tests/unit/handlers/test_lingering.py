@@ -1,8 +1,10 @@
-"""A request that is answered before its body has come is not carried out."""
+"""A request that is answered before its body has come."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,6 +20,9 @@ from handlers.services import OpenRequests
 
 DEADLINE_S = 5.0
 LIMIT = 1000
+HEAD = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
+TOO_MUCH = b"800\r\n" + b" " * 0x800 + b"\r\n"
+END = b"0\r\n\r\n"
 
 
 class Handler(BaseHandler):
@@ -33,31 +38,60 @@ class Handler(BaseHandler):
         self.write_json({})
 
 
-@pytest.mark.gen_test
-async def test_a_body_that_grows_over_the_limit_is_refused_and_nothing_else() -> None:
-    services: Any = SimpleNamespace(
+@pytest.fixture
+def services() -> Any:
+    Handler.calls = []
+    return SimpleNamespace(
         app=None,
         bridge=None,
         open_requests=OpenRequests(),
         bodies=Bodies(10 * LIMIT, LIMIT),
         answers=Budget(LIMIT),
     )
-    Handler.calls = []
+
+
+@asynccontextmanager
+async def refused(
+    services: Any, head: bytes
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A connection by which a body comes that has just grown over the limit."""
     server = HTTPServer(Application([("/", Handler, {"services": services})]))
     sock, port = bind_unused_port()
     server.add_socket(sock)
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n")
-    await asyncio.sleep(0.1)
-    writer.write(b"800\r\n" + b" " * 0x800 + b"\r\n")
-    await asyncio.sleep(0.1)
-    writer.write(b"0\r\n\r\n")
+    async with asyncio.timeout(DEADLINE_S):
+        writer.write(head + b"\r\n2\r\n{}\r\n")
+        if b"Expect" in head:
+            assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 (Continue)\r\n\r\n"
+        while services.bodies.take(LIMIT * 100):  # nothing of it is there yet
+            services.bodies.give_back(LIMIT * 100)
+            await asyncio.sleep(0.01)
+        writer.write(TOO_MUCH)
+        answer = await reader.readuntil(b"}\n")
+        assert answer.startswith(b"HTTP/1.1 413 ")
+        try:
+            yield reader, writer
+        finally:
+            writer.close()
+            server.stop()
 
-    answer = await asyncio.wait_for(reader.read(), DEADLINE_S)
 
-    assert answer.startswith(b"HTTP/1.1 413 ")
-    assert answer.count(b"HTTP/1.1") == 1
+@pytest.mark.gen_test
+@pytest.mark.parametrize("expect", [b"", b"Expect: 100-continue\r\n"])
+async def test_a_body_that_grows_over_the_limit_is_refused_and_nothing_else(
+    services: Any, expect: bytes
+) -> None:
+    async with refused(services, HEAD + expect) as (reader, writer):
+        await asyncio.sleep(0.05)
+        assert not reader.at_eof()  # or the rest would be answered with a reset
+        writer.write(TOO_MUCH + END)
+        assert await reader.read() == b""
+
     assert Handler.calls == []
     assert not services.open_requests.streams()
-    writer.close()
-    server.stop()
+
+
+@pytest.mark.gen_test
+async def test_a_refused_body_is_not_kept_until_it_ends(services: Any) -> None:
+    async with refused(services, HEAD):
+        assert services.bodies.take(LIMIT * 100)  # as many as that only while nothing is held
