@@ -130,7 +130,7 @@ class DurableConsumer(Consumer):
         old = [bucket for bucket in self.task_buckets.values() if bucket]
         super().reset_rate_limits()
         for request, tokens in (item for bucket in old for item in _emptied(bucket)):
-            if bucket := self.task_buckets[request.name]:
+            if bucket := self.task_buckets[request.task.name]:  # ``request.name`` may be a shadow
                 self._limit_task(request, bucket, tokens)
             else:
                 self._limit_move_to_pool(request)

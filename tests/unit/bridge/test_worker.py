@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -107,11 +108,12 @@ def test_what_waits_by_a_rate_limit_goes_by_the_next_one(limit: str, waits: bool
     app.register_task(task)
     consumer = worker.DurableConsumer.__new__(worker.DurableConsumer)
     consumer.app, consumer.timer, consumer._limit_order = app, MagicMock(), 0
-    consumer.on_task_request, consumer.task_buckets = MagicMock(), {}
+    consumer.on_task_request = MagicMock()
+    consumer.task_buckets = defaultdict(lambda: None)
     consumer.reset_rate_limits()
     requests = [MagicMock(id=str(number)) for number in range(3)]
     for request in requests:
-        request.name = task.name
+        request.name, request.task = "shown under another name", task
         consumer._limit_task(request, consumer.task_buckets[task.name], 1)
 
     task.rate_limit = limit
