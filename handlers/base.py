@@ -82,7 +82,6 @@ class BaseHandler(LingeringHandler):
             self.body.add(chunk)
         except Problem as problem:  # Tornado hands errors to write_error from methods only
             self.send_error(problem.status_code, exc_info=(Problem, problem, None))
-            self.body.forget()
 
     def compute_etag(self) -> None:
         """Send no ETag: a state is small, and hashing it costs more than sending it."""
@@ -177,6 +176,11 @@ class BaseHandler(LingeringHandler):
         self._end()
         if self._waiting is not None:
             self._waiting.cancel()
+
+    def on_early_answer(self) -> None:
+        """Keep nothing for a client that has its answer, and may go on to send for long."""
+        self._end()
+        self.body.forget()
 
     def on_finish(self) -> None:
         self._end()

@@ -36,6 +36,9 @@ class LingeringHandler(RequestHandler):
             self._answered = self._answer(chunk)
         return self._answered
 
+    def on_early_answer(self) -> None:
+        """Called when the answer is given, and the rest of the body is still to come."""
+
     def drop(self, chunk: bytes) -> bool:
         """Count what came after the answer; returns False where there is no answer yet."""
         self._has_begun = True
@@ -63,6 +66,7 @@ class LingeringHandler(RequestHandler):
         self.set_header("Content-Length", sum(map(len, self._write_buffer)))
         answered = self.flush()
         self._forgo_the_body()
+        self.on_early_answer()
         self._body_end().add_done_callback(lambda _: self._close_behind(answered))
         return answered
 

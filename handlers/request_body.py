@@ -85,7 +85,7 @@ class RequestBody:
         self._held_bytes = 0
 
     def forget(self) -> None:
-        """Keep nothing of it: it is refused, and its client may go on to send for long."""
+        """Keep nothing of it."""
         self.drop()
         self._parts.clear()
 

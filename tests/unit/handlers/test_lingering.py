@@ -95,3 +95,11 @@ async def test_a_body_that_grows_over_the_limit_is_refused_and_nothing_else(
 async def test_a_refused_body_is_not_kept_until_it_ends(services: Any) -> None:
     async with refused(services, HEAD):
         assert services.bodies.take(LIMIT * 100)  # as many as that only while nothing is held
+
+
+@pytest.mark.gen_test
+async def test_a_server_that_stops_does_not_wait_for_the_rest_of_a_refused_body(
+    services: Any,
+) -> None:
+    async with refused(services, HEAD):
+        assert not services.open_requests.streams()
