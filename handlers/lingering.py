@@ -64,11 +64,11 @@ class LingeringHandler(RequestHandler):
             self.write(chunk)
         self.set_header("Connection", "close")
         self.set_header("Content-Length", sum(map(len, self._write_buffer)))
-        answered = self.flush()
+        flushed = self.flush()
         self._forgo_the_body()
         self.on_early_answer()
-        self._body_end().add_done_callback(lambda _: self._close_behind(answered))
-        return answered
+        self._body_end().add_done_callback(lambda _: self._close())
+        return flushed
 
     def _forgo_the_body(self) -> None:
         """Tell Tornado, which waits for the body to call our method, that it does not come."""
@@ -76,11 +76,13 @@ class LingeringHandler(RequestHandler):
         awaited.set_exception(StreamClosedError())
         awaited.exception()  # nobody waits, if ``prepare`` has answered
 
-    def _close_behind(self, answered: Future[None]) -> None:
+    def _close(self) -> None:
+        """End the request, and its connection as soon as the client has taken the answer."""
         if not self._finished:
             super().finish()
             stream = cast(HTTP1Connection, self.request.connection).stream
-            answered.add_done_callback(lambda _: stream.close())
+            if not stream.closed():  # of an answer's futures, Tornado ends the newest one only
+                stream.write(b"").add_done_callback(lambda _: stream.close())
 
     def _body_end(self) -> Future[None]:
         return self.request._body_future  # Tornado has no public way to tell
