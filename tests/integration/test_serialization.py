@@ -75,7 +75,7 @@ def test_tasks_and_results_travel_as_the_settings_say(
 def test_every_compression_that_can_be_set_is_tried_here() -> None:
     (setting,) = (one for one in config_table.SETTINGS if one.name == "task_compression")
 
-    assert setting.help == "of task messages: bzip2, gzip, lzma, zstd; empty: none"
+    assert setting.help == "compression of task messages: bzip2, gzip, lzma, zstd; empty: none"
 
 
 class Trap:
