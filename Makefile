@@ -18,44 +18,44 @@ PARALLEL := --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(DEV) ## make .venv and install everything that is pinned in requirements*.txt
+setup: $(DEV) ## make .venv and install everything pinned in requirements*.txt
 
 run: $(RUNTIME) ## start the whole system in the foreground; Ctrl-C stops it
 	@$(BIN)/python -m dev.run
 
-migrate: $(RUNTIME) ## bring the ledger's tables in DATABASE_URL to the newest version; before a start by hand
+migrate: $(RUNTIME) ## bring the ledger's tables (DATABASE_URL) up to date; needed before a start by hand
 	@$(BIN)/python -m dev.migrate
 
-key: $(RUNTIME) ## API keys: list; make key ARGS="create --name=shop --scope=send", ARGS="revoke ..."
+key: $(RUNTIME) ## list the API keys; ARGS="create --name=shop --scope=send", ARGS="revoke ID"
 	@$(BIN)/python keys.py $(or $(ARGS),list)
 
-dead: $(RUNTIME) ## what the dead queue holds: list; make dead ARGS="replay ...", ARGS="discard ..."
+dead: $(RUNTIME) ## list the dead letters; ARGS="replay ID", ARGS="replay --all", ARGS="discard ID"
 	@$(BIN)/python dead.py $(or $(ARGS),list)
 
-broker-users: $(RUNTIME) ## users of RabbitMQ with the least permissions: ARGS="--rabbitmqctl='docker compose exec -T rabbitmq rabbitmqctl'"
+broker-users: $(RUNTIME) ## make RabbitMQ users with the least permissions; ARGS="--rabbitmqctl='docker compose exec -T rabbitmq rabbitmqctl'"
 	@$(BIN)/python broker_users.py $(ARGS)
 
 test: $(DEV) ## run all tests; installs RabbitMQ, PostgreSQL, Chromium and openssl where missing
 	@$(BIN)/python -m dev.packages rabbitmq postgresql chromium openssl
 	@$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
-bench: $(BENCH) ## measure beside the peers, into bench/results; ARGS="--quick", ARGS="accept mails"
+bench: $(BENCH) ## measure speed beside similar systems, into bench/results; ARGS="--quick", ARGS="accept mails"
 	@bench/.venv/bin/python -m dev.packages rabbitmq wrk postfix
 	@bench/.venv/bin/python -m bench $(ARGS)
 
-chaos: $(DEV) ## a fault campaign: make chaos ARGS="--seed 1 --minutes 60"; the full one: --kills 200 --accepted 300000 --minutes 1440
+chaos: $(DEV) ## run a fault campaign; ARGS="--seed 1 --minutes 60"; in full: ARGS="--kills 200 --accepted 300000 --minutes 1440"
 	@$(BIN)/python -m dev.packages rabbitmq
 	@$(BIN)/python -m chaos $(ARGS)
 
-chaos-smoke: $(DEV) ## two minutes of it, as a part of the tests
+chaos-smoke: $(DEV) ## run a fault campaign of two minutes, as the tests do
 	@$(BIN)/python -m dev.packages rabbitmq
 	@$(BIN)/python -m pytest tests/integration/test_chaos_smoke.py
 
-attack: $(DEV) ## attacks on the whole system: ARGS="--smoke", ARGS="mails http", ARGS="--postgres"
+attack: $(DEV) ## attack the whole system; ARGS="--smoke", ARGS="mails http", ARGS="--postgres"
 	@$(BIN)/python -m dev.packages rabbitmq slowhttptest
 	@$(BIN)/python -m attack $(ARGS)
 
-check: $(DEV) ## ruff, mypy (strict, as pyproject.toml says), the layering's test, bandit, pip-audit
+check: $(DEV) ## run ruff, mypy --strict, the layering's test, bandit, pip-audit
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
@@ -63,7 +63,7 @@ check: $(DEV) ## ruff, mypy (strict, as pyproject.toml says), the layering's tes
 	@$(BIN)/bandit --quiet --configfile pyproject.toml --recursive .
 	@$(BIN)/python -m dev.audit requirements.txt requirements-dev.txt bench/requirements.txt
 
-format: $(DEV) ## let ruff format and repair the code
+format: $(DEV) ## format and fix the code with ruff
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 

@@ -38,13 +38,14 @@ NONE = "^$"
 
 DESCRIPTION = """\
 Make the broker users windmail-server (also for beat, and for programs that call tasks),
-windmail-worker and windmail-flower, each with the permissions that its work needs, and declare
-the queues, which they may not. BROKER_URL is that of a user who may do all; rabbitmqctl has to run
-where the broker does. Run it again after an update: permissions are set anew, passwords stay.
+windmail-worker and windmail-flower, each with only the permissions that it needs, and declare the
+queues, which they may not do. BROKER_URL must be that of a user who may do everything; rabbitmqctl
+must run where the broker does. Run it again after an update: it renews permissions and keeps
+passwords.
 
-Each user's settings are written to a file that its owner alone may read, for a service's
-EnvironmentFile or for `set -a; . FILE`: what is shown stays in terminals and logs, and what is an
-argument stands in `ps`."""
+Each user's settings are written to a file that only its owner may read, for a service's
+EnvironmentFile or for `set -a; . FILE`. No password is printed (terminals and logs keep it) or
+given as an argument (`ps` shows it)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,11 +129,13 @@ def parser() -> CommandLine:
         type=shlex.split,
         default=["rabbitmqctl"],
         metavar="COMMAND",
-        help='how to run it: "docker compose exec -T rabbitmq rabbitmqctl"; for a node of another'
-        " name set RABBITMQ_NODENAME, since RabbitMQ 4 takes no option here",
+        help='how to run it, such as "docker compose exec -T rabbitmq rabbitmqctl"; for a node with'
+        " another name, set RABBITMQ_NODENAME (RabbitMQ 4 takes no option here)",
     )
     top.add_argument(
-        "--new-passwords", action="store_true", help="also for users that are there already"
+        "--new-passwords",
+        action="store_true",
+        help="also make new passwords for users that exist already",
     )
     return top
 
@@ -147,7 +150,7 @@ def make(ctl: Ctl, folder: Path, *, new_passwords: bool) -> None:
             ctl("change_password" if user in known else "add_user", user, secret=password)
             print(f"{user}: settings in {write_settings(folder, user, password)}")
         else:
-            print(f"{user}: permissions set; its password stays (--new-passwords)")
+            print(f"{user}: permissions set; its password stays (--new-passwords changes it)")
         ctl("set_user_tags", user, *may.tags)
         ctl("set_permissions", "-p", vhost, user, may.configure, may.write, may.read)
     # A sender of tasks may publish events about that, but none about workers.

@@ -37,7 +37,7 @@ class CommandLine(argparse.ArgumentParser):
         except (OptionError, config.ConfigError) as exc:
             self.exit(2, f"{exc}\n")
         if rest:
-            self.error(f"what is {rest[0]}?")
+            self.error(f"unknown argument: {rest[0]}")
         return arguments
 
 

@@ -32,7 +32,7 @@ DAY_S = 86400
 
 HELP = """\
 Windmail's settings. Each flag is also an environment variable: --smtp-url=... is SMTP_URL=...
-`python config.py` prints them all as they are in effect, and checks them.
+`python config.py` prints the values in effect, and checks them.
 """
 
 
@@ -123,7 +123,7 @@ def _contradictions() -> Iterator[tuple[str, str]]:
         yield "task_time_limit_s", limit
     if options.ledger_days * DAY_S < options.mail_retry_for_s:
         # A mail that is older than any record, and has none, counts as one that has ended.
-        yield "ledger_days", "must not be shorter than MAIL_RETRY_FOR_S, for which mails are tried"
+        yield "ledger_days", "must not be shorter than MAIL_RETRY_FOR_S, for which a mail is tried"
     if not options.flower_auth and not is_loopback(options.flower_address):
         yield "flower_address", "is not a loopback address, so set FLOWER_AUTH too"
     if problem := own_certificate(options.broker_cert_file, options.broker_key_file):
@@ -135,7 +135,7 @@ def _contradictions() -> Iterator[tuple[str, str]]:
 def warnings() -> list[str]:
     """Return what is usable, but not safe."""
     return [
-        f"BROKER_URL: mails and the password go to {host} in clear; use amqps://"
+        f"BROKER_URL: mails and the password go to {host} unencrypted; use amqps://"
         for host in clear_hosts(options.broker_url)
     ]
 
@@ -165,7 +165,7 @@ def read_flags(argv: list[str]) -> None:
     """
     rest = options.parse_command_line(argv)
     if rest:
-        raise OptionError(f"what is {rest[0]}? settings are given as --name=value; see --help")
+        raise OptionError(f"{rest[0]} is not a flag: write settings as --name=value; see --help")
 
 
 def management_url() -> str | None:

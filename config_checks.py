@@ -55,9 +55,9 @@ def broker_urls(value: str) -> str | None:
         if parts is None or parts.scheme not in ("amqp", "amqps"):
             return "must be amqp://user:password@host:port/vhost (several: separated by ';')"
         if "@" in f"{parts.path}{parts.query}{parts.fragment}":
-            return "must have / ? # @ ; of the password percent-encoded"
+            return "must have / ? # @ ; in its password percent-encoded"
     if len({url.partition(":")[0] for url in value.split(";")}) > 1:
-        return "must be amqps:// for all brokers: who stops the first would get the rest in clear"
+        return "must be amqps:// for all brokers, or an attacker who stops the first reads the rest"
     return None
 
 
@@ -74,7 +74,7 @@ def authorities(value: str) -> str | None:
 def own_certificate(certificate: str, key: str) -> str | None:
     """Return what is wrong with a certificate and the file of its key; the first can hold both."""
     if not certificate:
-        return "must be set where BROKER_KEY_FILE is" if key else None
+        return "must be set if BROKER_KEY_FILE is set" if key else None
     return _unusable({CERTIFICATE: certificate, KEY: key or None})
 
 
@@ -98,7 +98,7 @@ def https_or_empty(value: str) -> str | None:
         return None
     if parts and parts.scheme == "http" and is_loopback(parts.hostname or ""):
         return None
-    return "must be https:// (http:// on loopback only: it has the broker's password)"
+    return "must be https:// (http:// on loopback only, since it carries a password)"
 
 
 def relay_url(value: str) -> str | None:
@@ -174,7 +174,7 @@ def dkim_key(value: str, key_file: str) -> str | None:
     if not value or dkim(value):
         return None
     if not key_file:
-        return "must be set where DKIM is"
+        return "must be set if DKIM is set"
     domain, _, selector = value.partition(":")
     try:
         Signer.from_file(domain=domain, selector=selector, key_file=Path(key_file))
@@ -202,9 +202,9 @@ def folder(value: str) -> str | None:
     except OSError as exc:
         return f"cannot be made: {exc.strerror}"
     if not nearest.is_dir():
-        return f"cannot be made: {nearest} is no folder"
+        return f"cannot be made: {nearest} is not a folder"
     if nearest != path and not os.access(nearest, os.W_OK | os.X_OK):
-        return f"cannot be made: we may not write to {nearest}"
+        return f"cannot be made: no permission to write to {nearest}"
     return None
 
 

@@ -29,16 +29,16 @@ NO_ID = "-"
 OUTDATED = ("compression", "eta", "expires")
 ROW = "{:36}  {:24}  {:14}  {:10}  {:>5}"
 DESCRIPTION = """\
-Look at the messages that no worker could bring to a good end, and send them again or drop them.
-A worker has recorded each of them as failed by the time that it is listed here.
-Settings come from the environment, as everywhere, or from flags (--broker-url=...)."""
+List the messages that were delivered too often, failed or cannot be read; send them again, or
+remove them. A worker has recorded each as failed before it is listed here.
+Settings come from the environment, or from flags (--broker-url=...)."""
 REPLAY = """\
-Send letters again to the queues where they died, and remove them from the dead queue once the
-broker has confirmed that. A task that has succeeded since is not run again.
+Send letters again to the queues where they died, and remove each from the dead queue once the
+broker has confirmed it. A task that has succeeded since is not run again.
 
-A mail is sent from the ledger, unless it is sent or canceled by now. One that is held as uncertain
-is sent if it is named, and stays with --all. One that cannot be read stays, unless the ledger has
-its content (of scheduled mails, and with LEDGER_KEEP=all)."""
+A mail is sent as the ledger has it, unless it has been sent or canceled. A mail held as uncertain
+is sent only if its id is given, not with --all. A mail that cannot be read is sent only if the
+ledger has its content (of scheduled mails; with LEDGER_KEEP=all, of all mails)."""
 
 
 def parser() -> Commands:
@@ -56,15 +56,18 @@ def parser() -> Commands:
     ):
         command = top.commands.add_parser(name, help=text, description=more, allow_abbrev=False)
         command.add_argument(
-            "ids", nargs="*", metavar="ID", help=f"as listed; {NO_ID} is every letter without one"
+            "ids",
+            nargs="*",
+            metavar="ID",
+            help=f"as `list` shows it; {NO_ID} stands for all letters without one",
         )
-        command.add_argument("--all", action="store_true", help="every letter that is there now")
+        command.add_argument("--all", action="store_true", help="all letters that are there now")
     return top
 
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError("must be a number from 1 on")
+        raise argparse.ArgumentTypeError("must be a whole number from 1 up")
     return int(text)
 
 
@@ -156,8 +159,8 @@ def summary(counts: Counts) -> str:
     words = {
         "replayed": counts.replayed,
         "discarded": counts.discarded,
-        "kept as they cannot be sent again": counts.kept,
-        "kept as no queue takes them": counts.unroutable,
+        "kept (cannot be sent again)": counts.kept,
+        "kept (no queue takes them)": counts.unroutable,
     }
     found = [f"{number} {word}" for word, number in words.items() if number]
     return ", ".join(found)
@@ -168,7 +171,7 @@ def main(argv: list[str]) -> int:
     top = parser()
     arguments = top.read(argv)
     if arguments.command != "list" and bool(arguments.ids) == arguments.all:
-        top.error("name the letters by their ids, or say --all")
+        top.error("give the ids of letters, or --all")
     app.loader.import_default_modules()  # TASK_PACKAGES, to know their tasks
     return _connected(arguments)
 

@@ -18,10 +18,10 @@ from mailing.rate import Rate
 NAME_LENGTH = 100
 LARGEST_QUOTA = 2**31 - 1
 DESCRIPTION = """\
-Make, list and revoke the API keys of the ledger in DATABASE_URL. Running servers take a change
-over within seconds. Settings come from the environment, or from flags (--var-dir=...)."""
+Make, list and revoke API keys, which the ledger (DATABASE_URL) keeps. Running servers follow a
+change within seconds. Settings come from the environment, or from flags (--var-dir=...)."""
 CREATED = """\
-The key is shown this once; only its hash is stored. It goes into each request's header:
+The key is shown only this once; just its hash is stored. Send it as a header of each request:
   Authorization: Bearer <key>"""
 
 
@@ -31,27 +31,33 @@ def parser() -> Commands:
     create = top.commands.add_parser(
         "create", help="make a key and show it once", allow_abbrev=False
     )
-    create.add_argument("--name", required=True, type=_name, help="for people: whose key it is")
+    create.add_argument(
+        "--name", required=True, type=_name, help="whose key it is, to be shown in the list"
+    )
     create.add_argument(
         "--scope",
         required=True,
         type=_scopes,
-        help="send, read, or both (send,read); admin: tasks, revoking, and everybody's mails",
+        help="send, read, or both (send,read); admin: everything, for everybody's mails and tasks",
     )
     create.add_argument(
         "--domain",
         action="append",
         default=[],
         type=_domain,
-        help="From must be in it, exactly; several: again. Without: any",
+        help="domain that From must have, exactly; repeat it for several (default: any)",
     )
-    create.add_argument("--rate", type=_rate, help="requests: 20/s, 100/m, 5000/h. Without: any")
     create.add_argument(
-        "--daily", type=_quota, metavar="N", help="recipients per day (UTC). Without: any"
+        "--rate", type=_rate, help="most requests: 20/s, 100/m, 5000/h (default: no limit)"
     )
-    top.commands.add_parser("list", help="show the keys, never their secrets", allow_abbrev=False)
-    revoke = top.commands.add_parser("revoke", help="end a key for good", allow_abbrev=False)
-    revoke.add_argument("id", metavar="ID", help="as listed; it is the middle part of the key")
+    create.add_argument(
+        "--daily", type=_quota, metavar="N", help="most recipients per UTC day (default: no limit)"
+    )
+    top.commands.add_parser("list", help="show the keys, without their secrets", allow_abbrev=False)
+    revoke = top.commands.add_parser("revoke", help="revoke a key for good", allow_abbrev=False)
+    revoke.add_argument(
+        "id", metavar="ID", help="as `list` shows it; it is the middle part of the key"
+    )
     return top
 
 
@@ -64,7 +70,7 @@ def _name(text: str) -> str:
 def _scopes(text: str) -> tuple[str, ...]:
     given = {part.strip() for part in text.split(",")}
     if not given <= set(Scope):
-        raise argparse.ArgumentTypeError(f"{text!r} is not of {', '.join(Scope)}")
+        raise argparse.ArgumentTypeError(f"{text!r} is not made of {', '.join(Scope)}")
     return tuple(sorted(given))
 
 

@@ -47,10 +47,13 @@ MAX_HEADER_BYTES = 64 * 1024
 YOUNG_OBJECTS = 20_000
 
 OPEN_NOTE = " (no API key was made: loopback only, and open to everybody on this machine)"
-AS_ROOT = "running as root, which nothing here needs: deploy/README.md gives it a user of its own"
+AS_ROOT = (
+    "running as root, which nothing here needs; deploy/README.md says how to use a user of its own"
+)
 NO_KEY = """\
 refusing to listen on {} without an API key: anybody could send mails.
-Make one, `make key ARGS="create --name=first --scope=send,read"`, or listen on --address=127.0.0.1\
+Make one:  make key ARGS="create --name=first --scope=send,read"
+or listen on this machine only:  --address=127.0.0.1\
 """
 
 

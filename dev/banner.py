@@ -37,8 +37,8 @@ def block(
     lines += [f"  {label:{width}}  {value}" for label, value in rows]
     lines += ["", "Send a mail:", ""]
     if with_key:
-        lines += [f"  {MAKE_KEY}    # or one that you have"]
+        lines += [f"  {MAKE_KEY}    # or use a key that you have"]
     lines += [f"  {curl_line(web_url, with_key=with_key)}", ""]
     if mailbox:
-        lines += [f"It then lies in {mailbox}/new/", ""]
+        lines += [f"The mail then arrives in {mailbox}/new/", ""]
     return "\n".join(lines)

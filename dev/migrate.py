@@ -50,8 +50,8 @@ def apply() -> str:
     except (LedgerError, OSError) as exc:
         raise NotMigrated(
             f"the ledger's tables could not be made ({exc}).\n"
-            f"  The ledger is {place(url)}. Is it there, and may we write to it?\n"
-            "  DATABASE_URL chooses another one; without it, it is SQLite below VAR_DIR"
+            f"  The ledger is {place(url)}. Is it there, and may Windmail write to it?\n"
+            "  Set DATABASE_URL to use another one; without it, the ledger is SQLite in VAR_DIR"
         ) from exc
     return place(url)
 

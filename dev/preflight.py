@@ -48,8 +48,8 @@ def lock(var: Path) -> IO[str]:
         file.close()
         raise NotReady(
             f"Windmail runs here already, or is still stopping (pid {pid}).\n"
-            "  Stop it (Ctrl-C there). A second one needs a folder of its own, and says then\n"
-            "  which ports are free:  VAR_DIR=var2 make run"
+            "  Stop it (Ctrl-C in its terminal), or start a second one in a folder of its own; it\n"
+            "  says which ports are free:  VAR_DIR=var2 make run"
         ) from exc
     try:
         with _writing(var):
@@ -68,7 +68,7 @@ def _writing(var: Path) -> Iterator[None]:
     except OSError as exc:  # for instance, it belongs to another user, or the disk is full
         raise NotReady(
             f"cannot write {exc.filename or var}: {exc.strerror}.\n"
-            "  Run as the user to whom it belongs, or set VAR_DIR to another folder"
+            "  Run as the user who owns it, or set VAR_DIR to another folder"
         ) from exc
 
 
@@ -136,7 +136,7 @@ def broker(var: Path) -> BrokerNode | None:
     if more or parts.scheme != "amqp" or (parts.hostname or HOST) not in (HOST, "localhost"):
         raise NotReady(
             f"no broker answers at {' or '.join(map(maybe_sanitize_url, urls))}.\n"
-            "  Start it, or set BROKER_URL to one that runs (without it, a private one is used)"
+            "  Start it, set BROKER_URL to one that runs, or unset it to use a private one"
         )
     try:
         if packages.rabbitmq_folder() is None:
@@ -156,8 +156,8 @@ def check_disk(var: Path) -> None:
     if free_mb < DISK_FREE_LIMIT_MB + BROKER_START_MB:
         raise NotReady(
             f"the disk of {var} has {free_mb} MB left, too little for a private RabbitMQ: below\n"
-            f"  {DISK_FREE_LIMIT_MB} MB it takes no messages, and it writes some itself.\n"
-            "  Make room, set VAR_DIR to another disk's folder, or BROKER_URL to a broker that runs"
+            f"  {DISK_FREE_LIMIT_MB} MB it takes no messages, and its own files take some, too.\n"
+            "  Make room, set VAR_DIR to a folder on another disk, or BROKER_URL to a running one"
         )
 
 

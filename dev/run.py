@@ -86,7 +86,7 @@ def addresses(node: BrokerNode | None, flower_auth: str) -> list[tuple[str, str]
     else:
         management = banner.http_url("127.0.0.1", node.management_port or 0)
         rows.append(("RabbitMQ", f"{management}  user {node.user}, password {node.password}"))
-        rows.append(("", f"log in {node.log}"))
+        rows.append(("", f"log file: {node.log}"))
     return rows
 
 

@@ -125,7 +125,7 @@ def test_a_word_that_is_no_flag_is_refused(program: str) -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=20)
 
     assert done.returncode != 0
-    assert done.stderr == "what is port=9? settings are given as --name=value; see --help\n"
+    assert done.stderr == "port=9 is not a flag: write settings as --name=value; see --help\n"
 
 
 def test_an_unknown_flag_is_refused(load: Load) -> None:
@@ -326,7 +326,7 @@ def test_a_broker_that_is_reached_in_clear_is_warned_of(load: Load) -> None:
     clear = load(BROKER_URL="amqp://me:secret@127.0.0.1;amqp://me:secret@rabbit.example").warnings()
 
     assert clear == [
-        "BROKER_URL: mails and the password go to rabbit.example in clear; use amqps://"
+        "BROKER_URL: mails and the password go to rabbit.example unencrypted; use amqps://"
     ]
     assert load(BROKER_URL="amqps://rabbit.example").warnings() == []
     assert load().warnings() == []

@@ -41,7 +41,7 @@ def test_a_key_that_signs_is_taken(monkeypatch: pytest.MonkeyPatch, key: Path) -
 @pytest.mark.parametrize(
     ("file", "problem"),
     [
-        ("", "must be set where DKIM is"),
+        ("", "must be set if DKIM is set"),
         ("/no/such/file", "there is no such file"),
         ("/proc/self/mem", "the DKIM key file can't be read: Input/output error"),
         (__file__, "the DKIM key must be an RSA key in PEM form, without a passphrase"),
@@ -89,8 +89,8 @@ def test_a_relay_whose_authorities_cannot_be_read_is_named(
 @pytest.mark.parametrize(
     ("folder", "problem"),
     [
-        ("/dev/null/x/y", "cannot be made: /dev/null is no folder"),
-        (__file__, f"cannot be made: {__file__} is no folder"),
+        ("/dev/null/x/y", "cannot be made: /dev/null is not a folder"),
+        (__file__, f"cannot be made: {__file__} is not a folder"),
         ("/" + "x" * 300, "cannot be made: File name too long"),
         ("", "must not be empty"),
     ],
@@ -120,5 +120,5 @@ def test_a_program_without_its_folder_ends_with_a_sentence(program: str) -> None
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60)
 
     assert done.returncode != 0
-    assert "VAR_DIR: cannot be made: /dev/null is no folder" in done.stderr
+    assert "VAR_DIR: cannot be made: /dev/null is not a folder" in done.stderr
     assert "Traceback" not in done.stderr

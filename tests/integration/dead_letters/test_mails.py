@@ -109,7 +109,7 @@ def test_an_unreadable_mail_has_failed_and_a_replay_leaves_it_where_it_is(
     assert failed.reason is not None
     assert failed.reason["error"].startswith("The message went to the dead queue: its ")
     assert mails.listed(email_id) == ["task.sendmail", "undecodable", "mail"]
-    assert done.stdout == "1 replayed, 1 kept as they cannot be sent again\n"
+    assert done.stdout == "1 replayed, 1 kept (cannot be sent again)\n"
     assert done.stderr == f"{email_id}: The mail's content is not kept.\n"
     assert done.returncode == 1
     assert mails.status(email_id, "failed").events == failed.events
@@ -156,7 +156,7 @@ def test_a_mail_to_be_held_whose_message_dies_after_its_claim_waits_for_somebody
     assert (held.attempts, held.reason["possibly_sent"]) == (1, True)
     assert mails.payload(email_id) is None  # dropped, as it is sent by now
     assert listed == ["task.sendmail", "delivery_limit", "mail"]
-    assert all_of_them.stdout == "1 kept as they cannot be sent again\n"
+    assert all_of_them.stdout == "1 kept (cannot be sent again)\n"
     assert nothing_went
     assert (this_one.stdout, this_one.returncode) == ("1 replayed\n", 0)
     assert (sent.attempts, sent.possible_duplicates) == (2, 1)
@@ -194,7 +194,7 @@ def test_an_unreadable_message_of_a_sent_mail_is_not_replayed_to_die_again(
     done = mails.dead("replay", email_id)
 
     assert mails.email(email_id) == sent
-    assert done.stdout == "1 kept as they cannot be sent again\n"
+    assert done.stdout == "1 kept (cannot be sent again)\n"
     assert done.stderr == f"{email_id}: It cannot be read, and there is nothing to send.\n"
     assert done.returncode == 1
 

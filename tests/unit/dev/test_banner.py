@@ -29,7 +29,7 @@ def test_the_block_shows_every_row_and_where_the_mail_lies() -> None:
 
 
 def test_the_block_names_no_folder_without_a_mailbox() -> None:
-    assert "lies in" not in banner.block([("Web", "x")], "http://here", None, with_key=False)
+    assert "arrives in" not in banner.block([("Web", "x")], "http://here", None, with_key=False)
 
 
 def test_once_a_key_was_made_the_block_shows_how_to_make_one_and_where_it_goes() -> None:
