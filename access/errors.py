@@ -20,11 +20,11 @@ class UnknownKey(AccessError):
 
 
 class KeysUnknown(AccessError):
-    """The API keys cannot be read now."""
+    """The API keys cannot be read now; try again later."""
 
 
 class ForeignSite(AccessError):
-    """Another site's page, or a host name that is not this machine's: this needs an API key."""
+    """A request of another site's page, or by a name not of this machine, needs an API key."""
 
 
 class NotPermitted(AccessError):
@@ -48,7 +48,9 @@ class TooFast(AccessError):
 
     def __init__(self, rate: str, retry_after_s: float) -> None:
         self.retry_after_s = retry_after_s
-        super().__init__(f"The API key may make {rate} requests.")
+        super().__init__(
+            f"The API key is limited to {rate} requests; Retry-After says when to try again."
+        )
 
 
 class QuotaExceeded(AccessError):
@@ -57,6 +59,6 @@ class QuotaExceeded(AccessError):
     def __init__(self, daily_recipients: int, retry_after_s: float) -> None:
         self.retry_after_s = retry_after_s
         super().__init__(
-            f"The API key may send to {daily_recipients} recipients a day (UTC), and with this "
-            "request there would be more."
+            f"The API key may send to {daily_recipients} recipients a day (UTC), and this "
+            "request would exceed that."
         )

@@ -23,7 +23,7 @@ class Blocked(NotConnected):
 
 
 class ResultsUnreadable(NotConnected):
-    """The results' stream cannot be read now; this says nothing of the task."""
+    """The results' stream cannot be read now; the task's state is not known."""
 
 
 class PublishRejected(BridgeError):
@@ -42,7 +42,7 @@ class MessageTooLarge(BridgeError):
 
 
 class Unroutable(BridgeError):
-    """No queue is bound for the message, or its exchange takes none of ours; no queue has it."""
+    """No queue takes the message: none is bound, or its exchange is missing or refuses ours."""
 
 
 class PublishTimeout(BridgeError):

@@ -209,7 +209,7 @@ class BaseHandler(LingeringHandler):
         problem = from_exception(exc) if exc else Problem(status_code, "")
         if problem.status_code == 405:
             problem.headers["Allow"] = allowed = ", ".join(self._allowed_methods())
-            problem.detail = f"This resource has {allowed}, and no {self.request.method}."
+            problem.detail = f"This resource allows {allowed}, not {self.request.method}."
         self.set_status(problem.status_code)
         for name, value in problem.headers.items():
             self.set_header(name, value)

@@ -179,7 +179,9 @@ def _explained(body: dict[str, Any]) -> Call:
         Problem: 422, naming the member that is wrong.
     """
     for name in body.keys() - set(Call.__struct_fields__):
-        raise invalid(name, "is no member of a call; arguments go into args or kwargs")
+        raise invalid(
+            name, "is not a member of a call; put the task's arguments into args or kwargs"
+        )
     try:
         return msgspec.convert(body, Call)
     except msgspec.ValidationError as exc:

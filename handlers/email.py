@@ -38,7 +38,7 @@ class OneEmailHandler(EmailHandler):
     async def patch(self, email_id: str) -> None:
         body = read(self.body.octets(), Rescheduling)
         if body.id not in (None, email_id):
-            raise invalid("id", "is another mail's")
+            raise invalid("id", "is not the id of this mail")
         now = time.time()
         moment = moment_to_send(body.scheduled_at, now)
         change = partial(

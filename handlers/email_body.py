@@ -105,8 +105,8 @@ def _not_valid(raw: bytes | msgspec.Raw, kind: type[T], message: str) -> Problem
         name, path = match.groups()
         names = [name] if path else unknown_members(raw, kind)[:NAMED] or [name]
         where = [f"{path}.{name}" if path else name for name in names]
-        errors = [{"argument": one, "detail": "is not a member"} for one in where]
-        return Problem(422, f"{', '.join(where)}: is not a member", errors=errors)
+        errors = [{"argument": one, "detail": "is not a known member"} for one in where]
+        return Problem(422, f"{', '.join(where)}: is not a known member", errors=errors)
     if match := _MISSING.fullmatch(message):
         name, path = match.groups()
         return missing(f"{path}.{name}" if path else name)

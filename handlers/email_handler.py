@@ -100,7 +100,9 @@ class EmailHandler(BaseHandler):
         """
         answers, size = self._services.answers, len(octets)
         if size >= COUNTED_BYTES and not answers.take(size):
-            raise Problem(503, "Too many large answers are not taken yet.", headers=SOON)
+            raise Problem(
+                503, "Too many large answers wait for their clients; try again later.", headers=SOON
+            )
         self.set_header("Content-Type", kind)
         self.set_header("Content-Length", size)
         if size < COUNTED_BYTES:
@@ -131,7 +133,7 @@ class NoEmailHandler(EmailHandler):
 
     def prepare(self) -> None:
         super().prepare()
-        raise Problem(404, "There is no such mail, or nothing of that name about it.")
+        raise Problem(404, "There is no such mail, or it has nothing of that name.")
 
 
 class NotFoundHandler(EmailHandler):

@@ -65,7 +65,7 @@ class EmailsHandler(AcceptingHandler):
 
     async def get(self) -> None:
         for name in self.request.query_arguments.keys() - {*FILTERS, *PAGES}:
-            raise invalid(name, f"is none of {', '.join((*FILTERS, *PAGES))}")
+            raise invalid(name, f"is unknown; known are {', '.join((*FILTERS, *PAGES))}")
         given = {name: self.get_query_argument(name, None) for name in FILTERS}
         to = given["to"]
         limit = self._limit()

@@ -36,7 +36,7 @@ class EventStreamHandler(BaseHandler):
         try:
             return int(text)
         except ValueError:
-            raise invalid("Last-Event-ID", "is not an id of our events") from None
+            raise invalid("Last-Event-ID", "must be the id of an event from this server") from None
 
     def stop_reconnecting(self) -> None:
         """Answer a client that has seen everything."""

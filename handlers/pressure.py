@@ -16,7 +16,7 @@ class Overloaded(Exception):
         #: If nothing more comes, the wait is down to the limit by then.
         self.retry_after_s = wait_s - limit_s
         super().__init__(
-            f"Mails wait for about {wait_s:.0f} s now, and more than {limit_s:.0f} s is too long."
+            f"Mails now wait for about {wait_s:.0f} s, longer than the limit of {limit_s:.0f} s."
         )
 
 

@@ -156,7 +156,7 @@ def _of_mail(exc: BaseException) -> Problem | None:
         case InvalidMessage():
             return invalid(_shown(exc.field), exc.detail)
         case TemplateError():
-            return Problem(500, f"A template of this server is at fault: {exc}.")
+            return Problem(500, f"A template on this server has a mistake: {exc}.")
         case Overloaded():
             wait_s = round(exc.wait_s)
             headers = _after(exc.retry_after_s)
@@ -182,7 +182,7 @@ def _too_large(exc: TooLarge) -> Problem:
 def _of_broker(exc: BaseException) -> Problem:
     match exc:
         case Blocked():
-            return _unavailable(f"The broker takes no tasks now: {exc.detail}.", sent=False)
+            return _unavailable(f"The broker accepts no tasks now: {exc.detail}.", sent=False)
         case ResultsUnreadable():
             return Problem(503, exc.detail, headers=SOON, id=exc.task_id)
         case NotConnected():
@@ -196,7 +196,7 @@ def _of_broker(exc: BaseException) -> Problem:
         case Unroutable() | BridgeError():
             return Problem(500, exc.detail)
         case _:
-            return Problem(500, "An error on our side; the log tells more.")
+            return Problem(500, "An error in the server; its log says more.")
 
 
 def _not_accepted(exc: NotAccepted) -> Problem:

@@ -57,7 +57,9 @@ class RequestBody:
         self._check(self._size)
         if not self._bodies.take(len(part)):
             headers = {**SOON, "Connection": "close"}
-            raise Problem(503, "Too many bodies are being sent at once.", headers=headers)
+            raise Problem(
+                503, "Too many bodies are being sent at once; try again later.", headers=headers
+            )
         self._held_bytes += len(part)
         self._parts.append(part)
 

@@ -84,7 +84,7 @@ def check_attachments(attachments: object, limits: Limits) -> tuple[Attachment, 
         field = f"attachments[{index}]"
         one = _attachment(field, value, limits)
         if one.content_id is not None and one.content_id in {known.content_id for known in checked}:
-            raise InvalidMessage(f"{field}.content_id", "is another attachment's too")
+            raise InvalidMessage(f"{field}.content_id", "is used by another attachment, too")
         checked.append(one)
     return tuple(checked)
 
@@ -117,7 +117,7 @@ def _attachment(field: str, value: object, limits: Limits) -> Attachment:
     for name in value:
         if name not in Attachment.__struct_fields__:
             # Not shown: it may hold anything.
-            raise InvalidMessage(field, "holds a field that is not known")
+            raise InvalidMessage(field, "has a field that is not known")
     for name in ("filename", "content"):
         if name not in value:
             raise InvalidMessage(f"{field}.{name}", "is missing")

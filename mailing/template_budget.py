@@ -152,7 +152,7 @@ def result_size(operator: str, left: object, right: object) -> int:
         if operator == "**":
             bits = left.bit_length() * abs(right)
         if bits > INTEGER_BITS:
-            raise InvalidMessage("template", "reckons with a number that is too large")
+            raise InvalidMessage("template", "calculates with a number that is too large")
     elif operator == "*":
         return _repeated_size(left, right)
     elif operator == "%" and isinstance(left, str):

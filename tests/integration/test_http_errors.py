@@ -102,7 +102,7 @@ def test_a_wrong_method_is_told_the_right_ones(
 
     problem = assert_problem(answer, 405)
     assert set(answer.headers["Allow"].split(", ")) == allowed
-    assert problem["detail"] == f"This resource has {answer.headers['Allow']}, and no {method}."
+    assert problem["detail"] == f"This resource allows {answer.headers['Allow']}, not {method}."
 
 
 @pytest.mark.parametrize("path", ["/celery", "/celery/add", f"/celery/{ID}", "/healthz"])

@@ -118,7 +118,7 @@ def test_all_unknown_members_are_named_at_once() -> None:
     with pytest.raises(Problem) as info:
         checked(sujet="?", a="b")
 
-    assert info.value.detail == "a, sujet: is not a member"
+    assert info.value.detail == "a, sujet: is not a known member"
     assert [error["argument"] for error in info.value.members["errors"]] == ["a", "sujet"]
 
 

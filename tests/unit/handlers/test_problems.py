@@ -37,7 +37,7 @@ from handlers.problems import Problem, from_exception
         (
             Blocked("memory"),
             503,
-            "The broker takes no tasks now: memory.",
+            "The broker accepts no tasks now: memory.",
             {"queued": False},
         ),
         (
@@ -66,7 +66,7 @@ from handlers.problems import Problem, from_exception
         (
             ZeroDivisionError("a secret"),
             500,
-            "An error on our side; the log tells more.",
+            "An error in the server; its log says more.",
             {},
         ),
     ],
