@@ -55,5 +55,7 @@ class Commands(Control):
 
     def __init__(self, c: Any, **options: Any) -> None:
         super().__init__(c, **options)
+        if self.is_green:  # gevent's and eventlet's pools: Celery's own reads on a connection apart
+            return
         self.box = CommandBox(c)
         self.start, self.stop, self.shutdown = self.box.start, self.box.stop, self.box.shutdown

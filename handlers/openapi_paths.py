@@ -64,7 +64,10 @@ PAGE = (
     _query("limit", "so many at most", type="integer", minimum=1, maximum=LARGEST_LIMIT),
 )
 VALIDATION = _header(
-    "x-batch-validation", "all or nothing, or what is valid", enum=[STRICT, PERMISSIVE]
+    "x-batch-validation",
+    "all or nothing, or what is valid",
+    type="string",
+    enum=[STRICT, PERMISSIVE],
 )
 OLD_WAY = tuple(
     _query(name, "of a mail to send, the old system's way; needs the scope send")

@@ -119,6 +119,15 @@ def test_an_operation_with_a_body_says_that_it_may_be_too_large() -> None:
     assert all({"400", "413", "422"} <= statuses for statuses in described)
 
 
+def test_a_parameter_with_a_choice_says_its_type() -> None:
+    for at_path in document()["paths"].values():
+        for described in at_path.values():
+            for one in (
+                described if isinstance(described, list) else described.get("parameters", [])
+            ):
+                assert "type" in one["schema"] or "enum" not in one["schema"], one["name"]
+
+
 def test_path_parameters_are_declared() -> None:
     for path, at_path in document()["paths"].items():
         assert [one["name"] for one in at_path["parameters"]] == PARAMETER.findall(path)
