@@ -11,13 +11,16 @@ from task import app
 
 
 @contextmanager
-def published(url: str | None = None) -> Iterator[Callable[[], int]]:
+def published(
+    url: str | None = None, exchange: str = app.conf.task_default_exchange
+) -> Iterator[Callable[[], int]]:
     """Give a function that tells how many task messages came since the block began.
 
-    ``url``: to another broker than the session's, or another virtual host.
+    ``url``: to another broker than the session's, or another virtual host. ``exchange``: where a
+    delayed task comes first, since it comes to that of all tasks when its time has come.
     """
     with app.connection_for_read(url) as connection, connection.channel() as channel:
-        exchange = kombu.Exchange(app.conf.task_default_exchange, type="topic")
-        queue = kombu.Queue("", exchange, routing_key="#", exclusive=True)(channel)
+        bound = kombu.Exchange(exchange, type="topic")
+        queue = kombu.Queue("", bound, routing_key="#", exclusive=True)(channel)
         queue.declare()
         yield lambda: int(queue.queue_declare(passive=True).message_count)

@@ -132,8 +132,8 @@ def test_a_stopping_server_answers_who_waits(
 def test_a_stopping_server_revokes_no_task_whose_time_is_not_up(
     single: Server, server: Server, celery_worker: Process
 ) -> None:
-    with ThreadPoolExecutor(1) as pool, spy.published() as count:
-        call = {"args": [20, 4], "countdown": 5}
+    call = {"args": [20, 4], "countdown": 5}
+    with ThreadPoolExecutor(1) as pool, spy.published(exchange="celery_delayed_2") as count:
         waiting = pool.submit(single.post, "/celery/add?revoke=1", call, Prefer="wait=60")
         wait_until(lambda: count() == 1, "the call")
 
