@@ -106,7 +106,7 @@ def test_a_refused_body_without_end_is_not_read_for_ever(strict: Server) -> None
                 client.sendall(chunk)
                 sent += len(chunk)
 
-    assert DROPPED_BYTES <= sent < 2 * DROPPED_BYTES
+    assert sent < 2 * DROPPED_BYTES  # on a slow machine the time limit may come first
 
 
 def test_a_body_is_not_asked_for_after_it_was_refused(strict: Server) -> None:
