@@ -87,8 +87,7 @@ class RequestBody:
         self._held_bytes = 0
 
     def forget(self) -> None:
-        """Keep nothing of it."""
-        self.drop()
+        """Keep none of what has come: nobody will read it."""
         self._parts.clear()
 
     def _check(self, size_bytes: int) -> None:
