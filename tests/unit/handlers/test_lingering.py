@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from tornado.httpserver import HTTPServer
@@ -27,8 +27,10 @@ END = b"0\r\n\r\n"
 
 class Handler(BaseHandler):
     calls: list[bytes]
+    newest: ClassVar[Handler]
 
-    def admit(self) -> None: ...
+    def admit(self) -> None:
+        Handler.newest = self
 
     def is_stopping(self) -> bool:
         return False
@@ -95,6 +97,7 @@ async def test_a_body_that_grows_over_the_limit_is_refused_and_nothing_else(
 async def test_a_refused_body_is_not_kept_until_it_ends(services: Any) -> None:
     async with refused(services, HEAD):
         assert services.bodies.take(LIMIT * 100)  # as many as that only while nothing is held
+        assert Handler.newest.body.octets() == b""
 
 
 @pytest.mark.gen_test
