@@ -7,9 +7,13 @@ from typing import Any
 
 from access import AccessError
 from handlers.base import BaseHandler
+from handlers.email_representation import iso
 from handlers.problems import RETRY_AFTER_S
 from lifecycle import CIRCUIT_ID
 from task import HEARTBEAT_ID
+
+#: What callers without a key see in place of a reason, which may name hosts.
+SEE_LOG = "see the log"
 
 
 class ProbeHandler(BaseHandler):
@@ -40,8 +44,8 @@ class ReadyHandler(ProbeHandler):
     """``/readyz``: both connections are open, the topology is declared, new results and keys are
     read.
 
-    Of heartbeat and relay it shows what this process has read: a probe must not read the stream.
-    Callers without a key see what does not work, but not why, which may name hosts.
+    Of heartbeat, relay and ledger it shows what this process has seen by itself: a probe looks up
+    nothing. Callers without a key see what does not work, but not why.
     """
 
     async def get(self) -> None:
@@ -51,6 +55,7 @@ class ReadyHandler(ProbeHandler):
             "problems": problems,
             "heartbeat": None if problems else self._heartbeat(),
             "relay": None if problems else self._relay(),
+            "ledger": self._ledger(),
             "estimated_wait_s": self._services.pressure.wait_s(),
         }
         if problems:
@@ -63,7 +68,7 @@ class ReadyHandler(ProbeHandler):
         found = self.bridge.problems()
         if not self._services.keyring.is_known:
             found["keys"] = "not read yet"
-        return found if self.is_known() else dict.fromkeys(found, "see the log")
+        return found if self.is_known() else dict.fromkeys(found, SEE_LOG)
 
     def _relay(self) -> dict[str, Any] | None:
         """Return the newest change of a worker's circuit before the relay, for information only:
@@ -72,6 +77,15 @@ class ReadyHandler(ProbeHandler):
         if state.at is None:
             return None
         return {"circuit": state.result, "at": state.at}
+
+    def _ledger(self) -> dict[str, Any] | None:
+        """Return since when this process has failed to read or to write the ledger, for
+        information only: only mails need it."""
+        failure = self._services.ledger.failure()
+        if failure is None:
+            return None
+        error = failure.detail if self.is_known() else SEE_LOG
+        return {"error": error, "since": iso(failure.since)}
 
     def _heartbeat(self) -> dict[str, Any] | None:
         """Return when beat, broker and worker were last seen to work together."""

@@ -166,6 +166,13 @@ class Heartbeat(Document, frozen=True, kw_only=True):
     worker: str | UnsetType | None = UNSET
 
 
+class LedgerFailure(Document, frozen=True, kw_only=True):
+    """Since when the process has failed to read or to write the ledger, and the last error."""
+
+    error: str
+    since: Moment
+
+
 class Readiness(Document, frozen=True, kw_only=True):
     """Whether the process can do its work."""
 
@@ -173,6 +180,7 @@ class Readiness(Document, frozen=True, kw_only=True):
     problems: dict[str, str]
     heartbeat: Heartbeat | None
     relay: dict[str, Any] | None
+    ledger: LedgerFailure | None
     estimated_wait_s: float | None
 
 

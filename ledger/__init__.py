@@ -5,6 +5,7 @@ from ledger.accept import discard, enter
 from ledger.book import Ledger
 from ledger.claims import Delayed
 from ledger.commands import Charge, Sendable
+from ledger.condition import Failure
 from ledger.errors import (
     EntryRefused,
     LedgerError,
@@ -49,6 +50,7 @@ __all__ = [
     "Ended",
     "EntryRefused",
     "Event",
+    "Failure",
     "Granted",
     "Kind",
     "Ledger",

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
+from ledger.condition import Condition, Failure
 from ledger.engine import open_engine
 from ledger.errors import LedgerUnavailable
 from ledger.failures import may_be_repeated, translated
@@ -31,9 +32,9 @@ FORK_WAIT_S = 5.0
 class _Process:
     """What one process has open."""
 
-    def __init__(self, url: str, timeout_s: float) -> None:
+    def __init__(self, url: str, timeout_s: float, condition: Condition) -> None:
         self.engine = open_engine(url, timeout_s)
-        self.writer = Writer(self.engine)
+        self.writer = Writer(self.engine, condition)
 
     def close(self) -> None:
         self.writer.close()
@@ -51,6 +52,7 @@ class Ledger:
     def __init__(self, url: str, *, timeout_s: float = TIMEOUT_S) -> None:
         self._url = url
         self._timeout_s = timeout_s
+        self._condition = Condition()
         self._lock = threading.Lock()
         self._process: _Process | None = None
         self._inbox: Inbox | None = None
@@ -132,11 +134,20 @@ class Ledger:
         """
         for last_try in (False, True):
             try:
-                return self._read(query)
+                found = self._read(query)
             except Exception as error:  # noqa: BLE001 - a query may raise anything
                 if last_try or not may_be_repeated(error):
-                    raise translated(error) from None
+                    told = translated(error)
+                    self._condition.failed("read", told)
+                    raise told from None
+            else:
+                self._condition.worked("read")
+                return found
         raise AssertionError("unreachable")
+
+    def failure(self) -> Failure | None:
+        """Return since when this process has not been able to read or to write, and why."""
+        return self._condition.failure()
 
     def _read(self, query: Callable[[Connection], T]) -> T:
         with self._here().engine.connect() as connection:
@@ -155,7 +166,7 @@ class Ledger:
             with self._lock:
                 process = self._process
                 if process is None:
-                    process = self._process = _Process(self._url, self._timeout_s)
+                    process = self._process = _Process(self._url, self._timeout_s, self._condition)
         return process
 
     def _before_fork(self) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine
 
 from ledger.accept import enter
+from ledger.condition import Condition
 from ledger.engine import writing
 from ledger.errors import LedgerUnavailable
 from ledger.failures import may_be_repeated, translated
@@ -54,8 +55,9 @@ class Entry:
 class Writer:
     """Commits in groups: while one group is written, the next one gathers."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, condition: Condition) -> None:
         self._engine = writing(engine)
+        self._condition = condition
         self._is_busy = False
         self._waiting: SimpleQueue[Entry | None] = SimpleQueue()
         self._lock = threading.Lock()
@@ -113,9 +115,12 @@ class Writer:
     def _write(self, group: Sequence[Entry]) -> None:
         try:
             values = self._commit(group)
-        except Exception as error:  # noqa: BLE001 - an operation may raise anything
-            self._fail(group, translated(error))
+        except Exception as raised:  # noqa: BLE001 - an operation may raise anything
+            error = translated(raised)
+            self._condition.failed("write", error)
+            self._fail(group, error)
         else:
+            self._condition.worked("write")
             for entry, value in zip(group, values, strict=True):
                 entry.future.set_result(value)
 

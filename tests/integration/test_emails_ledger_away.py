@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -15,6 +16,7 @@ from tests import spy
 from tests.delivery_parts import Parts, parts
 from tests.emails import accepted, address, later, mail, received_by
 from tests.ledger_lock import locked
+from tests.openapi import conforms
 from tests.system import Answer, Server
 
 #: Settings with which the lock is noticed at once.
@@ -63,6 +65,29 @@ def test_without_a_key_a_mail_is_503_and_the_id_tells_later_what_became_of_it(
     sent = mails.when(problem["id"], "sent")
     assert (sent.attempts, sent.possible_duplicates) == (1, 0)
     assert len(received_by(mails.relay, to)) == 1
+
+
+def test_ready_shows_since_when_the_ledger_cannot_be_written(
+    mails: Parts, own_server: Server
+) -> None:
+    accepted(own_server.post("/emails", mail()))
+    before = own_server.get("/readyz").json()["ledger"]
+
+    with locked(mails.ledger_file):
+        began = datetime.now(UTC)
+        assert_unavailable(own_server.post("/emails", mail()))
+        first_failed = datetime.now(UTC)
+        assert_unavailable(own_server.post("/emails", mail()))
+        ready = own_server.get("/readyz")
+    accepted(own_server.post("/emails", mail()))
+    after = own_server.get("/readyz").json()["ledger"]
+
+    assert (before, after) == (None, None)
+    assert (ready.status, ready.json()["status"]) == (200, "ready")  # tasks are accepted
+    conforms(ready, "get", "/readyz")
+    failure = ready.json()["ledger"]
+    assert "locked" in failure["error"]
+    assert began < datetime.fromisoformat(failure["since"]) < first_failed
 
 
 def test_with_a_key_nothing_is_published_and_the_key_sends_one_mail_later(

@@ -1,0 +1,40 @@
+"""Whether the database can be used, as far as this process has seen."""
+
+from __future__ import annotations
+
+import time
+from typing import Literal
+
+import msgspec
+
+from ledger.errors import LedgerUnavailable
+from ledger.values import Value
+
+Way = Literal["read", "write"]
+
+
+class Failure(Value, frozen=True, kw_only=True):
+    """Since when (seconds since 1970) reads or writes have failed, and why the last one did."""
+
+    detail: str
+    since: float
+
+
+class Condition:
+    """How the last read and the last write ended; on a full disk only writes fail. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._failures: dict[Way, Failure] = {}
+
+    def worked(self, way: Way) -> None:
+        self._failures.pop(way, None)
+
+    def failed(self, way: Way, error: Exception) -> None:
+        """Remember an error, if it tells that the database cannot be used."""
+        if isinstance(error, LedgerUnavailable):
+            began = self._failures.get(way) or Failure(detail="", since=time.time())
+            self._failures[way] = msgspec.structs.replace(began, detail=error.detail)
+
+    def failure(self) -> Failure | None:
+        """Return the failure that has lasted longest; None if nothing failed when last tried."""
+        return min(self._failures.copy().values(), key=lambda each: each.since, default=None)
