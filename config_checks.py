@@ -198,7 +198,7 @@ def folder(value: str) -> str | None:
         return not_empty(value)
     path = Path(value).absolute()
     try:
-        nearest = next(one for one in (path, *path.parents) if one.exists())
+        nearest = next(one for one in (path, *path.parents) if _is_there(one))
     except OSError as exc:
         return f"cannot be made: {exc.strerror}"
     if not nearest.is_dir():
@@ -206,6 +206,16 @@ def folder(value: str) -> str | None:
     if nearest != path and not os.access(nearest, os.W_OK | os.X_OK):
         return f"cannot be made: no permission to write to {nearest}"
     return None
+
+
+def _is_there(path: Path) -> bool:
+    """Return what ``Path.exists`` does, but raise other errors, which that hides from Python 3.14
+    on."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def header_names(value: str) -> str | None:

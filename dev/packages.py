@@ -1,6 +1,6 @@
 """The programs that Windmail needs from the system: RabbitMQ, and more for tests and measurements.
 
-`python -m dev.packages rabbitmq postgresql chromium openssl` looks for each one and installs
+`python -m dev.packages rabbitmq postgresql chromium openssl curl` looks for each one and installs
 what is missing with apt-get where that is possible, or says what to do instead.
 """
 
@@ -98,6 +98,7 @@ FINDERS: dict[str, tuple[Callable[[], Path | None], str, str]] = {
         "or on macOS:                        brew install postgresql",
     ),
     "chromium": (_browser, "chromium", "or install Chromium or Chrome by hand"),
+    "curl": (lambda: which("curl"), "curl", "or install curl by hand"),
     "openssl": (lambda: which("openssl"), "openssl", "or install OpenSSL's command by hand"),
     "slowhttptest": (
         lambda: which("slowhttptest"),
