@@ -62,11 +62,17 @@ def rights(results: ResultStream) -> dict[str, Rights]:
     """Return each user's rights; the results are on that stream."""
     takes = [*(queue.name for queue in DEFAULT.queues), DEFAULT.record_queue, results.name]
     sends = [DEFAULT.exchange, results.exchange, _EVENTS, _COMMANDS]
+    # To see that a queue is there takes some permission on it from RabbitMQ 4.2.6 on. *Write* lets
+    # nobody publish to a queue, and bind it only to an exchange that he may read, of which the
+    # server has none.
+    sees = [queue.name for queue in DEFAULT.queues]
     own = [_OWN_EVENTS, _OWN_REPLIES]
     worker = [*own, _OWN_COMMANDS]
     return {
         "windmail-server": Rights(
-            configure=_any([_COMMANDS]), write=_any(sends, [_DELAYED]), read=_any([results.name])
+            configure=_any([_COMMANDS]),
+            write=_any([*sends, *sees], [_DELAYED]),
+            read=_any([results.name]),
         ),
         "windmail-worker": Rights(
             configure=_any([_COMMANDS, _REPLIES], worker),

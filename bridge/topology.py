@@ -193,7 +193,8 @@ def declare_results(app: Celery, connection: kombu.Connection) -> None:
 
 
 def _find(connection: kombu.Connection, *queues: str) -> None:
-    """Check that queues are there, for which RabbitMQ requires no permission."""
+    """Check that queues are there; RabbitMQ requires no permission for that, or (from 4.2.6 on) any
+    one on the queue."""
     with connection.channel() as channel:
         for name in queues:
             channel.queue_declare(name, passive=True)

@@ -192,6 +192,7 @@ NO_MORE: list[tuple[str, tuple[str, ...], Operation]] = [
     ("reads results", (FLOWER,), lambda c: c.basic_get("windmail.results")),
     ("reads events", (SERVER,), lambda c: c.queue_bind("x", "celeryev", "#")),
     ("taps tasks", ALL, lambda c: c.queue_bind("mail", "windmail", "#")),
+    ("takes tasks off their queue", ALL, lambda c: c.queue_unbind("mail", "windmail", "mail")),
     ("publishes to any queue", ALL, publish("", "mail")),
     ("forges a dead letter", ALL, publish("windmail.dead", "mail")),
     ("publishes a task", (FLOWER,), publish("windmail", "celery")),
