@@ -24,6 +24,7 @@ import config
 import delivery
 import lifecycle
 from bridge import (
+    Control,
     DurableEvents,
     DurableTask,
     InvalidArgument,
@@ -53,7 +54,7 @@ Addresses = str | list[str]
 # takes it off again; TASK_PACKAGES are imported later.
 sys.path.append(str(Path(__file__).parent))
 
-app = Celery("windmail", amqp=TaskAMQP, events=DurableEvents, task_cls=DurableTask)
+app = Celery("windmail", amqp=TaskAMQP, control=Control, events=DurableEvents, task_cls=DurableTask)
 app.config_from_object("celeryconfig")
 lifecycle.install(app)
 app.autodiscover_tasks(config.task_packages)

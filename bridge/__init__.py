@@ -1,6 +1,7 @@
 """The bridge between an event loop and Celery over RabbitMQ; knows nothing of HTTP, and of mails
 no more than their queues."""
 
+from bridge.broadcast import Control
 from bridge.client import Bridge
 from bridge.dead_letter import DeadLetter, DeadReason
 from bridge.dead_recorder import record_dead_letters
@@ -32,6 +33,7 @@ __all__ = [
     "Blocked",
     "Bridge",
     "BridgeError",
+    "Control",
     "DeadLetter",
     "DeadReason",
     "DeclareTopology",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -14,7 +15,7 @@ from celery import Celery, Task
 from bridge import topology
 from bridge.calls import Calls
 from bridge.connection import Link
-from bridge.errors import BridgeError, NotConnected
+from bridge.errors import BridgeError, NotConnected, PublishRejected
 from bridge.gauge import QueueGauge
 from bridge.ids import new_task_id
 from bridge.message import Message
@@ -196,7 +197,8 @@ class Bridge:
         # Celery's own ``revoke`` publishes by itself, and waits. The channel is used only where a
         # reply is expected.
         self.app.control.mailbox._publish("revoke", arguments, producer=recorder, channel=object())
-        await self._publish(recorder.messages[0], task_id)
+        with suppress(PublishRejected):  # one listener has not got it: bridge/broadcast.py
+            await self._publish(recorder.messages[0], task_id)
 
     async def record(self, task_id: str, state: str, result: Any = None) -> None:
         """Append a state to the results, for a task whose end was decided here and not by a worker.

@@ -9,8 +9,10 @@ from celery.events.dispatcher import EventDispatcher
 from celery.events.event import Event
 from kombu import Producer
 
+from bridge.broadcast import BroadcastProducer
 
-class EventProducer(Producer):
+
+class EventProducer(BroadcastProducer):
     """A producer that leaves retrying to ``publish``, which retries the declaration as well.
 
     kombu would also retry the declaration by itself, always on the channel that it was given. If
@@ -51,7 +53,7 @@ class Dispatcher(EventDispatcher):
     def publish(  # Celery calls it by position
         self, name: str, fields: Any, producer: Any, **options: Any
     ) -> Any:
-        """Publish an event with the caller's own producer, as Celery does, but without its lock.
+        """Publish an event on the caller's own channel, as Celery does, but without its lock.
 
         The lock is for the dispatcher's own producer. Celery holds it here, too, until the broker
         confirms: all threads that send tasks would wait for one another, and a connection that
@@ -59,6 +61,8 @@ class Dispatcher(EventDispatcher):
         """
         blind, event = options.pop("blind", False), options.pop("Event", Event)
         made = self._prepare_event(name, fields, blind=blind, Event=event)
+        if isinstance(producer, Producer):  # the recorder is none
+            producer = EventProducer(producer.channel, auto_declare=False)
         return self._publish(made, producer, routing_key=name.replace("-", "."), **options)
 
 

@@ -1,6 +1,6 @@
 """What Windmail adds to Celery's send path, whoever sends: server, worker, beat or shell.
 
-Use it as ``Celery(amqp=TaskAMQP, events=DurableEvents, task_cls=DurableTask)``.
+Use it as ``Celery(amqp=TaskAMQP, control=Control, events=DurableEvents, task_cls=DurableTask)``.
 """
 
 from __future__ import annotations
