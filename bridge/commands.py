@@ -13,13 +13,17 @@ from celery.worker.pidbox import Pidbox
 logger = get_logger(__name__)
 
 
+#: How long a worker of the same name has to answer, in seconds.
+ANSWER_S = 2.0
+
+
 class CommandBox(Pidbox):
-    """Celery's queue of commands, under another name while our own lost connection still holds it.
+    """Celery's queue of commands, under another name while a lost connection still holds it.
 
     The queue is exclusive to its connection. A network that drops a connection (NAT, a firewall, a
     brief outage) tells neither end: the worker notices after seconds, the broker by its heartbeats
-    after minutes, and refuses the queue to the new connection until then. If the queue is held at
-    a worker's first start, another worker of this name runs.
+    after minutes, and refuses the queue to the new connection until then. RabbitMQ 4.3 keeps the
+    queue of a connection to a cluster's node that is down until that node is up again.
     """
 
     _was_ours = False
@@ -28,16 +32,19 @@ class CommandBox(Pidbox):
         """Take commands from now on.
 
         Raises:
-            ResourceLocked: another worker of this name runs.
+            ResourceLocked: another worker of this name runs, and answers.
         """
         try:
             super().start(c)
         except ResourceLocked:
-            if not self._was_ours:
+            if not self._was_ours and self._is_answered(c):
                 raise
-            logger.warning("the broker has not noticed yet that the former connection is lost")
+            logger.warning("the broker still knows a lost connection of a worker of this name")
             self._start_beside(c)
         self._was_ours = True
+
+    def _is_answered(self, c: Any) -> bool:
+        return bool(c.app.control.ping(destination=[c.hostname], timeout=ANSWER_S))
 
     def _start_beside(self, c: Any) -> None:
         """Use a queue of another name: commands go to every queue that is bound. Its name fits the

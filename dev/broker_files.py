@@ -19,6 +19,10 @@ LOG_TAIL_LINES = 15
 # and memory need not hold that.
 WAL_MAX_BYTES = 64 * 2**20
 
+#: What the consumers of a node that is down had, RabbitMQ 4.3 keeps for a minute by itself
+#: (docs/cluster.md). rabbitmq.conf may not have what an older RabbitMQ does not know; this may.
+_ADVANCED = "[{rabbit, [{consumer_disconnected_timeout, 2000}]}].\n"
+
 #: With less free disk space, RabbitMQ takes no messages until there is room again.
 DISK_FREE_LIMIT_MB = 50
 
@@ -88,6 +92,8 @@ def write(
     file.touch(mode=0o600)  # it holds the password
     lines = configuration(login=login, port=port, management_port=management_port)
     file.write_text("\n".join([*lines, *clustering(cluster)]) + "\n")
+    if cluster:
+        (state / _FILES["RABBITMQ_ADVANCED_CONFIG_FILE"]).write_text(_ADVANCED)
 
 
 def configuration(

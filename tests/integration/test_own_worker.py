@@ -79,6 +79,18 @@ def test_a_second_worker_of_one_name_ends_with_a_sentence(
     assert "Traceback" not in second.stderr
 
 
+def test_a_worker_starts_whose_former_self_the_broker_still_knows(
+    env: dict[str, str], tmp_path: Path
+) -> None:
+    name = f"former@{socket.gethostname()}"
+    with kombu.Connection(env["BROKER_URL"]) as former:
+        former.channel().queue_declare(f"{name}.celery.pidbox", exclusive=True)
+
+        with worker(tmp_path / "log", env, "-n", "former@%h"):
+            ping = f"out(task.app.control.ping([{name!r}], timeout=5))"
+            assert [list(one) for one in python(ping, env)] == [[name]]
+
+
 def test_a_worker_goes_on_whose_former_connection_the_broker_still_knows(
     broker: BrokerNode, env: dict[str, str], tmp_path: Path
 ) -> None:
@@ -108,7 +120,7 @@ def test_a_worker_goes_on_whose_former_connection_the_broker_still_knows(
         assert python("out(task.add.delay(1, 2).get(timeout=30))", env) == 3
         ping = f"out(task.app.control.ping(['forgotten@{socket.gethostname()}'], timeout=5))"
         assert [list(one) for one in python(ping, env)] == [[commands.split(".celery.")[0]]]
-        assert "not noticed yet" in process.text()
+        assert "still knows a lost connection" in process.text()
 
 
 @pytest.mark.parametrize("program", ["worker", "beat"])

@@ -122,6 +122,8 @@ def kill_and_start_again(system: System, client: Client, node: BrokerNode) -> st
     first = address(min(one.number for one in client.accepted if one.at >= killed_at))
     wait_until(lambda: received_by(system.relay, first), "a mail is sent without that node")
     sent_s = time.monotonic() - killed_at
+    system.worker.stop()
+    system.worker.start()  # though the node that is away may hold what its former self had
     node.start()
     system.cluster.wait_whole()
     moments = [killed_at, *client.since(killed_at)]
