@@ -38,7 +38,7 @@ class CommandMailbox(Mailbox):
     def producer_or_acquire(self, producer: Any = None, channel: Any = None) -> Iterator[Any]:
         """Yield the given producer, or else one whose connection is of the pool."""
         with super().producer_or_acquire(producer, channel) as found:
-            yield found if producer else BroadcastProducer(found.channel, auto_declare=False)
+            yield found if producer else BroadcastProducer(found.connection, auto_declare=False)
 
 
 class Control(control.Control):

@@ -53,7 +53,7 @@ class Dispatcher(EventDispatcher):
     def publish(  # Celery calls it by position
         self, name: str, fields: Any, producer: Any, **options: Any
     ) -> Any:
-        """Publish an event on the caller's own channel, as Celery does, but without its lock.
+        """Publish an event over the caller's own connection, as Celery does, but without its lock.
 
         The lock is for the dispatcher's own producer. Celery holds it here, too, until the broker
         confirms: all threads that send tasks would wait for one another, and a connection that
@@ -62,7 +62,7 @@ class Dispatcher(EventDispatcher):
         blind, event = options.pop("blind", False), options.pop("Event", Event)
         made = self._prepare_event(name, fields, blind=blind, Event=event)
         if isinstance(producer, Producer):  # the recorder is none
-            producer = EventProducer(producer.channel, auto_declare=False)
+            producer = EventProducer(producer.connection, auto_declare=False)
         return self._publish(made, producer, routing_key=name.replace("-", "."), **options)
 
 
