@@ -186,8 +186,8 @@ class Bridge:
     async def revoke(self, task_id: str, *, terminate: bool = False) -> None:
         """Tell all workers to drop a task; ``terminate`` also kills the process that runs it.
 
-        Success promises that the broker has the command; a worker that is not running now
-        never sees it.
+        Success promises that the broker has the command; a worker that is not running now,
+        or that the broker cannot reach, never sees it.
 
         Raises:
             BridgeError: the command could not be sent.
