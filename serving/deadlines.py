@@ -22,6 +22,8 @@ from tornado.httputil import (
 )
 from tornado.ioloop import PeriodicCallback
 
+from serving.target import origin_form
+
 #: How often connections are checked, in seconds; a limit is enforced this much late at most.
 SWEEP_S = 0.5
 
@@ -40,7 +42,8 @@ class _Watched(HTTPMessageDelegate):
         self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
     ) -> Awaitable[None] | None:
         self.until = time.monotonic() + self._body_s
-        return self._inner.headers_received(start_line, headers)
+        request_line = origin_form(cast("RequestStartLine", start_line), headers)
+        return self._inner.headers_received(request_line, headers)
 
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
         return self._inner.data_received(chunk)

@@ -177,4 +177,7 @@ def test_another_sites_page_sends_no_mails_while_there_are_no_keys(server: Serve
     assert server.post("/emails", mail(), **foreign).status == 403
     assert server.get(asked, **{"Sec-Fetch-Site": "cross-site"}).status == 403
     assert server.get("/emails", Host="evil.example").status == 403
+    absolute = b"GET http://%s/emails HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    assert raw(server.port, absolute % b"evil.example").startswith(b"HTTP/1.1 403 ")
+    assert raw(server.port, absolute % b"127.0.0.1").startswith(b"HTTP/1.1 200 ")
     assert server.get("/healthz", Host="evil.example").status == 200
