@@ -57,7 +57,7 @@ task_create_missing_queues = False  # a typing error makes no classic queue
 broker_native_delayed_delivery_queue_type = "quorum"
 
 # -- results
-override_backends = {"stream": "bridge.backend:StreamBackend"}
+override_backends = {"stream": "bridge.backend.stream:StreamBackend"}
 result_backend = f"stream://{_options.result_stream}?" + urlencode(
     {"retention_s": _options.result_retention_s}
 )
@@ -78,8 +78,8 @@ task_reject_on_worker_lost = True
 task_acks_on_failure = False
 task_acks_on_timeout = False
 worker_deduplicate_successful_tasks = True
-worker_pool = "bridge.processes:TaskPool"  # results in groups
-worker_consumer = "bridge.worker:DurableConsumer"  # bad messages go to the dead queue, too
+worker_pool = "bridge.worker.processes:TaskPool"  # results in groups
+worker_consumer = "bridge.worker.consumer:DurableConsumer"  # bad messages go to the dead queue, too
 worker_prefetch_multiplier = _options.worker_prefetch
 worker_cancel_long_running_tasks_on_connection_loss = False
 worker_enable_prefetch_count_reduction = False  # quorum queues have none; Celery would log that

@@ -14,9 +14,10 @@ import msgspec
 from kombu.exceptions import OperationalError
 
 import delivery
-from bridge import BridgeError, DeadLetter, DeadReason, Undecodable, dead, topology
+from bridge import BridgeError, DeadLetter, DeadReason, Undecodable, topology
 from bridge.awaiting import connect
-from bridge.dead import Counts, Ids
+from bridge.dead import queue as dead_queue
+from bridge.dead.queue import Counts, Ids
 from bridge.topology import MAIL_TASK
 from command_line import Commands, run
 from ledger import LedgerError, NotPossible
@@ -75,7 +76,7 @@ def show(connection: kombu.Connection, limit: int) -> int:
     """Print the letters as a table, never what they hold; return the exit code."""
     now = datetime.now(UTC)
     print(ROW.format("ID", "TASK", "REASON", "QUEUE", "AGE"))
-    for letter in dead.browse(connection, limit, known=app.tasks, signer=app.amqp.signer):
+    for letter in dead_queue.browse(connection, limit, known=app.tasks, signer=app.amqp.signer):
         print(row(letter, now))
     return 0
 
@@ -105,9 +106,9 @@ def empty(connection: kombu.Connection, command: str, ids: Ids) -> int:
     if command == "replay":
         edit = partial(revived, held=ids is not None)
         signer = app.amqp.signer
-        counts = dead.replay(connection, ids, edit=edit, known=app.tasks, signer=signer)
+        counts = dead_queue.replay(connection, ids, edit=edit, known=app.tasks, signer=signer)
     else:
-        counts = dead.discard(connection, ids)
+        counts = dead_queue.discard(connection, ids)
     print(summary(counts) or ("there are no dead letters" if ids is None else "no such letter"))
     done = ids is None or counts.replayed or counts.discarded
     return 0 if done and not (counts.kept or counts.unroutable) else 1
@@ -191,7 +192,7 @@ def _connected(arguments: argparse.Namespace) -> int:
             return empty(connection, arguments.command, ids)
         except (BridgeError, LedgerError) as exc:
             print(exc, file=sys.stderr)
-            if isinstance(exc, dead.Interrupted) and arguments.command != "list":
+            if isinstance(exc, dead_queue.Interrupted) and arguments.command != "list":
                 print(summary(exc.counts) or "nothing was done", file=sys.stderr)
     return 1
 

@@ -17,15 +17,13 @@ from bridge import (
     DeclareTopology,
     WriteResults,
     bound_warm_shutdown,
-    panel,
     prepare_forks,
-    reading,
     record_dead_letters,
     run_in_threads,
-    tracebacks,
 )
 from bridge.task_message import Undecodable
 from bridge.topology import MAIL_QUEUE, MAIL_TASK, MAILS_APART
+from bridge.worker import panel, reading, tracebacks
 from ledger import LedgerUnavailable, OtherVersion
 
 logger = logging.getLogger(__name__)

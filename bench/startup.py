@@ -14,7 +14,7 @@ from bench.report import Section, spread
 from bench.scale import Scale
 from bench.stage import Stage
 from bench.subjects import Subject
-from bridge.follower import FRESH_S
+from bridge.results.follower import FRESH_S
 
 #: What is newer is read before the server is ready.
 QUIET_S = 2 * FRESH_S

@@ -8,8 +8,8 @@ from itertools import islice
 import msgspec
 import pika
 
-from bridge.connection import parameters
 from bridge.ids import new_task_id
+from bridge.loop.connection import parameters
 
 STREAM = "windmail.results"
 #: Messages between two looks at the connection: it must read the broker's heartbeats.

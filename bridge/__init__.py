@@ -1,10 +1,9 @@
 """The bridge between an event loop and Celery over RabbitMQ; knows nothing of HTTP, and of mails
 no more than their queues."""
 
-from bridge.broadcast import Control
 from bridge.client import Bridge
-from bridge.dead_letter import DeadLetter, DeadReason
-from bridge.dead_recorder import record_dead_letters
+from bridge.dead.letter import DeadLetter, DeadReason
+from bridge.dead.recorder import record_dead_letters
 from bridge.errors import (
     Blocked,
     BridgeError,
@@ -17,17 +16,18 @@ from bridge.errors import (
     ResultsUnreadable,
     Unroutable,
 )
-from bridge.events import DurableEvents
-from bridge.forks import prepare_forks
-from bridge.gauge import QueueGauge
-from bridge.processes import WriteResults
+from bridge.loop.gauge import QueueGauge
 from bridge.records import TaskState
-from bridge.sending import DurableTask, PrivateTask, TaskAMQP
-from bridge.shutdown import bound_warm_shutdown
+from bridge.sending.broadcast import Control
+from bridge.sending.events import DurableEvents
+from bridge.sending.tasks import DurableTask, PrivateTask, TaskAMQP
 from bridge.task_message import Undecodable
 from bridge.task_result import TaskResult
-from bridge.threads import run_in_threads
-from bridge.worker import DeclareTopology
+from bridge.worker.consumer import DeclareTopology
+from bridge.worker.forks import prepare_forks
+from bridge.worker.processes import WriteResults
+from bridge.worker.shutdown import bound_warm_shutdown
+from bridge.worker.threads import run_in_threads
 
 __all__ = [
     "Blocked",

@@ -13,16 +13,16 @@ import kombu
 from celery import Celery, Task
 
 from bridge import topology
-from bridge.calls import Calls
-from bridge.connection import Link
 from bridge.errors import BridgeError, NotConnected, PublishRejected
-from bridge.gauge import QueueGauge
 from bridge.ids import new_task_id
+from bridge.loop.connection import Link
+from bridge.loop.gauge import QueueGauge
+from bridge.loop.publisher import Publisher
+from bridge.loop.sent_events import SentEvents
 from bridge.message import Message
-from bridge.publisher import Publisher
-from bridge.recorder import Recorder
-from bridge.results import Results
-from bridge.sent_events import SentEvents
+from bridge.results.states import Results
+from bridge.sending.calls import Calls
+from bridge.sending.recorder import Recorder
 from bridge.task_result import TaskResult
 
 logger = logging.getLogger(__name__)
@@ -197,7 +197,7 @@ class Bridge:
         # Celery's own ``revoke`` publishes by itself, and waits. The channel is used only where a
         # reply is expected.
         self.app.control.mailbox._publish("revoke", arguments, producer=recorder, channel=object())
-        with suppress(PublishRejected):  # one listener has not got it: bridge/broadcast.py
+        with suppress(PublishRejected):  # one listener has not got it: bridge/sending/broadcast.py
             await self._publish(recorder.messages[0], task_id)
 
     async def record(self, task_id: str, state: str, result: Any = None) -> None:

@@ -130,7 +130,7 @@ class Topology:
         )
 
 
-#: The task that sends a mail, its queue, and that of its suspects (``bridge/suspects.py``).
+#: The task that sends a mail, its queue, and that of its suspects (``bridge/worker/suspects.py``).
 MAIL_TASK = "task.sendmail"
 MAIL_QUEUE, MAILS_APART = "mail", "mail.apart"
 

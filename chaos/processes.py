@@ -59,7 +59,7 @@ def open_files(pid: int) -> int:
     """Return how many file descriptors a process has open; 0 for one that is gone.
 
     Without those of the null device, which replace what a pool process gave back
-    (``bridge/forks.py``).
+    (``bridge/worker/forks.py``).
     """
     count = 0
     try:

@@ -14,7 +14,7 @@ from typing import Any
 from celery import Task
 
 from access import Caller
-from bridge.options import normalise
+from bridge.sending.options import normalise
 from handlers import tasks
 from handlers.email_arguments import check_ahead, check_expiry
 from handlers.outgoing import Outgoing, outgoing

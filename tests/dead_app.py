@@ -17,10 +17,10 @@ from bridge import (
     DurableTask,
     TaskAMQP,
     prepare_forks,
-    reading,
     record_dead_letters,
 )
 from bridge.topology import DEFAULT, TaskQueue
+from bridge.worker import reading
 
 #: What the tasks and the callback read and write.
 FOLDER = Path(os.environ.get("DEAD_FOLDER", "."))
@@ -34,7 +34,7 @@ app.config_from_object("celeryconfig")
 app.conf.update(
     task_queues=QUEUES,
     task_routes={"tests.dead_app.crash": {"queue": SHORT.name}},
-    worker_consumer="bridge.worker:DurableConsumer",
+    worker_consumer="bridge.worker.consumer:DurableConsumer",
 )
 app.steps["consumer"].add(DeclareTopology)
 

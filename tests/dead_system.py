@@ -13,7 +13,8 @@ from uuid import uuid4
 import amqp
 import kombu
 
-from bridge import DeadLetter, DeadReason, dead
+from bridge import DeadLetter, DeadReason
+from bridge.dead import queue as dead_queue
 from tests.system import ROOT, wait_until, worker
 
 
@@ -95,11 +96,11 @@ class DeadSystem:
 
     def letters(self) -> list[DeadLetter]:
         with kombu.Connection(self.url) as connection:
-            return list(dead.browse(connection, 1000))
+            return list(dead_queue.browse(connection, 1000))
 
     def purge(self) -> None:
         with kombu.Connection(self.url) as connection:
-            dead.discard(connection, None)
+            dead_queue.discard(connection, None)
 
     def worked(self) -> list[str]:
         """Return the ids of the tasks that ran to their end."""

@@ -15,10 +15,11 @@ from typing import Any
 import amqp
 import kombu
 
-from bridge import DeadLetter, dead
+from bridge import DeadLetter
+from bridge.dead import queue as dead_queue
 from bridge.ids import new_task_id
-from bridge.suspects import LOST_WORKERS
 from bridge.topology import DEFAULT
+from bridge.worker.suspects import LOST_WORKERS
 from dev.broker import BrokerNode
 from ledger import Email, queries
 from tests.delivery_parts import ANN, KillingRelay, Parts
@@ -125,7 +126,7 @@ class MortalMails(Parts):
 
     def letters(self) -> list[DeadLetter]:
         with kombu.Connection(self.url) as connection:
-            return list(dead.browse(connection, 1000))
+            return list(dead_queue.browse(connection, 1000))
 
     def letter(self, email_id: str) -> DeadLetter:
         """Return a mail's dead letter, once it is there: a lost command gives it back late."""
@@ -184,7 +185,7 @@ class MortalMails(Parts):
     def bury_all(self) -> None:
         """Drop every dead letter."""
         with kombu.Connection(self.url) as connection:
-            dead.discard(connection, None)
+            dead_queue.discard(connection, None)
 
 
 @contextmanager

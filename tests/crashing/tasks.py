@@ -12,7 +12,7 @@ from typing import Any
 from celery import current_app, signals
 
 import delivery
-from bridge.request import DurableRequest
+from bridge.worker.request import DurableRequest
 from delivery import Step
 from ledger import Ledger, LedgerUnavailable
 from tests.crashing import POISON

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 
-from bridge.gauge import POLL_S
+from bridge.loop.gauge import POLL_S
 from dev.broker import BrokerNode
 from dev.ports import free_port
 from tests.emails import accepted, later, mail

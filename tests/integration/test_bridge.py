@@ -235,7 +235,7 @@ async def test_a_bridge_that_is_closed_leaves_no_connection_and_says_so() -> Non
 async def test_a_bridge_that_is_closed_tells_no_state_that_may_be_old(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("bridge.results.ATTACH_TIMEOUT_S", 0.05)
+    monkeypatch.setattr("bridge.results.states.ATTACH_TIMEOUT_S", 0.05)
     async with Bridge(task.app) as bridge:
         ended = await bridge.apply_async(task.add, (4, 4))
         await ended.get(timeout=30)

@@ -15,9 +15,9 @@ from kombu.serialization import dumps
 
 import task
 from bridge import Bridge
+from bridge.backend.result_channel import Result, ResultChannel, message_of
 from bridge.ids import new_task_id
 from bridge.records import RecordCache
-from bridge.result_channel import Result, ResultChannel, message_of
 from tests.system import Process, wait_until
 
 pytestmark = pytest.mark.usefixtures("celery_worker")
@@ -172,7 +172,7 @@ async def test_lookups_that_push_each_other_out_of_the_cache_all_find_their_task
 async def test_a_bridge_is_ready_before_it_has_read_the_past(
     old_ids: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bridge.follower.FRESH_S", 0)
+    monkeypatch.setattr("bridge.results.follower.FRESH_S", 0)
     past_is_read, go_on, bridge = asyncio.Event(), asyncio.Event(), Bridge(task.app)
     follower = bridge.results.follower
     read_from, reads = follower._read_from, []
@@ -204,7 +204,7 @@ async def test_a_bridge_is_ready_before_it_has_read_the_past(
 async def test_a_connection_that_is_lost_while_the_past_is_read_begins_that_anew(
     old_ids: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bridge.follower.FRESH_S", 0)
+    monkeypatch.setattr("bridge.results.follower.FRESH_S", 0)
     bridge = Bridge(task.app)
     follower = bridge.results.follower
     read_from, tries = follower._read_from, []
@@ -227,11 +227,11 @@ async def test_a_connection_that_is_lost_while_the_past_is_read_begins_that_anew
 async def test_a_queued_task_after_which_nothing_was_written_is_pending_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("bridge.results.CLOCK_SKEW_S", -1.0)  # so its read begins at the end
+    monkeypatch.setattr("bridge.results.states.CLOCK_SKEW_S", -1.0)  # so its read begins at the end
     async with Bridge(task.app) as bridge:
         await (await bridge.apply_async(task.add, (4, 4))).get(timeout=30)
     queued, later = new_task_id(), time.time() + 100
-    monkeypatch.setattr("bridge.follower.time.time", lambda: later)
+    monkeypatch.setattr("bridge.results.follower.time.time", lambda: later)
 
     async with late_bridge() as bridge:
         assert (await bridge.result(queued).state()).state == "PENDING"

@@ -30,7 +30,7 @@ pytestmark = [
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bridge.results.ATTACH_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("bridge.results.states.ATTACH_TIMEOUT_S", 0.2)
 
 
 @asynccontextmanager

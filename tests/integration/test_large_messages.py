@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bridge.request import LONGEST_TEXT
+from bridge.worker.request import LONGEST_TEXT
 from dev.broker import BrokerNode
 from tests.emails import mail
 from tests.outside import Tap, largest_message, virtual_host

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from bridge import dead
+from bridge.dead import queue as dead_queue
 from task import app
 from tests.event_stream import EventStream
 from tests.smtp_server import ReceivedMail, SMTPServer
@@ -43,7 +43,7 @@ def addresses(recipients: list[dict[str, Any]]) -> list[str]:
 
 def dead_ids() -> list[str | None]:
     with app.connection_for_read() as connection:
-        return [letter.id for letter in dead.browse(connection, 1000)]
+        return [letter.id for letter in dead_queue.browse(connection, 1000)]
 
 
 # -- sent

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from celery import Celery, states
 
-from bridge.backend import LARGE, StreamBackend
+from bridge.backend.result_writer import ResultWriter
+from bridge.backend.stream import LARGE, StreamBackend
 from bridge.errors import ResultRefused
 from bridge.ids import new_task_id
 from bridge.records import started_type
-from bridge.result_writer import ResultWriter
 from dev.broker import BrokerNode
 from tests.outside import largest_message, virtual_host
 
@@ -32,7 +32,7 @@ def app(broker: BrokerNode) -> Iterator[Celery]:
             {
                 "broker_url": url,
                 "result_backend": "stream://results",
-                "override_backends": {"stream": "bridge.backend:StreamBackend"},
+                "override_backends": {"stream": "bridge.backend.stream:StreamBackend"},
                 "broker_transport_options": {"confirm_publish": True},
             }
         )

@@ -13,10 +13,12 @@ import pytest
 from kombu.serialization import dumps
 
 import task
-from bridge import Bridge, stream_consumer, stream_ends
+from bridge import Bridge
+from bridge.backend import stream_consumer
+from bridge.backend.result_channel import Result, ResultChannel, message_of
 from bridge.ids import new_task_id
-from bridge.recorder import Recorder
-from bridge.result_channel import Result, ResultChannel, message_of
+from bridge.results import stream_ends
+from bridge.sending.recorder import Recorder
 from tests.system import Process, wait_until
 
 

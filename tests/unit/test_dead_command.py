@@ -11,7 +11,7 @@ import kombu
 import pytest
 
 from bridge import DeadLetter
-from bridge.dead import Counts
+from bridge.dead.queue import Counts
 from dead import again, empty, main
 
 ADD = {"task": "task.add", "args": [1], "kwargs": {}}
@@ -75,7 +75,7 @@ def test_an_empty_queue_is_no_error_for_who_names_no_letter(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("bridge.dead.discard", lambda connection, ids: Counts())
+    monkeypatch.setattr("bridge.dead.queue.discard", lambda connection, ids: Counts())
 
     assert empty(kombu.Connection(), "discard", ids) == code
     assert capsys.readouterr().out == said

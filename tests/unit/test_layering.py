@@ -66,6 +66,23 @@ MAY_IMPORT: dict[str, set[str]] = {
         "serving",
     },
 }
+#: What the files in each of the bridge's folders may import of its other folders, and those beside
+#: the folders ("") of any; its face is for the other parts.
+BRIDGE_MAY_IMPORT: dict[str, set[str]] = {
+    "": set(),
+    "sending": set(),
+    "loop": set(),
+    "backend": set(),
+    "dead": set(),
+    "results": {"loop"},
+    "worker": {"backend"},
+}
+BRIDGES_FACE = ("bridge/__init__.py", "bridge/client.py", "bridge/task_result.py")
+BRIDGE = [
+    file
+    for file in PRODUCT
+    if file.is_relative_to(ROOT / "bridge") and str(file.relative_to(ROOT)) not in BRIDGES_FACE
+]
 #: Libraries that belong to other parts.
 MAY_NOT_USE = {
     "config": {"celery", "pika"},
@@ -162,6 +179,21 @@ def test_a_file_imports_only_what_its_layer_may(file: Path) -> None:
     assert not upwards, f"{part} may not import {', '.join(sorted(upwards))}"
 
 
+def bridges_folder(file: Path) -> str:
+    return "".join(file.relative_to(ROOT / "bridge").parts[:-1])
+
+
+@pytest.mark.parametrize("file", BRIDGE, ids=lambda file: str(file.relative_to(ROOT)))
+def test_the_bridges_folders_import_each_other_one_way(file: Path) -> None:
+    own = bridges_folder(file)
+    modules = {ROOT / f"{name.replace('.', '/')}.py" for name in imports(tree_of(file))}
+    used = [module for module in modules if module.is_relative_to(ROOT / "bridge")]
+    files = [module for module in used if module.is_file()]  # others are names in a module
+
+    assert {bridges_folder(module) for module in files} <= BRIDGE_MAY_IMPORT[own] | {own, ""}
+    assert not set(shown(files)) & set(BRIDGES_FACE)
+
+
 @pytest.mark.parametrize("file", PRODUCT, ids=lambda file: str(file.relative_to(ROOT)))
 def test_a_file_uses_no_library_of_another_part(file: Path) -> None:
     used = {module.partition(".")[0] for module in imports(tree_of(file))}
@@ -195,7 +227,7 @@ def test_exactly_one_file_imports_a_pika_adapter() -> None:
         if any(module.startswith("pika.adapters") for module in imports(tree_of(file)))
     ]
 
-    assert shown(users) == ["bridge/adapter.py"]
+    assert shown(users) == ["bridge/loop/adapter.py"]
 
 
 @pytest.mark.parametrize("file", PRODUCT, ids=lambda file: str(file.relative_to(ROOT)))

@@ -24,7 +24,7 @@ from unittest.mock import Mock
 import pytest
 from celery.worker.consumer import Consumer
 
-from bridge.worker import DurableConsumer
+from bridge.worker.consumer import DurableConsumer
 
 ROOT = Path(__file__).resolve().parents[2]
 TABLE = "tests/data/upstream.txt"
@@ -34,7 +34,7 @@ FOLDERS = ("access", "bridge", "delivery", "dev", "handlers", "ledger", "mailing
 #: Our files, by their paths, as trees.
 TREES = {
     str(file.relative_to(ROOT)): ast.parse(file.read_text())
-    for pattern in ("*.py", *(f"{folder}/*.py" for folder in FOLDERS))
+    for pattern in ("*.py", *(f"{folder}/**/*.py" for folder in FOLDERS))
     for file in sorted(ROOT.glob(pattern))
 }
 #: Private by their look alone: the Python documentation has them.

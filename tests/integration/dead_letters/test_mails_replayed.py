@@ -9,9 +9,9 @@ from tests.mortal_mails import MAIL, MortalMails
 #: The command, killed at a point: where it would publish a letter, or remove it.
 KILLED = """
 import os, signal, sys
-from bridge import dead as letters
+from bridge.dead import queue as dead_queue
 import dead
-setattr(letters._Desk, {point!r}, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+setattr(dead_queue._Desk, {point!r}, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
 sys.exit(dead.main(["dead.py", "replay", {email_id!r}]))
 """
 

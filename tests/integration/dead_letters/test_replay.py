@@ -5,7 +5,8 @@ from __future__ import annotations
 import kombu
 from msgspec.structs import replace
 
-from bridge import DeadLetter, dead
+from bridge import DeadLetter
+from bridge.dead import queue as dead_queue
 from tests.dead_system import DeadSystem
 from tests.outside import Tap
 from tests.system import wait_until
@@ -19,7 +20,7 @@ def test_a_replayed_task_runs_and_shows_no_sign_of_its_death(system: DeadSystem)
     (system.folder / "well").touch()
 
     with Tap(system.url, "windmail") as tap:
-        counts = dead.replay(system.connection, [task_id])
+        counts = dead_queue.replay(system.connection, [task_id])
         message = tap.wait_for(lambda message: message.headers.get("id") == task_id, "the replay")
 
     assert counts.replayed == 1
@@ -33,11 +34,11 @@ def test_a_task_that_has_succeeded_since_is_not_run_by_a_second_replay(system: D
     system.recorded(task_id)
     (letter,) = system.letters()
     (system.folder / "well").touch()
-    dead.replay(system.connection, [task_id])
+    dead_queue.replay(system.connection, [task_id])
     wait_until(lambda: system.worked().count(task_id) == 1, "the first replay")
 
     system.bury(letter)
-    dead.replay(system.connection, [task_id])
+    dead_queue.replay(system.connection, [task_id])
 
     ignored = f"[{task_id}] Task already completed successfully."
     wait_until(lambda: ignored in system.worker.text(), ignored)
@@ -59,8 +60,8 @@ def test_a_look_at_a_part_leaves_all_in_the_queue(system: DeadSystem) -> None:
     system.fill(*"abcde")
 
     with kombu.Connection(system.url) as connection:
-        part = [letter.id for letter in dead.browse(connection, 2)]
-        first = next(dead.browse(connection, 5)).id
+        part = [letter.id for letter in dead_queue.browse(connection, 2)]
+        first = next(dead_queue.browse(connection, 5)).id
 
     assert part == ["a", "b"]
     assert first in set("abcde")
@@ -70,7 +71,7 @@ def test_a_look_at_a_part_leaves_all_in_the_queue(system: DeadSystem) -> None:
 def test_a_letter_is_replayed_alone_and_keeps_the_others(system: DeadSystem) -> None:
     system.fill(*"abc")
 
-    assert dead.replay(system.connection, ["b", "nobody"]).replayed == 1
+    assert dead_queue.replay(system.connection, ["b", "nobody"]).replayed == 1
 
     system.recorded("b")  # it fails again
     assert sorted(str(letter.id) for letter in system.letters()) == list("abc")
@@ -85,7 +86,7 @@ def test_all_letters_are_replayed_once_though_they_die_again(system: DeadSystem)
             system.recorded(ids[0])  # so it is back in the dead queue, too
         return letter
 
-    assert dead.replay(system.connection, None, edit).replayed == 5
+    assert dead_queue.replay(system.connection, None, edit).replayed == 5
 
     for task_id in ids:
         system.recorded(task_id)
@@ -102,7 +103,7 @@ def test_an_edit_changes_a_letter_or_keeps_it(system: DeadSystem) -> None:
             return None
         return replace(letter, headers={**letter.headers, "id": "new"})
 
-    counts = dead.replay(system.connection, None, edit)
+    counts = dead_queue.replay(system.connection, None, edit)
 
     assert (counts.replayed, counts.kept) == (1, 1)
     wait_until(lambda: "new" in system.worked(), "the edited task")
@@ -115,7 +116,7 @@ def test_a_letter_that_no_queue_takes_stays_and_the_next_goes_out(system: DeadSy
     system.fill("lost", "lost too", queue="no-such-queue")
     system.fill("found")
 
-    counts = dead.replay(system.connection, None)
+    counts = dead_queue.replay(system.connection, None)
 
     assert (counts.replayed, counts.unroutable) == (1, 2)
     wait_until(lambda: "found" in system.worked(), "the other task")
@@ -127,7 +128,7 @@ def test_letters_are_discarded_by_id(system: DeadSystem) -> None:
     system.publish(SECRET, {})
     wait_until(lambda: len(system.letters()) == 4, "the letter without an id")
 
-    counts = dead.discard(system.connection, ["a", None])
+    counts = dead_queue.discard(system.connection, ["a", None])
 
     assert counts.discarded == 2
     assert {letter.id for letter in system.letters()} == {"b", "c"}

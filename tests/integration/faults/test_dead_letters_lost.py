@@ -7,7 +7,8 @@ from pathlib import Path
 import kombu
 import pytest
 
-from bridge import DeadLetter, dead
+from bridge import DeadLetter
+from bridge.dead import queue as dead_queue
 from bridge.topology import DEFAULT
 from dev.broker import BrokerNode
 from tests.dead_system import DeadSystem
@@ -37,8 +38,8 @@ def letters(url: str, wanted: list[str]) -> list[str | None]:
     """Return the ids in the dead queue; none while it is not back with those."""
     try:
         with kombu.Connection(url) as connection:
-            found = [letter.id for letter in dead.browse(connection, 100)]
-    except dead.Interrupted:
+            found = [letter.id for letter in dead_queue.browse(connection, 100)]
+    except dead_queue.Interrupted:
         return []
     return found if set(wanted) <= set(found) else []
 
@@ -61,8 +62,8 @@ def test_a_replay_that_loses_the_broker_says_so_and_can_be_repeated(
             return letter
 
         try:
-            with pytest.raises(dead.Interrupted) as caught:
-                dead.replay(kombu.Connection(url), None, edit)
+            with pytest.raises(dead_queue.Interrupted) as caught:
+                dead_queue.replay(kombu.Connection(url), None, edit)
         finally:
             own_broker.start()
         done = caught.value.counts.replayed
@@ -70,7 +71,7 @@ def test_a_replay_that_loses_the_broker_says_so_and_can_be_repeated(
         # What the lost connection held comes back a little later than the queue does.
         left = wait_until(lambda: letters(url, ids[done:]), "the letters' return")
         with kombu.Connection(url) as connection:
-            again = dead.replay(connection, None)
+            again = dead_queue.replay(connection, None)
             waiting = connection.default_channel.queue_declare(
                 DEFAULT.default_queue, passive=True
             ).message_count

@@ -11,7 +11,7 @@ import pytest
 from celery import Celery
 
 import task
-from bridge.connection import Link
+from bridge.loop.connection import Link
 from dev.broker import BrokerNode
 from dev.road import Road
 from tests.keepalive import GIVEN_UP_S, given_up_after_s

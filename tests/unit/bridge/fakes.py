@@ -13,9 +13,9 @@ import pika.exceptions
 import pika.frame
 from pika.spec import Basic
 
-from bridge.connection import Link
+from bridge.loop.connection import Link
+from bridge.loop.publisher import Publisher
 from bridge.message import Message
-from bridge.publisher import Publisher
 
 SHORT_S = 0.02
 LONG_S = 5.0

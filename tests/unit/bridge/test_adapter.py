@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from bridge.adapter import JoiningConnection
-from bridge.connection import parameters
+from bridge.loop.adapter import JoiningConnection
+from bridge.loop.connection import parameters
 
 
 class Socket:

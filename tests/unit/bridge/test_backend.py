@@ -14,11 +14,11 @@ from celery.app.task import Context
 from celery.backends.base import Backend
 from celery.exceptions import TaskError
 
-from bridge.backend import LARGE, StreamBackend
+from bridge.backend.late_starts import LateStarts
+from bridge.backend.stream import LARGE, StreamBackend
 from bridge.errors import ResultRefused
-from bridge.late_starts import LateStarts
 from bridge.message import Message
-from bridge.processes import hand_over
+from bridge.worker.processes import hand_over
 
 STATES = (states.STARTED, states.SUCCESS, states.FAILURE, states.RETRY, states.REVOKED)
 REQUESTS: tuple[Any, ...] = (
@@ -58,7 +58,7 @@ class PoolProcess:
         self.written: list[Message] = []
         self.backend._direct = MagicMock()
         self.backend._direct.write = self.written.extend
-        monkeypatch.setattr("bridge.processes.current_app", MagicMock(backend=self.backend))
+        monkeypatch.setattr("bridge.worker.processes.current_app", MagicMock(backend=self.backend))
 
     def run(self, *steps: tuple[str, Any], error: BaseException | None = None) -> list[str]:
         """Run a task that tells these states, with their results; return what it hands over."""

@@ -15,11 +15,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bridge import DurableTask, InvalidArgument, InvalidOption, PrivateTask, TaskAMQP
-from bridge.calls import Calls
 from bridge.ids import new_task_id
 from bridge.message import Message
-from bridge.recorder import Recorder
-from bridge.shown import shown
+from bridge.sending.calls import Calls
+from bridge.sending.recorder import Recorder
+from bridge.sending.shown import shown
 from bridge.topology import DEFAULT
 
 
@@ -151,7 +151,7 @@ def is_prepared(app: Celery, name: str = "open", **call: Any) -> bool:
     own = Calls(app)
     own.messages(app.tasks[name], (), {}, new_task_id(), {})
     given = {"task_id": new_task_id(), "options": {}, **call}
-    with patch("bridge.calls.Recorder", wraps=Recorder) as recorder:
+    with patch("bridge.sending.calls.Recorder", wraps=Recorder) as recorder:
         own.messages(app.tasks[name], (), {}, **given)
     return not recorder.called
 

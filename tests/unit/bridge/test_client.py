@@ -11,7 +11,7 @@ from celery import Celery
 from bridge import Bridge, DurableTask, NotConnected, ResultsUnreadable, TaskAMQP
 from bridge.ids import new_task_id
 from bridge.records import Record
-from bridge.subscriptions import WOKEN_AT_ONCE, Subscriptions
+from bridge.results.subscriptions import WOKEN_AT_ONCE, Subscriptions
 from bridge.topology import DEFAULT
 from dev.ports import free_port
 
@@ -23,7 +23,7 @@ def app() -> Celery:
     app.config_from_object(
         {
             "broker_url": f"amqp://user:hunter2@127.0.0.1:{free_port()}//",
-            "override_backends": {"stream": "bridge.backend:StreamBackend"},
+            "override_backends": {"stream": "bridge.backend.stream:StreamBackend"},
             "result_backend": "stream://results",
             "task_queues": DEFAULT.kombu_queues(),
             "task_default_queue": "celery",
@@ -82,7 +82,7 @@ async def test_a_bridge_whose_start_the_caller_gives_up_does_not_go_on_to_connec
 async def test_results_cannot_be_read_after_the_bridge_gave_up_waiting(
     app: Celery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bridge.results.ATTACH_TIMEOUT_S", 0.05)
+    monkeypatch.setattr("bridge.results.states.ATTACH_TIMEOUT_S", 0.05)
     bridge = Bridge(app)
     bridge.start()
 

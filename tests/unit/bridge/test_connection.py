@@ -12,8 +12,8 @@ from unittest.mock import MagicMock
 import pytest
 from pika.exceptions import ConnectionWrongStateError
 
-from bridge import connection
-from bridge.connection import Link
+from bridge.loop import connection
+from bridge.loop.connection import Link
 from dev.ports import free_port
 
 

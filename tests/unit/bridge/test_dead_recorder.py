@@ -7,8 +7,8 @@ from unittest.mock import MagicMock
 import pytest
 from celery import states
 
-from bridge.dead_letter import DeadLetter, DeadReason
-from bridge.dead_recorder import DeadLetterRecorder, _Held
+from bridge.dead.letter import DeadLetter, DeadReason
+from bridge.dead.recorder import DeadLetterRecorder, _Held
 
 
 def recorded(reason: DeadReason, known: str = states.STARTED) -> tuple[MagicMock, MagicMock]:

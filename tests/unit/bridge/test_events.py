@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from celery import Celery
 
-from bridge.events import DurableEvents
+from bridge.sending.events import DurableEvents
 
 TIMEOUT_S = 10.0
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pika.exceptions import ChannelWrongStateError
 
-from bridge.gauge import KEPT_S, MEASURED_S, POLL_S, STALE_S, Drain, QueueGauge
+from bridge.loop.gauge import KEPT_S, MEASURED_S, POLL_S, STALE_S, Drain, QueueGauge
 from bridge.records import Record, started_type
 
 
@@ -142,7 +142,7 @@ def start(task: str) -> Record:
 
 
 def test_the_wait_is_the_depth_by_the_rate(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bridge.gauge.POLL_S", 0.001)
+    monkeypatch.setattr("bridge.loop.gauge.POLL_S", 0.001)
 
     async def watch() -> list[float | None]:
         seen, clock, broker = asyncio.Event(), Clock(), Broker(100, 1)
@@ -180,7 +180,7 @@ def test_the_wait_is_the_depth_by_the_rate(monkeypatch: pytest.MonkeyPatch) -> N
 def test_the_depth_is_read_again_after_a_lost_connection(
     lost: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bridge.gauge.POLL_S", 0.001)
+    monkeypatch.setattr("bridge.loop.gauge.POLL_S", 0.001)
 
     async def watch() -> float | None:
         broker = UnsteadyBroker(lost)

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from bridge import late_starts
-from bridge.late_starts import LateStarts
+from bridge.backend import late_starts
+from bridge.backend.late_starts import LateStarts
 from bridge.message import Message
 from tests.system import wait_until
 

@@ -10,7 +10,7 @@ import pytest
 from celery import Celery, Task
 
 from bridge import DurableTask, InvalidOption
-from bridge.options import TASK_HEADERS, carried, normalise
+from bridge.sending.options import TASK_HEADERS, carried, normalise
 from bridge.topology import DEFAULT, LONGEST_DELAY_S
 
 

@@ -16,8 +16,8 @@ from celery.utils.collections import LimitedSet
 from celery.worker import state as worker_state
 from celery.worker.control import Panel
 
-from bridge import panel
 from bridge.topology import DEFAULT
+from bridge.worker import panel
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from kombu.asynchronous import Hub
 
 from bridge.errors import ResultRefused
 from bridge.message import Message
-from bridge.processes import TaskPool, apply_async
-from bridge.settlement import Settlement
+from bridge.worker.processes import TaskPool, apply_async
+from bridge.worker.settlement import Settlement
 from tests.system import wait_until
 
 SUCCEEDED = (0, "3", 0.1)
@@ -86,7 +86,7 @@ def test_one_that_has_failed_and_whose_error_is_refused_has_failed() -> None:
 
 
 def test_limits_of_tasks_that_have_ended_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bridge.processes.FORGET_S", 0.001)
+    monkeypatch.setattr("bridge.worker.processes.FORGET_S", 0.001)
     ended, runs, called = 100, 3, MagicMock()
     hub, pool = Hub(), TaskPool(1)
     pool._pool = MagicMock()

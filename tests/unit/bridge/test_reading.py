@@ -13,7 +13,7 @@ from amqp.exceptions import UnexpectedFrame
 from amqp.transport import TCPTransport
 from kombu.transport import resolve_transport
 
-from bridge import reading
+from bridge.worker import reading
 
 HEARTBEAT = 8
 ONE, TWO = (pack(">BHI", HEARTBEAT, 0, len(body)) + body + b"\xce" for body in (b"one", b"two"))

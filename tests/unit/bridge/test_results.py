@@ -9,7 +9,7 @@ import pytest
 from bridge.errors import ResultsUnreadable
 from bridge.ids import new_task_id
 from bridge.records import RecordCache
-from bridge.results import Results
+from bridge.results.states import Results
 
 
 @pytest.fixture

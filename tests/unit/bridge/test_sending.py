@@ -14,7 +14,7 @@ from celery.exceptions import Retry
 from bridge import DurableTask, PrivateTask, TaskAMQP
 from bridge.ids import created_at, new_task_id
 from bridge.message import Message
-from bridge.recorder import Recorder
+from bridge.sending.recorder import Recorder
 from bridge.topology import DEFAULT, LONGEST_DELAY_S
 
 SECRET = "hunter2"

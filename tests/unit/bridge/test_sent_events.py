@@ -10,9 +10,9 @@ import pytest
 from celery import Celery
 from celery.events import EventReceiver
 
+from bridge.loop.sent_events import GATHER_S, MOST, SentEvents
 from bridge.message import Message
-from bridge.recorder import Recorder
-from bridge.sent_events import GATHER_S, MOST, SentEvents
+from bridge.sending.recorder import Recorder
 
 
 def echo(number: int) -> int:

@@ -12,8 +12,8 @@ import pytest
 from billiard.einfo import ExceptionInfo
 
 from bridge.errors import ResultRefused
-from bridge.settlement import Settlement
-from bridge.threads import _settle
+from bridge.worker.settlement import Settlement
+from bridge.worker.threads import _settle
 
 
 def test_a_call_that_is_lost_with_a_connection_keeps_no_later_task_from_being_settled() -> None:
@@ -64,7 +64,7 @@ def joined_by(monkeypatch: pytest.MonkeyPatch, send: Callable[[], None]) -> None
         yield
         send()
 
-    monkeypatch.setattr("bridge.settlement.joined", joined)
+    monkeypatch.setattr("bridge.worker.settlement.joined", joined)
 
 
 def test_what_follows_an_acknowledgement_comes_when_all_of_them_are_sent(

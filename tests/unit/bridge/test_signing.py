@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kombu.compression import decompress
 
-from bridge.calls import Calls
 from bridge.ids import new_task_id
+from bridge.sending.calls import Calls
 from bridge.signing import NotSigned, Signer
 from tests.unit.bridge.test_calls import make_app
 

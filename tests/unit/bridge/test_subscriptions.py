@@ -6,7 +6,7 @@ import asyncio
 import tracemalloc
 
 from bridge.records import HISTORY_LENGTH, Record
-from bridge.subscriptions import Inbox, Subscriptions
+from bridge.results.subscriptions import Inbox, Subscriptions
 
 COUNT = 200
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from bridge.suspects import LOST_WORKERS, is_suspect
+from bridge.worker.suspects import LOST_WORKERS, is_suspect
 
 
 @pytest.mark.parametrize(

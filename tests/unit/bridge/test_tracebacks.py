@@ -8,7 +8,7 @@ import traceback
 import pytest
 from billiard import einfo
 
-from bridge import tracebacks
+from bridge.worker import tracebacks
 
 
 @pytest.fixture(autouse=True)

@@ -18,10 +18,11 @@ from celery.worker.consumer import Consumer
 from kombu.message import Message
 from kombu.utils import functional
 
-from bridge import DeclareTopology, topology, worker
+from bridge import DeclareTopology, topology
 from bridge.message import PUBLISHED_AGAIN
-from bridge.request import DurableRequest
-from bridge.sending import DurableTask
+from bridge.sending.tasks import DurableTask
+from bridge.worker import consumer as worker
+from bridge.worker.request import DurableRequest
 
 
 def test_a_broker_that_does_not_know_its_queues_yet_is_connected_to_again(

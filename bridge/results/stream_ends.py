@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
-from bridge import stream_channel
-from bridge.connection import Link
-from bridge.futures import resolve
+from bridge.loop.connection import Link
+from bridge.loop.futures import resolve
 from bridge.records import Record
+from bridge.results import stream_channel
 
 #: How long the broker may take to send the first message of a stream that has some.
 FIRST_MESSAGE_S = 0.3

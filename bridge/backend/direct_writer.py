@@ -10,8 +10,8 @@ from concurrent.futures import Future
 from celery import Celery
 
 from bridge.awaiting import NOT_WHOLE, awaiting_broker
+from bridge.backend.result_channel import Result, ResultChannel
 from bridge.message import Message
-from bridge.result_channel import Result, ResultChannel
 
 #: Nobody could send any while a task runs; the kernel checks whether the broker is there.
 NO_HEARTBEAT = 0

@@ -12,8 +12,8 @@ from queue import Empty, SimpleQueue
 from celery import Celery
 from celery.utils.log import get_logger
 
+from bridge.backend.result_channel import Result, ResultChannel
 from bridge.message import Message
-from bridge.result_channel import Result, ResultChannel
 
 logger = get_logger(__name__)
 

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import pika.exceptions
 
-from bridge.connection import Link
 from bridge.errors import (
     Blocked,
     BridgeError,
@@ -18,9 +17,10 @@ from bridge.errors import (
     PublishTimeout,
     Unroutable,
 )
-from bridge.futures import fail, resolve
+from bridge.loop.connection import Link
+from bridge.loop.futures import fail, resolve
+from bridge.loop.refusals import Refusals
 from bridge.message import Message
-from bridge.refusals import Refusals
 
 logger = logging.getLogger(__name__)
 

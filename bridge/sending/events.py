@@ -9,7 +9,7 @@ from celery.events.dispatcher import EventDispatcher
 from celery.events.event import Event
 from kombu import Producer
 
-from bridge.broadcast import BroadcastProducer
+from bridge.sending.broadcast import BroadcastProducer
 
 
 class EventProducer(BroadcastProducer):
@@ -69,4 +69,4 @@ class Dispatcher(EventDispatcher):
 class DurableEvents(Events):
     """What ``app.events`` offers: ``Celery(events=DurableEvents)``."""
 
-    dispatcher_cls = "bridge.events:Dispatcher"
+    dispatcher_cls = "bridge.sending.events:Dispatcher"

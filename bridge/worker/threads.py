@@ -21,8 +21,8 @@ from celery import bootsteps
 from celery.app.trace import build_tracer
 from celery.worker import state
 
-from bridge.processes import WriteResults, is_failure
-from bridge.suspects import is_suspect, set_apart
+from bridge.worker.processes import WriteResults, is_failure
+from bridge.worker.suspects import is_suspect, set_apart
 
 #: Messages held for each thread: the next one is there while the last one's acknowledgement is
 #: on its way.
@@ -36,7 +36,8 @@ def run_in_threads(queue: str, apart: str, count: int, on_thread_end: Callable[[
 
     Use it as ``app.steps["worker"].add(run_in_threads(...))``, with :class:`DurableConsumer` as
     ``worker_consumer``. ``queue`` is the one that such tasks come from, ``apart`` the one for
-    its suspects (see ``bridge/suspects.py``); each thread calls ``on_thread_end`` when it ends.
+    its suspects (see ``bridge/worker/suspects.py``); each thread calls ``on_thread_end`` when it
+    ends.
     """
 
     class RunInThreads(bootsteps.StartStopStep):

@@ -11,11 +11,11 @@ from celery.app.routes import MapRoute
 from celery.utils.time import utcoffset
 
 from bridge.message import Message
-from bridge.options import normalise
-from bridge.prepared import EventMould, Mould, cut, cut_event
-from bridge.recorder import Recorder
-from bridge.sending import DurableTask, TaskAMQP
-from bridge.shown import hidden, shown
+from bridge.sending.options import normalise
+from bridge.sending.prepared import EventMould, Mould, cut, cut_event
+from bridge.sending.recorder import Recorder
+from bridge.sending.shown import hidden, shown
+from bridge.sending.tasks import DurableTask, TaskAMQP
 
 #: An id as we make them, except those of the far future; its message needs no ``accepted_at``.
 _OWN_ID = re.compile(r"[0-9a-d][0-9a-f]{7}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from bridge.errors import ResultsUnreadable
-from bridge.futures import resolve
+from bridge.loop.futures import resolve
 from bridge.records import HISTORY_LENGTH, Record
 
 #: How many waiters are woken at a time. Each then writes its answer, about 0.7 ms: more at once

@@ -16,7 +16,7 @@ from celery import Celery, bootsteps, states
 from celery.exceptions import WorkerLostError
 
 from bridge.awaiting import connect
-from bridge.dead_letter import DeadLetter, DeadReason
+from bridge.dead.letter import DeadLetter, DeadReason
 from bridge.topology import DEFAULT, may_declare
 
 logger = logging.getLogger(__name__)

@@ -20,15 +20,15 @@ from celery.backends.rpc import RPCBackend
 from kombu.serialization import dumps
 
 from bridge.awaiting import UNREADABLE, awaiting_broker
-from bridge.direct_writer import DirectWriter
+from bridge.backend.direct_writer import DirectWriter
+from bridge.backend.late_starts import LateStarts
+from bridge.backend.result_channel import message_of
+from bridge.backend.result_writer import ResultWriter
+from bridge.backend.stream_consumer import StreamResultConsumer
+from bridge.backend.task_states import may_be_kept, now, properties_of, told_exception
 from bridge.errors import ResultRefused
-from bridge.late_starts import LateStarts
 from bridge.message import Message
 from bridge.records import Record
-from bridge.result_channel import message_of
-from bridge.result_writer import ResultWriter
-from bridge.stream_consumer import StreamResultConsumer
-from bridge.task_states import may_be_kept, now, properties_of, told_exception
 from bridge.topology import ResultStream, may_declare
 
 #: RabbitMQ may refuse a body with more octets (over 16 MiB, unless a lower limit is set), so its

@@ -9,7 +9,7 @@ from typing import Any
 
 from pika.exceptions import AMQPError
 
-from bridge.futures import fail, resolve
+from bridge.loop.futures import fail, resolve
 from bridge.records import Record
 
 #: Messages under way without an acknowledgement. Streams need a limit, and acknowledgements

@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from celery import Celery, states
 
 from bridge.errors import ResultsUnreadable
-from bridge.follower import Follower
 from bridge.ids import created_at
 from bridge.records import CLOCK_SKEW_S, Record, RecordCache, TaskState
-from bridge.subscriptions import Inbox, Subscriptions
+from bridge.results.follower import Follower
+from bridge.results.subscriptions import Inbox, Subscriptions
 
 #: How many ids are remembered whose past was looked up, and is in the cache or was empty.
 LOOKED_UP_IDS = 100_000

@@ -23,9 +23,9 @@ from celery.worker import loops
 from celery.worker.consumer import Consumer
 
 from bridge import task_message, topology
-from bridge.commands import Commands
 from bridge.signing import NotSigned
 from bridge.task_message import Undecodable
+from bridge.worker.commands import Commands
 
 logger = logging.getLogger(__name__)
 

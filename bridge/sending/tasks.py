@@ -21,9 +21,9 @@ from kombu.transport.native_delayed_delivery import (
 )
 
 from bridge.ids import created_at, new_task_id
-from bridge.options import carried, whole_limits
-from bridge.recorder import Recorder
-from bridge.shown import hidden
+from bridge.sending.options import carried, whole_limits
+from bridge.sending.recorder import Recorder
+from bridge.sending.shown import hidden
 from bridge.signing import Signer, SigningProducer
 from bridge.writable import short_text
 
@@ -100,9 +100,10 @@ class DurableTask(Task):
     """A task whose ids tell when it was called, with delays and limits in whole seconds."""
 
     abstract = True
-    Request = "bridge.request:DurableRequest"
-    #: Whether it runs in a thread of the worker's main process (see ``bridge/threads.py``). Such a
-    #: task is short or waits far more than it computes, has its own timeouts, and is never killed.
+    Request = "bridge.worker.request:DurableRequest"
+    #: Whether it runs in a thread of the worker's main process (see ``bridge/worker/threads.py``).
+    #: Such a task is short or waits far more than it computes, has its own timeouts, and is never
+    #: killed.
     threaded = False
     #: Whether it notices by itself that its work is done: then the results' stream is not asked
     #: when it is delivered again.

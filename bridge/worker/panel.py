@@ -12,7 +12,7 @@ from celery.utils.log import get_logger
 from celery.worker import control
 from celery.worker import state as worker_state
 
-from bridge.revoking import Revocations
+from bridge.worker.revoking import Revocations
 
 logger = get_logger(__name__)
 

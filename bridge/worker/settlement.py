@@ -1,7 +1,7 @@
 """How a worker's main process settles tasks that have run: first their results, then messages.
 
-Both go in groups: results of all tasks over one connection (``bridge/result_writer.py``), and
-acknowledgements in one write.
+Both go in groups: results of all tasks over one connection (``bridge/backend/result_writer.py``),
+and acknowledgements in one write.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Any
 from billiard.einfo import ExceptionInfo
 from celery.utils.log import get_logger
 
+from bridge.backend.result_writer import ResultWriter
 from bridge.errors import ResultRefused
 from bridge.message import Message
-from bridge.reading import joined
-from bridge.result_writer import ResultWriter
+from bridge.worker.reading import joined
 
 logger = get_logger(__name__)
 

@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from bridge import stream_channel, stream_ends
-from bridge.connection import Link
-from bridge.futures import fail, resolve
+from bridge.loop.connection import Link
+from bridge.loop.futures import fail, resolve
 from bridge.records import CLOCK_SKEW_S, Record, RecordCache
+from bridge.results import stream_channel, stream_ends
 
 logger = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import pika.exceptions
 
-from bridge.connection import Link
-from bridge.futures import fail, resolve
+from bridge.loop.connection import Link
+from bridge.loop.futures import fail, resolve
 from bridge.records import Record, started_type
 
 logger = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ import msgspec
 from amqp.exceptions import AccessRefused, ChannelError, MessageNacked
 from kombu.exceptions import OperationalError
 
-from bridge.dead_letter import DeadLetter
+from bridge.dead.letter import DeadLetter
 from bridge.errors import BridgeError
 from bridge.message import PUBLISHED_AGAIN
 from bridge.signing import Signer

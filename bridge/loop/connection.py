@@ -23,8 +23,8 @@ import pika
 from pika.exceptions import AMQPError
 
 from bridge import tls
-from bridge.adapter import connect
-from bridge.futures import fail, resolve
+from bridge.loop.adapter import connect
+from bridge.loop.futures import fail, resolve
 
 logger = logging.getLogger(__name__)
 

@@ -16,9 +16,9 @@ from billiard.pool import CLOSE, RUN, TERMINATE
 from celery import bootsteps, current_app
 from celery.concurrency import prefork
 
-from bridge.late_starts import LateStarts
+from bridge.backend.late_starts import LateStarts
 from bridge.message import Message
-from bridge.settlement import TICK_S, Settlement
+from bridge.worker.settlement import TICK_S, Settlement
 
 #: How often canceled timers are forgotten, in seconds.
 FORGET_S = 10.0
@@ -44,7 +44,7 @@ class WriteResults(bootsteps.StartStopStep):
 
 
 class TaskPool(prefork.TaskPool):
-    """Celery's pool; ``worker_pool = "bridge.processes:TaskPool"``."""
+    """Celery's pool; ``worker_pool = "bridge.worker.processes:TaskPool"``."""
 
     #: None: the tasks write their results themselves.
     settlement: Settlement | None = None

@@ -1,0 +1,1 @@
+"""Tasks' states on an event loop, which follows the results' stream."""

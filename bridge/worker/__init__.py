@@ -1,0 +1,1 @@
+"""What our Celery worker does otherwise than Celery's."""
