@@ -8,15 +8,15 @@ from typing import Any
 from tornado.web import Application, RequestHandler, url
 
 from handlers.base import BaseHandler
-from handlers.celery import CeleryHandler, TaskHandler
-from handlers.email import CancelHandler, OneEmailHandler, RawHandler, RetryHandler
-from handlers.email_batch import EmailBatchHandler
-from handlers.email_events import EmailEventsHandler
-from handlers.email_handler import NoEmailHandler, NotFoundHandler
-from handlers.emails import EmailsHandler
+from handlers.celery.calls import CeleryHandler, TaskHandler
+from handlers.celery.results import EventsHandler, ResultHandler
+from handlers.emails.batch import EmailBatchHandler
+from handlers.emails.events import EmailEventsHandler
+from handlers.emails.handler import NoEmailHandler, NotFoundHandler
+from handlers.emails.many import EmailsHandler
+from handlers.emails.one import CancelHandler, OneEmailHandler, RawHandler, RetryHandler
 from handlers.health import HealthHandler, ReadyHandler
-from handlers.openapi import OpenApiHandler
-from handlers.results import EventsHandler, ResultHandler
+from handlers.openapi.document import OpenApiHandler
 from handlers.services import Services
 
 logger = logging.getLogger("windmail.access")

@@ -12,7 +12,7 @@ from mailing import CircuitBreaker, RateLimits
 from mailing.limits import Limits
 from mailing.rates import parse_limits
 from mailing.signing import Signer
-from mailing.templates import Templates
+from mailing.templates.rendering import Templates
 
 options = config.options
 

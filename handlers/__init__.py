@@ -1,1 +1,1 @@
-"""The HTTP resources, one module each."""
+"""The HTTP resources."""

@@ -7,8 +7,8 @@ from typing import Any
 
 from access import AccessError
 from handlers.base import BaseHandler
-from handlers.email_representation import iso
 from handlers.problems import RETRY_AFTER_S
+from handlers.representation import iso
 from lifecycle import CIRCUIT_ID
 from task import HEARTBEAT_ID
 

@@ -31,8 +31,8 @@ from bridge import (
     ResultsUnreadable,
     Unroutable,
 )
-from handlers.outgoing import KeyReused, NotAccepted
-from handlers.pressure import Overloaded
+from handlers.accepting.outgoing import KeyReused, NotAccepted
+from handlers.accepting.pressure import Overloaded
 from ledger import LedgerUnavailable, NotPossible, UnknownEmail
 from mailing import InvalidMessage, TemplateError, TooLarge
 

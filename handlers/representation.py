@@ -1,4 +1,4 @@
-"""How a task's state looks in an answer: one document for polling and for events, in JSON."""
+"""How answers are written: JSON, times, and a task's state, the same for polling and for events."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import msgspec
 from celery import states
 
 from bridge import TaskState
+from ledger import rows
 
 
 def encode(document: Any) -> bytes:
@@ -18,6 +19,11 @@ def encode(document: Any) -> bytes:
         return msgspec.json.encode(document, enc_hook=str)
     except UnicodeEncodeError:
         return json.dumps(msgspec.to_builtins(document, enc_hook=str)).encode()
+
+
+def iso(moment: float | None) -> str | None:
+    """Return Unix seconds as in a timeline's data; None stays None."""
+    return None if moment is None else rows.iso(moment)
 
 
 def describe(state: TaskState) -> dict[str, Any]:

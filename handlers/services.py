@@ -16,10 +16,10 @@ import config
 from access import Keyring
 from bridge import Bridge
 from bridge.topology import MAIL_QUEUE, MAIL_TASK
-from handlers.acceptance import Acceptance
+from handlers.accepting.acceptance import Acceptance
+from handlers.accepting.outgoing import publisher
+from handlers.accepting.pressure import Pressure
 from handlers.budget import Budget
-from handlers.outgoing import publisher
-from handlers.pressure import Pressure
 from handlers.request_body import Bodies
 from handlers.turns import Turns
 from ledger import Ledger

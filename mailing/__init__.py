@@ -31,10 +31,10 @@ from mailing.limits import DEFAULT_LIMITS, Limits
 from mailing.message import Mail, compose
 from mailing.mime import build, message_id
 from mailing.rates import RateLimits
-from mailing.relay import Relay
-from mailing.sessions import close_sessions, deliver
 from mailing.signing import Signer
-from mailing.templates import Rendered, Templates
+from mailing.smtp.relay import Relay
+from mailing.smtp.sessions import close_sessions, deliver
+from mailing.templates.rendering import Rendered, Templates
 
 __all__ = [
     "DEFAULT_LIMITS",

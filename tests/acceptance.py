@@ -8,8 +8,8 @@ from functools import partial
 from typing import Any
 
 from access import OPEN
-from handlers.acceptance import Acceptance
-from handlers.outgoing import Key, Message, Outgoing, outgoing
+from handlers.accepting.acceptance import Acceptance
+from handlers.accepting.outgoing import Key, Message, Outgoing, outgoing
 from ledger import (
     Ledger,
     queries,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jsonschema import Draft202012Validator
 
-from handlers.openapi import document
+from handlers.openapi.document import document
 from tests.system import Answer
 
 

@@ -8,8 +8,8 @@ from uuid import uuid4
 
 import pytest
 
-from handlers.openapi import document
-from handlers.openapi_paths import OPERATIONS
+from handlers.openapi.document import document
+from handlers.openapi.paths import OPERATIONS
 from tests.emails import accepted, address, later, mail
 from tests.event_stream import EventStream
 from tests.openapi import conforms

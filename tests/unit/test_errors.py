@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SAID = """\
 from access import NoKey
 from bridge import PublishTimeout
-from handlers.outgoing import KeyReused
+from handlers.accepting.outgoing import KeyReused
 from ledger import LedgerUnavailable
 from mailing import PermanentFailure
 print(*(kind() for kind in (NoKey, PublishTimeout, KeyReused, LedgerUnavailable, PermanentFailure)))

@@ -66,23 +66,29 @@ MAY_IMPORT: dict[str, set[str]] = {
         "serving",
     },
 }
-#: What the files in each of the bridge's folders may import of its other folders, and those beside
-#: the folders ("") of any; its face is for the other parts.
-BRIDGE_MAY_IMPORT: dict[str, set[str]] = {
-    "": set(),
-    "sending": set(),
-    "loop": set(),
-    "backend": set(),
-    "dead": set(),
-    "results": {"loop"},
-    "worker": {"backend"},
+#: What the files in each folder of a part may import of the part's other folders; "": the files
+#: beside these folders.
+WITHIN: dict[str, dict[str, set[str]]] = {
+    "bridge": {
+        "": set(),
+        "sending": {""},
+        "loop": {""},
+        "results": {"", "loop"},
+        "backend": {""},
+        "worker": {"", "backend"},
+        "dead": {""},
+    },
+    "mailing": {"": set(), "smtp": {""}, "templates": {""}},
+    "handlers": {
+        "accepting": set(),
+        "": {"accepting"},
+        "emails": {"", "accepting"},
+        "celery": {"", "accepting", "emails"},
+        "openapi": {"", "emails", "celery"},
+    },
 }
-BRIDGES_FACE = ("bridge/__init__.py", "bridge/client.py", "bridge/task_result.py")
-BRIDGE = [
-    file
-    for file in PRODUCT
-    if file.is_relative_to(ROOT / "bridge") and str(file.relative_to(ROOT)) not in BRIDGES_FACE
-]
+#: They bring a part's folders together, for other parts.
+FACES = ("bridge/__init__.py", "bridge/client.py", "bridge/task_result.py", "mailing/__init__.py")
 #: Libraries that belong to other parts.
 MAY_NOT_USE = {
     "config": {"celery", "pika"},
@@ -179,19 +185,23 @@ def test_a_file_imports_only_what_its_layer_may(file: Path) -> None:
     assert not upwards, f"{part} may not import {', '.join(sorted(upwards))}"
 
 
-def bridges_folder(file: Path) -> str:
-    return "".join(file.relative_to(ROOT / "bridge").parts[:-1])
+def folder_of(file: Path) -> str:
+    """Return a file's folder within its part."""
+    return "".join(file.relative_to(ROOT).parts[1:-1])
 
 
-@pytest.mark.parametrize("file", BRIDGE, ids=lambda file: str(file.relative_to(ROOT)))
-def test_the_bridges_folders_import_each_other_one_way(file: Path) -> None:
-    own = bridges_folder(file)
+@pytest.mark.parametrize(
+    "file",
+    [file for file in PRODUCT if part_of(file) in WITHIN and shown([file])[0] not in FACES],
+    ids=lambda file: str(file.relative_to(ROOT)),
+)
+def test_a_parts_folders_import_each_other_one_way(file: Path) -> None:
+    part, own = part_of(file), folder_of(file)
     modules = {ROOT / f"{name.replace('.', '/')}.py" for name in imports(tree_of(file))}
-    used = [module for module in modules if module.is_relative_to(ROOT / "bridge")]
-    files = [module for module in used if module.is_file()]  # others are names in a module
+    within = [one for one in modules if one.is_file() and part_of(one) == part]
 
-    assert {bridges_folder(module) for module in files} <= BRIDGE_MAY_IMPORT[own] | {own, ""}
-    assert not set(shown(files)) & set(BRIDGES_FACE)
+    assert {folder_of(module) for module in within} <= WITHIN[part][own] | {own}
+    assert not set(shown(within)) & set(FACES)
 
 
 @pytest.mark.parametrize("file", PRODUCT, ids=lambda file: str(file.relative_to(ROOT)))

@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from access import Caller, Scope
 from dev.postgres import PostgresNode
-from handlers.quota import quota_of
+from handlers.accepting.quota import quota_of
 from ledger import Ledger, commands, keys, migrate
 from tests.acceptance import Queue, acceptance, key, mail
 from tests.ledgers import new_email

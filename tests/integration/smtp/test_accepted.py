@@ -13,8 +13,8 @@ from mailing import (
     build,
     compose,
     deliver,
-    session,
 )
+from mailing.smtp import session
 from tests.mails import ANN, BOB, CONTENT, SENDER, relay_of, send
 from tests.smtp_server import SMTPServer
 

@@ -17,9 +17,8 @@ from mailing import (
     TransientFailure,
     close_sessions,
     deliver,
-    session,
-    sessions,
 )
+from mailing.smtp import session, sessions
 from tests.mails import ANN, CONTENT, SENDER, relay_of, send
 from tests.smtp_server import SMTPServer
 from tests.system import ROOT

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import Connection
 
 from bridge import NotConnected, PublishRejected, PublishTimeout, Unroutable
-from handlers.outgoing import NotAccepted, Receipt
+from handlers.accepting.outgoing import NotAccepted, Receipt
 from ledger import (
     Ledger,
     LedgerUnavailable,

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Connection
 
 from bridge import NotConnected
-from handlers.outgoing import KeyReused, NotAccepted, Receipt
+from handlers.accepting.outgoing import KeyReused, NotAccepted, Receipt
 from ledger import (
     Ledger,
     LedgerUnavailable,

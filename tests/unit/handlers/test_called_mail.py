@@ -13,9 +13,9 @@ import pytest
 import config
 import task
 from access import OPEN
-from handlers.called_mail import called_mail
-from handlers.email_acceptance import prepare
-from handlers.outgoing import Outgoing
+from handlers.accepting.outgoing import Outgoing
+from handlers.celery.called_mail import called_mail
+from handlers.emails.acceptance import prepare
 from handlers.problems import from_exception
 
 MAIL = {"subject": "Hello", "text": "?", "to": "ann@example.com"}

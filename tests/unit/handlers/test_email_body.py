@@ -12,11 +12,11 @@ import pytest
 
 import config
 import delivery
-from handlers.email_arguments import arguments, moment_to_send
-from handlers.email_body import NAMED, EmailBody, Rescheduling, read
+from handlers.emails.arguments import arguments, moment_to_send
+from handlers.emails.body import NAMED, EmailBody, Rescheduling, read
 from handlers.problems import Problem
 from mailing import InvalidMessage
-from mailing.templates import Templates
+from mailing.templates.rendering import Templates
 
 NOW = 1_800_000_000.0
 MAIL = {"to": "ann@example.com", "subject": "Hello", "text": "?"}

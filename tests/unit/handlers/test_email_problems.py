@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bridge import NotConnected, PublishTimeout, Unroutable
-from handlers.outgoing import KeyReused, NotAccepted
+from handlers.accepting.outgoing import KeyReused, NotAccepted
 from handlers.problems import Problem, from_exception
 from ledger import LedgerUnavailable, NotPossible, UnknownEmail
 from mailing import InvalidMessage, TooLarge

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, cast
 
-from handlers.email_acceptance import AcceptingHandler
-from handlers.outgoing import Outgoing
+from handlers.accepting.outgoing import Outgoing
+from handlers.emails.acceptance import AcceptingHandler
 from handlers.problems import Problem
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from handlers.email_representation import accepted, document, event_data, iso, summary
+from handlers.emails.representation import accepted, document, event_data, summary
+from handlers.representation import iso
 from ledger import Email, Event, Recipient
 
 ID = "019799a0-0000-7000-8000-000000000001"

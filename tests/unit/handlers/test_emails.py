@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from handlers.emails import TEMPLATE
+from handlers.emails.many import TEMPLATE
 
 
 @pytest.mark.parametrize("name", ['"template"', r'"t\u0065mplate"', r'"\u0074emplate"'])

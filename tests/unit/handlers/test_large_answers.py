@@ -12,7 +12,7 @@ from tornado.testing import bind_unused_port
 from tornado.web import Application
 
 from handlers.budget import Budget
-from handlers.email_handler import COUNTED_BYTES, EmailHandler
+from handlers.emails.handler import COUNTED_BYTES, EmailHandler
 from handlers.request_body import Bodies
 from handlers.services import OpenRequests
 

@@ -12,9 +12,9 @@ from jsonschema import Draft202012Validator
 from access import Scope
 from application import ROUTES, TASK_ID
 from handlers.base import SCOPES
-from handlers.email_handler import NoEmailHandler
-from handlers.openapi import document
-from handlers.openapi_paths import OPERATIONS
+from handlers.emails.handler import NoEmailHandler
+from handlers.openapi.document import document
+from handlers.openapi.paths import OPERATIONS
 
 PARAMETER = re.compile(r"{(\w+)}")
 

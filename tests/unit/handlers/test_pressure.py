@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from handlers.pressure import Overloaded, Pressure
+from handlers.accepting.pressure import Overloaded, Pressure
 from handlers.problems import from_exception
 from tests.acceptance import mail
 

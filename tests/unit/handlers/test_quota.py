@@ -9,8 +9,8 @@ import pytest
 
 from access import Caller, Scope
 from bridge import NotConnected, PublishRejected, PublishTimeout
-from handlers.outgoing import NotAccepted
-from handlers.quota import Quota, quota_of
+from handlers.accepting.outgoing import NotAccepted
+from handlers.accepting.quota import Quota, quota_of
 from ledger import Ledger, keys
 from tests.acceptance import Queue, acceptance, key, mail, run
 

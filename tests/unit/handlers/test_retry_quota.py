@@ -10,8 +10,8 @@ from sqlalchemy import Connection
 
 from access import Caller, Scope
 from bridge import NotConnected, PublishTimeout
-from handlers.outgoing import NotAccepted
-from handlers.quota import charged
+from handlers.accepting.outgoing import NotAccepted
+from handlers.accepting.quota import charged
 from ledger import Ledger, Sendable, commands, keys, schema
 from tests.acceptance import Queue, acceptance, mail, run, status
 

@@ -11,7 +11,7 @@ from celery import Celery, Task
 from msgspec import Meta
 
 from bridge import DurableTask, InvalidArgument
-from handlers import tasks
+from handlers.celery import tasks
 
 if TYPE_CHECKING:
     from decimal import Decimal

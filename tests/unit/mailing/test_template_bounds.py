@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailing.errors import InvalidMessage, TemplateError
-from mailing.template_budget import Budget, limited, text_size
-from mailing.templates import Templates
+from mailing.templates.budget import Budget, limited, text_size
+from mailing.templates.rendering import Templates
 
 #: CPU time of one step, beyond the time allowed; tracemalloc makes it slower than it is.
 SLACK_S = 0.5

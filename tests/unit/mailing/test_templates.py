@@ -13,7 +13,7 @@ import pytest
 from markupsafe import Markup
 
 from mailing.errors import InvalidMessage, TemplateError
-from mailing.templates import Rendered, Templates
+from mailing.templates.rendering import Rendered, Templates
 
 Write = Callable[..., Templates]
 

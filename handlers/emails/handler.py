@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from tornado.iostream import StreamClosedError
 
 from handlers.base import BaseHandler
-from handlers.email_representation import summary
+from handlers.emails.representation import summary
 from handlers.problems import SOON, Problem
 from handlers.representation import encode
 from handlers.services import ServerStops

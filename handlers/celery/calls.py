@@ -11,12 +11,12 @@ from celery import Task
 from access import Scope
 from bridge import BridgeError, ResultsUnreadable, TaskResult, TaskState
 from bridge.topology import MAIL_TASK
-from handlers import tasks
+from handlers.accepting.quota import quota_of
 from handlers.base import BaseHandler
-from handlers.called_mail import called_mail
 from handlers.canceling import stop
+from handlers.celery import tasks
+from handlers.celery.called_mail import called_mail
 from handlers.problems import Problem, invalid
-from handlers.quota import quota_of
 from handlers.representation import describe
 
 #: How long the old system's ``GET /celery?title=...`` waits for the mail, in seconds.

@@ -10,8 +10,8 @@ from typing import Any, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from handlers.email_body import Tag
-from handlers.tasks import Parameter
+from handlers.celery.tasks import Parameter
+from handlers.emails.body import Tag
 from ledger import Kind, OnUncertain, Status
 
 Links = dict[str, str]

@@ -6,7 +6,7 @@ not see to that: ``{{ text * count }}`` or ``{{ text|replace(old, new) }}`` can 
 in one step that nothing interrupts. Second, a template that loops for ever by mistake ends.
 
 - Every turn of a loop, every output, and every call of a macro, block, include, function, filter
-  or test spends from the budget of ``mailing.template_budget``.
+  or test spends from the budget of ``mailing.templates.budget``.
 - What makes more than its input in one step (``*``, ``join``, ``replace`` ...) asks before.
 - Filters, and attributes of texts, lists and objects, are allow-listed. ``str.format``, ``join``
   and ``replace`` are not among the attributes: there are filters for that. Nor are those that
@@ -25,7 +25,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import missing
 from jinja2.visitor import NodeTransformer
 
-from mailing.template_budget import (
+from mailing.templates.budget import (
     require,
     result_size,
     spend,
@@ -33,7 +33,7 @@ from mailing.template_budget import (
     strip_size,
     text_size,
 )
-from mailing.template_filters import FILTERS, TESTS
+from mailing.templates.filters import FILTERS, TESTS
 
 _TEXT_ATTRIBUTES = """
 capitalize casefold count endswith find index isalnum isalpha isascii isdecimal isdigit islower

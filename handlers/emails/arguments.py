@@ -12,7 +12,7 @@ from typing import Any
 
 import config
 import delivery
-from handlers.email_body import Attachment, EmailBody, Tag, missing
+from handlers.emails.body import Attachment, EmailBody, Tag, missing
 from handlers.problems import invalid
 
 DAY_S = 86400

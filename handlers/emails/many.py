@@ -9,10 +9,10 @@ from typing import get_args
 from urllib.parse import urlencode
 
 import mailing
-from handlers.email_acceptance import LARGE_BYTES, AcceptingHandler, prepare
-from handlers.email_handler import SETTLED
-from handlers.email_representation import accepted, summary
-from handlers.outgoing import Outgoing
+from handlers.accepting.outgoing import Outgoing
+from handlers.emails.acceptance import LARGE_BYTES, AcceptingHandler, prepare
+from handlers.emails.handler import SETTLED
+from handlers.emails.representation import accepted, summary
 from handlers.problems import Problem, invalid
 from handlers.representation import encode
 from ledger import LedgerUnavailable, Status, UnknownEmail, queries

@@ -18,10 +18,10 @@ import msgspec
 from jinja2.exceptions import SecurityError
 
 from mailing.errors import InvalidMessage, MailError, TemplateError
-from mailing.template_budget import Budget, limited
-from mailing.template_files import FolderLoader
-from mailing.template_sandbox import Sandbox
-from mailing.template_variables import check_variables
+from mailing.templates.budget import Budget, limited
+from mailing.templates.files import FolderLoader
+from mailing.templates.sandbox import Sandbox
+from mailing.templates.variables import check_variables
 
 #: Characters made on the way, for each octet of output: a text may pass through macros, blocks
 #: and filters, each of which makes it anew.

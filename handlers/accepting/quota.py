@@ -9,7 +9,7 @@ import msgspec
 from sqlalchemy import Connection
 
 from access import Caller, QuotaExceeded
-from handlers.outgoing import Outgoing
+from handlers.accepting.outgoing import Outgoing
 from ledger import Charge, Ledger, Sendable, keys
 
 

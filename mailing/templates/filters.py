@@ -16,8 +16,8 @@ from jinja2.nodes import EvalContext
 from jinja2.tests import TESTS as JINJA_TESTS
 from markupsafe import escape
 
-from mailing.template_budget import format_size, require, spend, strip_size, text_size
-from mailing.template_variables import NESTING
+from mailing.templates.budget import format_size, require, spend, strip_size, text_size
+from mailing.templates.variables import NESTING
 
 # These make one text of another; lists become texts on the way.
 _TEXT_FILTERS = """

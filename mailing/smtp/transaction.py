@@ -11,7 +11,7 @@ from mailing.delivery import Delivery, Recipient
 from mailing.errors import DeliveryError, InvalidMessage, PermanentFailure, TransientFailure
 from mailing.masking import mask
 from mailing.reply import START_MAIL_INPUT, Reply
-from mailing.session import Session
+from mailing.smtp.session import Session
 
 _PATH = re.compile(r"[!-;=?-~]{1,320}")  # printable ASCII that can't end its angle brackets
 _LEADING_DOT = re.compile(rb"^\.", re.MULTILINE)

@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 
 from access import Scope
-from handlers import openapi_answers as answers
-from handlers.celery import Call
-from handlers.email_batch import LARGEST_BATCH, PERMISSIVE, STRICT
-from handlers.email_body import EmailBody, Rescheduling
-from handlers.emails import LARGEST_LIMIT, STATUSES
+from handlers.celery.calls import Call
+from handlers.emails.batch import LARGEST_BATCH, PERMISSIVE, STRICT
+from handlers.emails.body import EmailBody, Rescheduling
+from handlers.emails.many import LARGEST_LIMIT, STATUSES
+from handlers.openapi import answers
 
 JSON, PROBLEM, EVENTS = "application/json", "application/problem+json", "text/event-stream"
 TEXT = "text/plain"

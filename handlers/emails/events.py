@@ -12,8 +12,8 @@ from tornado.iostream import StreamClosedError
 
 import config
 from bridge import TaskState
-from handlers.email_handler import EmailHandler
-from handlers.email_representation import event_data
+from handlers.emails.handler import EmailHandler
+from handlers.emails.representation import event_data
 from handlers.event_stream import EventStreamHandler
 from handlers.services import ServerStops
 from ledger import FINAL, Email, Event, LedgerUnavailable, UnknownEmail, queries

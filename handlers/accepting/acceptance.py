@@ -14,7 +14,7 @@ import msgspec
 from sqlalchemy import Connection
 
 from bridge import BridgeError, PublishTimeout
-from handlers.outgoing import (
+from handlers.accepting.outgoing import (
     Key,
     KeyReused,
     Message,
@@ -26,8 +26,8 @@ from handlers.outgoing import (
     error_of,
     replay,
 )
-from handlers.quota import UNLIMITED, Quota
-from handlers.running import Running
+from handlers.accepting.quota import UNLIMITED, Quota
+from handlers.accepting.running import Running
 from ledger import Ledger, LedgerError, Reserved, Sendable, commands, discard, idempotency
 
 logger = logging.getLogger(__name__)

@@ -5,13 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ledger import Email, Event, rows
+from handlers.representation import iso
+from ledger import Email, Event
 from ledger.values import Recipient
-
-
-def iso(moment: float | None) -> str | None:
-    """Return Unix seconds as in a timeline's data; None stays None."""
-    return None if moment is None else rows.iso(moment)
 
 
 def links(email_id: str) -> dict[str, str]:

@@ -12,11 +12,11 @@ from typing import Any
 
 import msgspec
 
-from handlers import openapi_answers as answers
-from handlers.email_batch import LARGEST_BATCH
+from handlers.emails.batch import LARGEST_BATCH
 from handlers.health import ProbeHandler
-from handlers.openapi_paths import COMMON, JSON, OPERATIONS, PROBLEM, Answer, Operation
-from handlers.openapi_schemas import explicit
+from handlers.openapi import answers
+from handlers.openapi.paths import COMMON, JSON, OPERATIONS, PROBLEM, Answer, Operation
+from handlers.openapi.schemas import explicit
 
 REFERENCE = "#/components/schemas/{name}"
 DESCRIPTION = """\

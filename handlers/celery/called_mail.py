@@ -15,9 +15,9 @@ from celery import Task
 
 from access import Caller
 from bridge.sending.options import normalise
-from handlers import tasks
-from handlers.email_arguments import check_ahead, check_expiry
-from handlers.outgoing import Outgoing, outgoing
+from handlers.accepting.outgoing import Outgoing, outgoing
+from handlers.celery import tasks
+from handlers.emails.arguments import check_ahead, check_expiry
 
 
 def called_mail(

@@ -11,10 +11,10 @@ import time
 from typing import Any, cast
 
 from mailing.errors import Unreachable
-from mailing.patience import Patience, Replies
-from mailing.relay import Relay
 from mailing.reply import parse
-from mailing.session import Session, reason
+from mailing.smtp.patience import Patience, Replies
+from mailing.smtp.relay import Relay
+from mailing.smtp.session import Session, reason
 
 _FULL_NAME = re.compile(r"[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+")
 

@@ -11,10 +11,10 @@ import msgspec
 
 import mailing
 from access import Caller, SenderRefused
-from handlers.email_acceptance import AcceptingHandler, prepare
-from handlers.email_representation import iso
-from handlers.outgoing import Outgoing
+from handlers.accepting.outgoing import Outgoing
+from handlers.emails.acceptance import AcceptingHandler, prepare
 from handlers.problems import Problem, from_exception, invalid
+from handlers.representation import iso
 
 LARGEST_BATCH = 100
 STRICT, PERMISSIVE = "strict", "permissive"

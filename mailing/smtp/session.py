@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from typing import cast
 
 from mailing.errors import TransientFailure, Uncertain
-from mailing.patience import Patience, Replies
-from mailing.relay import Relay
 from mailing.reply import SERVICE_CLOSING, START_MAIL_INPUT, Reply, parse
+from mailing.smtp.patience import Patience, Replies
+from mailing.smtp.relay import Relay
 
 #: A session unused for longer is asked (RSET) whether it is still there, seconds.
 CHECK_AFTER_S = 1.0

@@ -11,13 +11,13 @@ import msgspec
 
 from access import Caller
 from bridge.ids import created_at
-from handlers.email_arguments import arguments
-from handlers.email_body import EmailBody, read
-from handlers.email_handler import EmailHandler
-from handlers.outgoing import Key, Outgoing, Receipt, outgoing
-from handlers.pressure import Overloaded
+from handlers.accepting.outgoing import Key, Outgoing, Receipt, outgoing
+from handlers.accepting.pressure import Overloaded
+from handlers.accepting.quota import quota_of
+from handlers.emails.arguments import arguments
+from handlers.emails.body import EmailBody, read
+from handlers.emails.handler import EmailHandler
 from handlers.problems import Problem
-from handlers.quota import quota_of
 from ledger import Reserved
 
 KEY_LENGTH = 256

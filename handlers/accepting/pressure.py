@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from handlers.outgoing import Outgoing
+from handlers.accepting.outgoing import Outgoing
 
 
 class Overloaded(Exception):

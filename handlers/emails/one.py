@@ -10,13 +10,13 @@ from sqlalchemy import Connection
 
 import config
 import delivery
+from handlers.accepting.quota import charged, quota_of
 from handlers.canceling import cancel
-from handlers.email_arguments import moment_to_send
-from handlers.email_body import Rescheduling, read
-from handlers.email_handler import SETTLED, EmailHandler
-from handlers.email_representation import document
+from handlers.emails.arguments import moment_to_send
+from handlers.emails.body import Rescheduling, read
+from handlers.emails.handler import SETTLED, EmailHandler
+from handlers.emails.representation import document
 from handlers.problems import Problem, invalid
-from handlers.quota import charged, quota_of
 from handlers.representation import encode
 from ledger import Email, Sendable, commands
 

@@ -11,12 +11,12 @@ import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 
-from mailing import transaction
-from mailing.connection import open_session
 from mailing.delivery import Delivery
 from mailing.errors import DeliveryError, MailError, TransientFailure
-from mailing.relay import Relay
-from mailing.session import Session
+from mailing.smtp import transaction
+from mailing.smtp.connection import open_session
+from mailing.smtp.relay import Relay
+from mailing.smtp.session import Session
 
 logger = logging.getLogger(__name__)
 

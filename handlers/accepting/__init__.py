@@ -1,0 +1,1 @@
+"""Accepting mails: queue and ledger, daily quotas, backpressure; knows nothing of HTTP."""

@@ -1,0 +1,1 @@
+"""``/celery``: tasks, calling them, and what became of them."""

@@ -1,0 +1,1 @@
+"""``/emails``, after Resend's API."""

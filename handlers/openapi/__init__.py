@@ -1,0 +1,1 @@
+"""``/openapi.json``: what can be asked here."""

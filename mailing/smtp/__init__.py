@@ -1,0 +1,1 @@
+"""Handing mails to a relay: addresses, sessions, transactions (RFC 5321)."""
