@@ -87,7 +87,7 @@ task_time_limit = _options.task_time_limit_s
 task_soft_time_limit = _options.task_soft_time_limit_s
 worker_concurrency = _options.worker_concurrency
 worker_proc_alive_timeout = 30.0  # Celery's 4 s kill a process that a busy machine starts slowly
-worker_state_db = str(_var / "revoked-%n")
+worker_state_db = str(_var / "revoked-%n.json")
 
 # -- what Flower sees
 worker_send_task_events = True

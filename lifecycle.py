@@ -23,7 +23,7 @@ from bridge import (
 )
 from bridge.task_message import Undecodable
 from bridge.topology import MAIL_QUEUE, MAIL_TASK, MAILS_APART
-from bridge.worker import panel, reading, tracebacks
+from bridge.worker import panel, reading, remembered, tracebacks
 from ledger import LedgerUnavailable, OtherVersion
 
 logger = logging.getLogger(__name__)
@@ -55,6 +55,7 @@ def install(app: Celery) -> None:
 
     panel.install()
     reading.install()
+    remembered.install()
     tracebacks.install()
     app.steps["consumer"].add(DeclareTopology)
     app.steps["worker"].add(WriteResults)

@@ -54,6 +54,8 @@ def revoke(
     """
     task_ids = {task_id} if isinstance(task_id, str) else set(task_id)
     worker_state.revoked.update(task_ids)
+    if (remembered := state.consumer.controller._persistence) is not None:
+        remembered.save_soon(state.consumer.hub)
     known = [worker_state.requests[one] for one in task_ids if one in worker_state.requests]
     tell(state.app, task_ids - {one.id for one in known if one in worker_state.active_requests})
     logger.info("Tasks flagged as revoked: %s", ", ".join(task_ids))
