@@ -49,8 +49,7 @@ class StreamResultConsumer(BaseResultConsumer):
     def newest(self, task_id: str) -> Record | None:
         """Return a task's newest record, after reading all that the stream has by now."""
         self.consume_from(task_id)
-        if not self._drain():
-            self._drain(until=self._reachable_end())
+        self._catch_up()
         return self._cache.last(task_id)
 
     def known(self, task_id: str) -> Record | None:
@@ -176,19 +175,33 @@ class StreamResultConsumer(BaseResultConsumer):
                 end = self._end_of_stream()
         return end
 
-    def _drain(self, until: int = -1) -> bool:
-        """Read up to an offset, and on until a silence; False: others write, so there was none."""
+    def _catch_up(self) -> None:
+        """Read all that the stream has by now; all of it again, if that takes a reconnect.
+
+        A silence alone says nothing: who is far behind gets the next records once the broker has
+        his acknowledgements, and a broker that has just restarted may be slow.
+        """
+        asked = None
+        while asked is not self._connection:
+            end = self._reachable_end()
+            asked = self._connection
+            self._drain(until=end)
+
+    def _drain(self, until: int) -> None:
+        """Read up to an offset, and on until a silence, or for a while if others write; no further
+        than to a lost connection."""
         connection, passed_at = self._connection, None
-        while True:
+        while self._connection is connection:
+            has_passed = self._last_offset >= until
+            if has_passed:
+                passed_at = passed_at or time.monotonic()
+                if time.monotonic() - passed_at > BUSY_S:
+                    return
             try:
                 self.drain_events(timeout=SETTLE_S)
             except TimeoutError:
-                if self._last_offset >= until or self._connection is not connection:
-                    return True
-            if self._last_offset >= until or self._connection is not connection:
-                passed_at = passed_at or time.monotonic()
-                if time.monotonic() - passed_at > BUSY_S:
-                    return False
+                if has_passed:
+                    return
 
     def _on_message(self, message: Any) -> None:
         message.ack()

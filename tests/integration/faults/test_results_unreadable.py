@@ -14,14 +14,22 @@ from kombu import Queue
 from kombu.exceptions import OperationalError
 
 import task
+from bridge.ids import new_task_id
 from dev.broker import BrokerNode
 from dev.road import Road
 from tests.conftest import BROKER_PORT
+from tests.integration.test_results_stream import write
 from tests.system import DEADLINE_S, Process
 
 #: Longer than kombu tries to connect, by CONNECT_S.
 AWAY_S = 4.0
 CONNECT_S = 0.1
+#: Longer than the silence after which a reader takes the stream for read.
+SLOW_S = 0.15
+#: More than the broker sends to a reader before that has acknowledged some.
+BEHIND = 3000
+#: More than comes at once.
+LARGE = "x" * 150_000
 
 
 @pytest.fixture
@@ -40,6 +48,13 @@ def distant(broker: BrokerNode, road: Road) -> Iterator[Celery]:
     yield app
     app.backend.result_consumer.stop()
     app.close()
+
+
+@pytest.fixture
+def far(distant: Celery) -> Celery:
+    """The same, with enough time to connect."""
+    distant.conf.broker_connection_timeout = DEADLINE_S
+    return distant
 
 
 def succeeded(worker: Process) -> str:
@@ -61,6 +76,33 @@ def test_a_reader_that_could_not_reconnect_knows_the_results_again_later(
     road.mend()
 
     assert distant.AsyncResult(task_id).state == states.SUCCESS
+
+
+def test_a_reader_that_is_far_behind_on_a_slow_road_knows_the_newest_state(
+    road: Road, far: Celery
+) -> None:
+    first, *others = (new_task_id() for _ in range(BEHIND))
+    write(first)
+    assert far.AsyncResult(first).state == states.SUCCESS
+    write(*others)
+
+    road.delay_s = SLOW_S
+
+    assert far.AsyncResult(others[-1]).state == states.SUCCESS
+
+
+def test_a_reader_that_reconnects_on_a_slow_road_knows_the_newest_state(
+    road: Road, far: Celery
+) -> None:
+    first, missed = new_task_id(), new_task_id()
+    write(first)
+    assert far.AsyncResult(first).state == states.SUCCESS
+
+    road.reset()
+    task.app.backend.store_result(missed, LARGE, states.SUCCESS)
+    road.delay_s = SLOW_S
+
+    assert far.AsyncResult(missed).state == states.SUCCESS
 
 
 def test_a_worker_waits_for_the_broker_to_know_whether_a_task_has_succeeded(
