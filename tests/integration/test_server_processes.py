@@ -203,6 +203,23 @@ def test_a_stopping_server_closes_connections_that_stay_silent(single: Server) -
     assert "unfinished" not in single.text()
 
 
+def test_a_stopping_server_waits_no_longer_than_it_is_told_to(
+    broker: BrokerNode, logs: Path
+) -> None:
+    unfinished = b"POST /celery/add HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"
+    with (
+        Server(logs / "hasty.log", {"DRAIN_S": "1"}, free_port()) as hasty,
+        closing(socket.create_connection(("127.0.0.1", hasty.port), timeout=20)) as slow,
+    ):
+        slow.sendall(unfinished)
+        wait_until(lambda: hasty.get("/healthz").status == 200, "the one after it")
+
+        assert hasty.stop(timeout_s=8) == 0
+
+        assert slow.recv(1) == b""
+        assert "connections unfinished" in hasty.text()
+
+
 def test_nobody_connects_to_several_processes_of_which_one_is_not_done(pair: Server) -> None:
     unfinished = b"POST /celery/add HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"
     with closing(socket.create_connection(("127.0.0.1", pair.port), timeout=20)) as slow:

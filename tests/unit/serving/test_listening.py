@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -76,9 +77,15 @@ def test_a_socket_that_was_given_to_another_process_is_not_taken(
     assert not mine.are_inherited
 
 
-def test_what_is_no_listening_socket_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    with closing(socket.socket()) as idle:
-        given(monkeypatch, idle, os.getpid())
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_UNIX], ids=["idle", "not TCP"])
+def test_what_is_no_listening_tcp_socket_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, family: int
+) -> None:
+    with closing(socket.socket(family)) as other:
+        if family == socket.AF_UNIX:
+            other.bind(str(tmp_path / "socket"))
+            other.listen()
+        given(monkeypatch, other, os.getpid())
 
         with pytest.raises(OSError, match="no listening TCP"):
             listen(0, None)
