@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from access import Buckets
-from access.buckets import PATIENCE_S
+from access.buckets import PATIENCE_S, PLACES
 from mailing.rate import Rate
 
 
@@ -51,10 +51,29 @@ def test_a_token_comes_back_after_its_time(clock: Clock) -> None:
     assert waits == [0.0, pytest.approx(20)]
 
 
+@pytest.mark.parametrize("now", [1000.0, 1000.1, 12345.678, 1_000_000.3])
+@pytest.mark.parametrize("count", [10, 20, 100])
+def test_a_full_bucket_gives_its_whole_count_whatever_its_tokens_sum_up_to(
+    clock: Clock, count: int, now: float
+) -> None:
+    clock.now = now  # a tenth of a second is no binary fraction, and ten of them exceed a second
+    buckets, rate = Buckets(clock), Rate.parse(f"{count}/s")
+
+    assert [buckets.take(1, rate) for _ in range(count)] == [0.0] * count
+
+
 def test_keys_do_not_share_a_bucket(clock: Clock) -> None:
     buckets, rate = Buckets(clock), Rate.parse("1/s")
 
     assert [buckets.take(number, rate) for number in (1, 2)] == [0.0, 0.0]
+
+
+def test_a_key_beyond_the_last_place_has_a_bucket_too(clock: Clock) -> None:
+    buckets, rate = Buckets(clock), Rate.parse("1/s")
+
+    waits = [buckets.take(PLACES + 1, rate) for _ in range(2)]
+
+    assert waits == [0.0, pytest.approx(1)]
 
 
 @given(
@@ -145,6 +164,25 @@ def test_who_was_stopped_in_the_middle_is_not_waited_for_again() -> None:
 
     assert took_s < 20 * PATIENCE_S
     assert buckets.take(1, Rate.parse("5/h")) > 0
+
+
+def test_once_the_stopped_one_is_gone_others_are_waited_for_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rate, stopped, busy = Rate.parse("5/h"), Late(60), Late(0.05)
+    monkeypatch.setattr("access.buckets.PATIENCE_S", 0.05)
+    buckets = Buckets(stopped)
+    with taking(buckets, stopped):
+        buckets.take(1, rate)
+    buckets.take(1, rate)
+
+    monkeypatch.setattr("access.buckets.PATIENCE_S", 60.0)  # processors may be busy here
+    buckets.take(1, rate)
+    buckets._clock = busy
+    with taking(buckets, busy):
+        taken = sum(buckets.take(1, rate) == 0.0 for _ in range(5))
+
+    assert taken == 1
 
 
 @pytest.mark.parametrize("text", ["", "20", "0/s", "-1/s", "20/d", "20/s:4", " 20/s", "1.5/s"])

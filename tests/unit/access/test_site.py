@@ -15,6 +15,7 @@ from access import ForeignSite, check_site
         {"Host": "[::1]:8888"},
         {"Host": "localhost:8888", "Origin": "http://localhost:8888"},
         {"Host": "LOCALHOST", "Origin": "http://localhost", "Sec-Fetch-Site": "same-origin"},
+        {"Host": "Localhost:8888", "Origin": "http://LOCALHOST:8888"},
         {"Host": "windmail.localhost."},
         {"Host": "web:8888", "Sec-Fetch-Site": "none"},
     ],
