@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from delivery.retention import FIRST_STEP, STEP, STEP_S, in_steps
 
 
@@ -31,6 +33,7 @@ def test_small_rows_are_removed_many_at_a_time() -> None:
 
     assert removed_from(table) == 3000
     assert max(table.steps) == STEP
+    assert table.steps[-1] > 0  # one that finds few is the last one
 
 
 def test_rows_that_take_long_are_removed_few_at_a_time() -> None:
@@ -47,3 +50,13 @@ def test_where_one_row_is_too_much_it_goes_one_by_one() -> None:
     assert removed_from(table) == 40
     assert table.steps[0] == FIRST_STEP
     assert set(table.steps[5:]) <= {0, 1}
+
+
+def test_one_run_has_an_end_even_if_more_comes_all_the_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("delivery.retention.STEPS", 3)
+    table = Table(10 * STEP, each_s=0.0)
+
+    assert removed_from(table) == sum(table.steps) < 10 * STEP
+    assert len(table.steps) == 3

@@ -1,0 +1,143 @@
+"""What one run of ``prune`` removes, and which mails it ends."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import Connection, select, update
+
+import config
+from delivery import parts, retention
+from delivery.retention import DAY_S, GRACE_S, prune, unless_forgotten
+from ledger import Ledger, enter, idempotency, migrate, schema
+from ledger.values import Forgotten
+from tests.ledgers import ids, new_email
+
+KEPT_S = config.options.ledger_days * DAY_S
+KEYS_KEPT_S = config.options.idempotency_s
+#: On either side of a limit.
+SOME_S = 600.0
+
+
+@pytest.fixture
+def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
+    """A ledger that no other test has mails in."""
+    url = f"sqlite:///{tmp_path / 'ledger.sqlite3'}"
+    migrate.upgrade(url)
+    made = Ledger(url)
+    monkeypatch.setattr(parts, "ledger", lambda: made)
+    yield made
+    made.close()
+
+
+def mail(ledger: Ledger, **columns: Any) -> str:
+    """Enter a mail with these columns; return its id."""
+    new = new_email()
+    emails = schema.emails
+
+    def make(connection: Connection) -> None:
+        enter(connection, [new])
+        connection.execute(update(emails).where(emails.c.id == new.id).values(**columns))
+
+    ledger.commit(make)
+    return new.id
+
+
+def key(ledger: Ledger, age_s: float) -> str:
+    """Enter an Idempotency-Key of that age; return it."""
+    name, moment = uuid4().hex, time.time() - age_s
+    ledger.commit(
+        lambda c: idempotency.reserve(
+            c, "team", name, b"?" * 32, [], now=moment, publisher_until=moment, kept_s=DAY_S
+        )
+    )
+    return name
+
+
+def statuses(ledger: Ledger) -> dict[str, str]:
+    emails = schema.emails
+    query = select(emails.c.id, emails.c.status)
+    return ledger.read(lambda c: {row.id: row.status for row in c.execute(query)})
+
+
+def test_what_ended_long_ago_is_removed_and_so_are_old_keys(
+    ledger: Ledger, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    now = time.time()
+    old = {"status": "sent", "created_at": now - 2 * KEPT_S}
+    mail(ledger, **old, updated_at=now - KEPT_S - SOME_S)
+    kept = mail(ledger, **old, updated_at=now - KEPT_S + SOME_S)
+    key(ledger, KEYS_KEPT_S + SOME_S)
+    recent = key(ledger, KEYS_KEPT_S - SOME_S)
+
+    prune()
+
+    keys = schema.idempotency_keys.c.key
+    assert ledger.read(ids) == {kept}
+    assert ledger.read(lambda c: list(c.scalars(select(keys)))) == [recent]
+    assert "1 mails and 1 keys removed, 0 mails given up" in caplog.text
+
+
+def test_a_mail_is_given_up_only_some_time_after_its_own_is_over(ledger: Ledger) -> None:
+    now = time.time()
+    lost = mail(ledger, expires_at=now - GRACE_S - SOME_S)
+    on_its_way = mail(ledger, expires_at=now - GRACE_S + SOME_S)
+
+    prune()
+
+    assert statuses(ledger) == {lost: "failed", on_its_way: "queued"}
+
+
+def test_mails_are_given_up_in_as_many_steps_as_it_takes(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    monkeypatch.setattr(retention, "STEP", 2)
+    lost = [mail(ledger, expires_at=time.time() - 2 * GRACE_S) for _ in range(5)]
+
+    prune()
+
+    assert statuses(ledger) == dict.fromkeys(lost, "failed")
+    assert "5 mails given up" in caplog.text
+
+
+def test_mails_that_are_just_being_sent_are_looked_at_once(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "STEP", 2)
+    now = time.time()
+    claimed = {"status": "sending", "lease_until": now + 900, "expires_at": now - 2 * GRACE_S}
+    busy = [mail(ledger, **claimed) for _ in range(2)]
+
+    with patch.object(ledger, "read", wraps=ledger.read) as read:
+        prune()
+
+    assert read.call_count == 1
+    assert statuses(ledger) == dict.fromkeys(busy, "sending")
+
+
+@pytest.mark.parametrize(
+    ("age_s", "is_entered", "is_forgotten"),
+    [
+        (KEPT_S + SOME_S, False, True),
+        (KEPT_S + SOME_S, True, False),  # it was tried again, or waited long for its time
+        (KEPT_S - SOME_S, False, False),  # a program called it, and its worker is the first
+    ],
+)
+def test_only_an_old_mail_without_a_record_is_forgotten(
+    ledger: Ledger, age_s: float, is_entered: bool, is_forgotten: bool
+) -> None:
+    new = new_email(created_at=time.time() - age_s)
+    if is_entered:
+        ledger.accept(new).result()
+
+    found = ledger.commit(unless_forgotten(new, lambda _: "done"))
+
+    assert found == (Forgotten() if is_forgotten else "done")
