@@ -44,6 +44,15 @@ def test_only_mails_that_ended_long_ago_are_pruned(ledger: Ledger) -> None:
     }
 
 
+def test_a_mail_s_age_counts_from_its_last_change(ledger: Ledger) -> None:
+    new = new_email()
+    ledger.accept(new).result()
+    ledger.commit(lambda c: commands.cancel(c, new.id, api_key="team", keep=False, now=NOW + 100))
+
+    assert prune(ledger, NOW + 100) == 0
+    assert prune(ledger, NOW + 101) == 1
+
+
 def test_a_pruned_mail_leaves_nothing(ledger: Ledger) -> None:
     new = new_email(tags={"a": "b"}, payload=b"[]", keep=True)
     ledger.accept(new).result()
