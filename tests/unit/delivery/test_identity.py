@@ -58,6 +58,61 @@ def test_nothing_is_known_of_a_process_elsewhere(name: str) -> None:
     assert not is_gone(name)
 
 
+def test_two_attempts_of_a_process_have_two_names() -> None:
+    assert attempt_name() != attempt_name()
+
+
+def test_a_process_of_another_namespace_is_not_known(child: subprocess.Popen[bytes]) -> None:
+    """Such as another container's, which may have the same number here and another beginning."""
+    namespace = str(Path("/proc/self/ns/pid").readlink())
+    name = name_of(child.pid).rpartition("/")[0] + "/1"
+
+    assert is_gone(name)
+    assert not is_gone(name.replace(namespace, "pid:[1]"))
+
+
+def test_a_program_s_name_may_have_brackets_and_blanks(tmp_path: Path) -> None:
+    odd = tmp_path / "a) Z (b"
+    odd.symlink_to("/bin/sleep")
+    with subprocess.Popen([odd, "60"]) as process:
+        try:
+            wait_until(lambda: comm(process.pid) == odd.name, "its start")
+            assert not is_gone(name_of(process.pid))
+            assert name_of(process.pid).rpartition("/")[2].isdecimal()
+        finally:
+            process.kill()
+
+
+def comm(pid: int) -> str:
+    return Path(f"/proc/{pid}/comm").read_text().rstrip("\n")
+
+
+@pytest.mark.parametrize("has_stat", [False, True])
+@pytest.mark.parametrize("has_boot", [False, True])
+def test_where_proc_tells_no_boot_or_no_start_a_process_is_not_gone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, has_stat: bool, has_boot: bool
+) -> None:
+    """Another machine of this name may have it, or a process that is hidden from us."""
+    pid = 2**22 + 1  # greater than the kernel gives
+    if has_stat:
+        (tmp_path / str(pid)).mkdir()
+        (tmp_path / str(pid) / "stat").write_text(f"{pid} (x) S" + " 0" * 18 + " 77")
+    if has_boot:
+        (tmp_path / "sys/kernel/random").mkdir(parents=True)
+        (tmp_path / "sys/kernel/random/boot_id").write_text("b\n")
+        (tmp_path / "self/ns").mkdir(parents=True)
+        (tmp_path / "self/ns/pid").symlink_to("pid:[1]")
+    monkeypatch.setattr(identity, "_PROC", tmp_path)
+    monkeypatch.setattr(identity, "_machine", identity._machine.__wrapped__)
+
+    name = identity._name.__wrapped__(pid)
+    if has_stat:
+        (tmp_path / str(pid) / "stat").unlink()
+
+    assert name.endswith("/77" if has_stat else "/None")
+    assert is_gone(name) == (has_stat and has_boot)
+
+
 def test_a_machine_of_the_same_name_is_another_one() -> None:
     name = worker_name().replace(boot(), "00000000-0000-0000-0000-000000000000")
 

@@ -1,0 +1,47 @@
+"""One caller's calls take turns, and others' do not wait for them."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+
+import pytest
+
+from handlers.turns import Turns
+
+DEADLINE_S = 5.0
+
+
+@pytest.mark.gen_test
+async def test_a_caller_s_calls_beyond_the_limit_wait_and_another_s_do_not() -> None:
+    turns, running, most = Turns(2), 0, 0
+    other_was_in, end = asyncio.Event(), asyncio.Event()
+
+    async def call() -> None:
+        nonlocal running, most
+        async with turns.of("crowd"):
+            running += 1
+            most = max(most, running)
+            await end.wait()
+            running -= 1
+
+    async def other() -> None:
+        async with turns.of("other"):
+            other_was_in.set()
+
+    async with asyncio.timeout(DEADLINE_S), asyncio.TaskGroup() as group:
+        for one in (call(), call(), call(), call(), other()):
+            group.create_task(one)
+        await other_was_in.wait()
+        end.set()
+
+    assert most == 2
+
+
+def test_nothing_is_kept_of_callers_without_a_call() -> None:
+    turns = Turns(2)
+    for number in range(100):
+        turns.of(f"caller {number}")
+    gc.collect()
+
+    assert not turns._of
