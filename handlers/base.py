@@ -94,8 +94,12 @@ class BaseHandler(LingeringHandler):
 
     async def in_thread(self, call: Callable[[], T]) -> T:
         """Make a call in a thread, in the caller's turn, and return its result."""
-        async with self._services.turns.of(self.caller.owner):
-            return await asyncio.to_thread(call)
+        turn = self._services.turns.of(self.caller.owner)
+        await turn.acquire()
+        running = asyncio.get_running_loop().run_in_executor(None, call)
+        # A client that hangs up ends the wait, not the thread, which goes on and keeps the turn.
+        running.add_done_callback(lambda _: turn.release())
+        return await asyncio.shield(running)
 
     def decode_argument(self, value: bytes, name: str | None = None) -> str:
         """Return a part of the path, or an argument of the query, as text.

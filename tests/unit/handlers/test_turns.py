@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import threading
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from handlers.base import BaseHandler
 from handlers.turns import Turns
 
 DEADLINE_S = 5.0
@@ -45,3 +49,26 @@ def test_nothing_is_kept_of_callers_without_a_call() -> None:
     gc.collect()
 
     assert not turns._of
+
+
+@pytest.mark.gen_test
+async def test_a_client_that_hangs_up_gives_its_turn_back_when_its_call_has_ended() -> None:
+    loop, begun, end = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+    services = SimpleNamespace(turns=Turns(1))
+    handler: Any = SimpleNamespace(_services=services, caller=SimpleNamespace(owner="crowd"))
+
+    def call() -> None:
+        loop.call_soon_threadsafe(begun.set)
+        end.wait(DEADLINE_S)
+
+    async with asyncio.timeout(DEADLINE_S):
+        gone = asyncio.create_task(BaseHandler.in_thread(handler, call))
+        await begun.wait()
+        gone.cancel()
+        await asyncio.wait([gone])
+        try:
+            assert gone.cancelled()
+            assert services.turns.of("crowd").locked()
+        finally:
+            end.set()
+        assert await BaseHandler.in_thread(handler, lambda: "next") == "next"
