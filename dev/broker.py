@@ -215,9 +215,18 @@ class BrokerNode:
             [
                 f"RabbitMQ in {self.state}: {why}. Its last words:",
                 *tail,
-                f"If its state is damaged, remove {self.state} (its queues are lost) and try again",
+                f"{self._cause(tail)}, remove {self.state} (its queues are lost) and try again",
             ]
         )
+
+    def _cause(self, tail: Sequence[str]) -> str:
+        if any(broker_files.UPGRADE_REFUSED in line for line in tail):
+            return (
+                "An older RabbitMQ made its state, and this one does not take that over; nothing in"
+                " it was changed. Start the older one (RABBITMQ_FOLDER), or move its messages"
+                " (deploy/README.md). If they are not needed"
+            )
+        return "If its state is damaged"
 
 
 @contextmanager

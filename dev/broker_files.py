@@ -10,11 +10,14 @@ from dev import packages
 
 HOST = "127.0.0.1"
 # The same for every folder: each node has its own epmd, so names do not collide, and a folder
-# that is moved keeps its queues (they lie in a folder with the node's name). The nodes of a
-# cluster share an epmd, and have other names.
+# that is moved keeps its queues (they lie in a folder with the node's name; RabbitMQ 3.10 finds
+# quorum queues and streams only at their old path). The nodes of a cluster share an epmd, and have
+# other names.
 NODE_NAME = "windmail@localhost"
 LOG_NAME = "rabbitmq.log"
 LOG_TAIL_LINES = 15
+#: In its last words when it does not take over the state of a much older RabbitMQ.
+UPGRADE_REFUSED = "failed_to_initialize_feature_flags_registry"
 # The write-ahead log of quorum queues rolls over at 512 MiB by default; a developer's disk
 # and memory need not hold that.
 WAL_MAX_BYTES = 64 * 2**20

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from dev import broker_files, ports
-from dev.broker import BrokerNode
+from dev import broker_files, packages, ports
+from dev.broker import BrokerError, BrokerNode
+from dev.epmd import Epmd
 
 
 def test_ports_are_free_ones_unless_given(tmp_path: Path) -> None:
@@ -50,3 +51,30 @@ def test_the_folder_with_the_queues_is_its_owners_alone(tmp_path: Path) -> None:
     broker_files.write(state, login=("me", "hunter2", "/"), port=5672, management_port=None)
 
     assert stat.S_IMODE(state.stat().st_mode) == 0o700
+
+
+#: What RabbitMQ 4.0.5 says last on the state of 3.10.8, shortened.
+REFUSED = (
+    'Kernel pid terminated (application_controller) ("{application_start_failure,rabbit,'
+    '{failed_to_initialize_feature_flags_registry,{rabbit,start,[normal,[]]}}}")'
+)
+
+
+@pytest.mark.parametrize(
+    ("words", "said", "not_said"),
+    [(REFUSED, "An older RabbitMQ made", "damaged"), ("eacces", "is damaged", "older")],
+)
+def test_a_node_that_ends_says_what_to_do(
+    words: str, said: str, not_said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripts = tmp_path / "sbin"
+    scripts.mkdir()
+    (scripts / "rabbitmq-server").write_text(f"#!/bin/sh\necho '{words}'\nexit 1\n")
+    (scripts / "rabbitmq-server").chmod(0o755)
+    monkeypatch.setattr(packages, "rabbitmq_folder", lambda: scripts)
+    monkeypatch.setattr(Epmd, "start", lambda *_: True)
+
+    with pytest.raises(BrokerError, match=said) as refused:
+        BrokerNode(tmp_path / "state").start()
+
+    assert not_said not in str(refused.value)
