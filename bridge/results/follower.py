@@ -85,7 +85,10 @@ class Follower:
         self._end = end[0] if end else None
         self._goes_on = self._last is not None
         self._is_at_end = False
-        offset = self._offset(self.attached_since) if self._last is None else self._last.offset + 1
+        if self._last is None:
+            offset = await self._offset(self.attached_since)
+        else:
+            offset = self._last.offset + 1
         read = partial(self._read, channel)
         await stream_channel.consume(channel, self._stream_name, offset, read)
         self._check_caught_up(channel)
@@ -102,15 +105,20 @@ class Follower:
         if self._replay is not None:
             self._replay.cancel()
 
-    def _offset(self, since: float) -> Any:
+    async def _offset(self, since: float) -> Any:
         """Return where to attach to read what was written since then (Unix seconds), and at least
-        the newest record: a stream that holds nothing that new would send nothing."""
-        newest = self._newest
-        if newest is not None and newest.at + CLOCK_SKEW_S < since:
-            return newest.offset
-        if newest is not None:
-            since = min(since, newest.at - CLOCK_SKEW_S)
-        return datetime.fromtimestamp(max(0.0, since), UTC)
+        the newest record: a stream that holds nothing that new would send nothing.
+
+        The newest record may be older by its writer's clock: a worker held it during an outage.
+
+        Raises:
+            ConnectionError, TimeoutError
+        """
+        newest, moment = self._newest, datetime.fromtimestamp(max(0.0, since), UTC)
+        if newest is None or newest.at - CLOCK_SKEW_S >= since:
+            return moment
+        first = await stream_ends.first_since(self.link, self._stream_name, moment, newest)
+        return newest.offset if first is None else first
 
     async def _read_past(self) -> None:
         """Read the part of ``replay_s`` that is not fresh into a new cache, and add the fresh
@@ -124,7 +132,7 @@ class Follower:
 
         if newest is not None and self._replay_since < self.attached_since:
             try:
-                await self._read_from(self._offset(self._replay_since), read)
+                await self._read_from(await self._offset(self._replay_since), read)
             except (ConnectionError, TimeoutError):
                 return  # the next set-up begins anew
         past.take(self.cache)
@@ -157,7 +165,7 @@ class Follower:
             return record.offset >= newest.offset or not open_tasks
 
         async with asyncio.timeout(LOOK_BACK_S):
-            await self._read_from(self._offset(since) if since > 0 else "first", read)
+            await self._read_from(await self._offset(since) if since > 0 else "first", read)
         return found
 
     async def _read_from(self, offset: Any, read: Callable[[Record], bool]) -> None:

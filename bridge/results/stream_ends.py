@@ -1,10 +1,11 @@
-"""Looks at a stream, each on its own channel: what is at its end, and is a record still there?"""
+"""Looks at a stream, each on its own channel: its end, what came since, and is it still there?"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -57,6 +58,30 @@ async def last_chunk(link: Link, stream: str) -> list[Record]:
             await asyncio.wait({begun}, timeout=FIRST_CHUNK_S)
             await stream_channel.count(channel, stream)
     return found
+
+
+async def first_since(link: Link, stream: str, since: datetime, newest: Record) -> int | None:
+    """Return the offset of what the stream took since a moment, or of the chunk before; None:
+    nothing is that new.
+
+    The broker's clock decides, not the writers'. It sends nothing to a reader that has nothing to
+    read, but it serves a channel's readers together: once the newest record has come to one of
+    them and the broker has answered, the other one's silence is its answer.
+
+    Raises:
+        ConnectionError: the connection was lost, or is not there.
+        TimeoutError: the broker does not answer.
+    """
+    loop = asyncio.get_running_loop()
+    first: asyncio.Future[Record] = loop.create_future()
+    last: asyncio.Future[Record] = loop.create_future()
+    async with consuming(link, stream, since, partial(resolve, first)) as channel:
+        await stream_channel.consume(channel, stream, newest.offset, partial(resolve, last))
+        async with asyncio.timeout(FIRST_CHUNK_S):
+            await asyncio.wait({first, last}, return_when=asyncio.FIRST_COMPLETED)
+            if not first.done():
+                await stream_channel.count(channel, stream)
+    return first.result().offset if first.done() else None
 
 
 async def is_there(link: Link, stream: str, record: Record, end: Sequence[Record]) -> bool:

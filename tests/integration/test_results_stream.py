@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from uuid import uuid4
 
@@ -173,6 +174,64 @@ def write(*task_ids: str, moment: float | None = None) -> None:
     channel.send()
     channel.settle()
     channel.drop()
+
+
+@pytest.mark.gen_test(timeout=60)
+@pytest.mark.parametrize("age_s", [60, 7200])
+async def test_a_follower_reads_what_is_new_though_the_newest_was_long_under_way(
+    celery_worker: Process, age_s: int
+) -> None:
+    """A worker keeps a result for the time of an outage; it is older than what came before it."""
+    new = new_task_id()
+    await asyncio.to_thread(write, new)
+    await asyncio.sleep(1.1)  # a result's time is in whole seconds
+    await asyncio.to_thread(partial(write, new_task_id(), moment=time.time() - age_s))
+
+    async with Bridge(task.app) as bridge:
+        at_once = await bridge.result(new).state()
+        await bridge.results.follower.replayed.wait()
+        later = await bridge.result(new).state()
+
+    assert (at_once.state, later.state) == ("SUCCESS", "SUCCESS")
+
+
+@pytest.mark.gen_test(timeout=60)
+async def test_a_lookup_finds_what_is_new_though_the_newest_was_long_under_way(
+    celery_worker: Process,
+) -> None:
+    new = new_task_id()
+    await asyncio.to_thread(write, new)
+    await asyncio.sleep(1.1)
+    await asyncio.to_thread(partial(write, new_task_id(), moment=time.time() - 7200))
+
+    async with Bridge(task.app) as bridge:
+        found = await bridge.results.follower.look_back({new}, time.time() - 60, lambda _: False)
+
+    assert [record.task_id for record in found.history(new)] == [new]
+
+
+@pytest.mark.gen_test(timeout=60)
+async def test_the_broker_says_what_it_took_since_a_moment(celery_worker: Process) -> None:
+    """By its own clock, which is this machine's, and not by the writers'."""
+    ids = [new_task_id() for _ in range(3)]
+    moments = []
+    for task_id in ids:
+        await asyncio.sleep(0.5)
+        moments.append(datetime.now(UTC))
+        await asyncio.sleep(0.5)
+        await asyncio.to_thread(partial(write, task_id, moment=1.0))
+
+    stream = task.app.backend.stream.name
+    async with Bridge(task.app) as bridge:
+        written = await bridge.results.follower.look_back(set(ids), 1.0, lambda _: False)
+        first, second, third = (written.history(task_id)[0].offset for task_id in ids)
+        newest = (await stream_ends.last_chunk(bridge.reading, stream))[0]
+        since = partial(stream_ends.first_since, bridge.reading, stream, newest=newest)
+        found = [await since(moment) or 0 for moment in moments]
+        nothing = await since(datetime.now(UTC) + timedelta(seconds=1))
+
+    assert found[0] <= first <= found[1] <= second <= found[2] <= third
+    assert nothing is None
 
 
 @pytest.mark.gen_test
