@@ -1,10 +1,16 @@
-"""Beat on a machine whose clock is set back."""
+"""Beat on a machine whose clock is set back, whose disk is full, or that lost its power."""
 
 from __future__ import annotations
 
+import dbm.dumb
+import errno
+import os
+import pickle
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from shelve import Shelf
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -30,11 +36,11 @@ class Beat:
         monkeypatch.setattr(self._app, "now", lambda: self.now)
         monkeypatch.setattr(DurableScheduler, "producer", None)
         monkeypatch.setattr(DurableScheduler, "apply_async", self._apply)
-        self._file = str(file)
+        self.file = file
         self.start()
 
     def start(self) -> None:
-        self.scheduler = DurableScheduler(self._app, schedule_filename=self._file)
+        self.scheduler = DurableScheduler(self._app, schedule_filename=str(self.file))
 
     def run(self, seconds: float) -> int:
         """Let time pass; return how many tasks were sent."""
@@ -68,4 +74,59 @@ def test_it_goes_on_when_the_clock_is_set_back(beat: Beat, restarted: bool) -> N
         beat.scheduler.close()
         beat.start()
 
+    assert beat.run(10 * INTERVAL_S) in (9, 10)
+
+
+@pytest.mark.parametrize("left", [b"", b"\0" * 2000, b"\x80"])
+def test_it_starts_with_a_file_that_lost_its_content(beat: Beat, left: bytes) -> None:
+    """As a power cut may leave it: the index is there, and what it points to is not."""
+    beat.scheduler.close()
+    file = beat.file.with_name("damaged")
+    with dbm.dumb.open(str(file)) as kept:
+        kept[b"entries"] = pickle.dumps({})
+    file.with_suffix(".dat").write_bytes(left)
+
+    beat.file = file
+    beat.start()
+
+    assert beat.run(10 * INTERVAL_S) in (9, 10)
+
+
+class Disk(dict[bytes, bytes]):
+    """Takes the place of the database in a file."""
+
+    is_full = True
+
+    def __setitem__(self, name: bytes, value: bytes) -> None:
+        if self.is_full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        super().__setitem__(name, value)
+
+
+def test_it_goes_on_while_the_disk_is_full(
+    beat: Beat, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    disk = Disk(beat.scheduler._store.dict)
+    monkeypatch.setattr(beat.scheduler._store, "dict", disk)
+
+    assert beat.run(10 * INTERVAL_S) in (9, 10)
+    beat.scheduler.sync()
+
+    assert "when tasks last ran cannot be written: [Errno 28]" in caplog.text
+    assert beat.run(10 * INTERVAL_S) in (9, 10)
+    before, disk.is_full = disk[b"entries"], False
+    beat.scheduler.sync()
+    assert disk[b"entries"] != before
+
+
+def test_it_starts_while_the_disk_is_full(
+    beat: Beat, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    beat.scheduler.close()
+    storage = SimpleNamespace(open=lambda *_, **__: Shelf(Disk(), writeback=True))
+    monkeypatch.setattr(DurableScheduler, "persistence", storage)
+
+    beat.start()
+
+    assert "there is no file for when tasks last ran: [Errno 28]" in caplog.text
     assert beat.run(10 * INTERVAL_S) in (9, 10)
