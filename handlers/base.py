@@ -99,7 +99,10 @@ class BaseHandler(LingeringHandler):
         running = asyncio.get_running_loop().run_in_executor(None, call)
         # A client that hangs up ends the wait, not the thread, which goes on and keeps the turn.
         running.add_done_callback(lambda _: turn.release())
-        return await asyncio.shield(running)
+        try:
+            return await asyncio.shield(running)
+        finally:
+            del running  # the traceback of its exception holds this frame, which holds the body
 
     def decode_argument(self, value: bytes, name: str | None = None) -> str:
         """Return a part of the path, or an argument of the query, as text.
