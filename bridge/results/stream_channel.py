@@ -16,6 +16,9 @@ from bridge.records import Record
 #: are only credit for more (https://www.rabbitmq.com/docs/streams#consuming).
 PREFETCH = 1000
 ACKNOWLEDGE_EVERY = PREFETCH // 4
+#: How long one waits for others to be acknowledged with, in seconds: RabbitMQ closes the channel of
+#: a consumer that holds one for half an hour (``consumer_timeout``), a stream's too.
+ACKNOWLEDGE_S = 30.0
 
 
 async def consume(channel: Any, stream: str, offset: Any, read: Callable[[Record], None]) -> None:
@@ -24,14 +27,10 @@ async def consume(channel: Any, stream: str, offset: Any, read: Callable[[Record
     Raises:
         ConnectionError: the channel was closed.
     """
-    unacknowledged = 0
+    acknowledge = _acknowledging(channel)
 
     def on_message(_channel: Any, method: Any, properties: Any, body: bytes) -> None:
-        nonlocal unacknowledged
-        unacknowledged += 1
-        if unacknowledged >= ACKNOWLEDGE_EVERY and channel.is_open:
-            channel.basic_ack(method.delivery_tag, multiple=True)
-            unacknowledged = 0
+        acknowledge(method.delivery_tag)
         read(Record.from_delivery(properties, body))
 
     ready: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -45,6 +44,32 @@ async def consume(channel: Any, stream: str, offset: Any, read: Callable[[Record
 
     channel.add_on_cancel_callback(lambda _frame: channel.close())  # the stream is gone
     await ready
+
+
+def _acknowledging(channel: Any) -> Callable[[int], None]:
+    """Return what acknowledges deliveries, told their tags: many together, but none late."""
+    loop = asyncio.get_running_loop()
+    acknowledged = newest = 0
+    timer: asyncio.TimerHandle | None = None
+
+    def acknowledge() -> None:
+        nonlocal acknowledged, timer
+        if timer is not None:
+            timer.cancel()
+            timer = None
+        acknowledged = newest
+        if channel.is_open:
+            channel.basic_ack(newest, multiple=True)
+
+    def on_delivery(tag: int) -> None:
+        nonlocal newest, timer
+        newest = tag
+        if newest - acknowledged >= ACKNOWLEDGE_EVERY:
+            acknowledge()
+        elif timer is None:
+            timer = loop.call_later(ACKNOWLEDGE_S, acknowledge)
+
+    return on_delivery
 
 
 async def count(channel: Any, stream: str) -> int:
