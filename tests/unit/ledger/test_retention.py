@@ -1,0 +1,26 @@
+"""How the old is found: by its age, however much there is that is not old."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection
+
+from ledger import Ledger, retention
+from tests.ledgers import NOW
+
+
+def test_old_mails_are_found_by_their_age_and_not_among_all_that_have_ended(ledger: Ledger) -> None:
+    def plan(connection: Connection) -> str:
+        driver: Any = connection.connection.driver_connection
+        statements: list[str] = []
+        driver.set_trace_callback(statements.append)
+        retention.prune(connection, before=NOW, limit=100)
+        driver.set_trace_callback(None)
+        (deletion,) = (one for one in statements if one.startswith("DELETE FROM emails"))
+        return "\n".join(row[3] for row in driver.execute(f"EXPLAIN QUERY PLAN {deletion}"))
+
+    found = ledger.commit(plan)
+
+    assert "SEARCH emails USING INDEX emails_created_at (created_at<?)" in found
+    assert "emails_status" not in found
