@@ -9,7 +9,7 @@ import msgspec
 import pika
 
 from bridge.ids import new_task_id
-from bridge.loop.connection import parameters
+from bridge.loop.address import parameters
 
 STREAM = "windmail.results"
 #: Messages between two looks at the connection: it must read the broker's heartbeats.

@@ -18,30 +18,15 @@ from contextlib import suppress
 from enum import StrEnum
 from typing import Any
 
-import kombu
-import pika
 from pika.exceptions import AMQPError
 
 from bridge import tls
 from bridge.loop.adapter import connect
+from bridge.loop.address import CONNECT_TIMEOUT_S, Address
 from bridge.loop.futures import fail, resolve
 
 logger = logging.getLogger(__name__)
 
-#: pika checks every 15 s whether anything came, so it notices a stalled peer within 15 to 30 s.
-#: RabbitMQ advises 5 to 20 s; with less, a busy broker is taken for a dead one
-#: (https://www.rabbitmq.com/docs/heartbeats).
-HEARTBEAT_S = 10
-#: If the other machine is gone, or the network has dropped the connection, the kernel gives up
-#: sooner: after 5 s without an answer to sent data (here in ms, tcp(7)), or 7 s of silence.
-TCP_OPTIONS = {
-    "TCP_KEEPIDLE": 5,
-    "TCP_KEEPINTVL": 2,
-    "TCP_KEEPCNT": 3,
-    "TCP_USER_TIMEOUT": 5000,
-}
-#: TCP connect, and the whole handshake; a black hole must not hold up the next attempt.
-CONNECT_TIMEOUT_S = 5
 FIRST_BACKOFF_S = 0.2
 LONGEST_BACKOFF_S = 5.0
 
@@ -54,36 +39,6 @@ class State(StrEnum):
     BLOCKED = "blocked"
     WAITING = "waiting"
     CLOSED = "closed"
-
-
-def parameters(
-    url: str, client_name: str, tls_options: tls.Options | None = None
-) -> pika.ConnectionParameters:
-    """Translate a broker URL as kombu reads it (``//`` is the virtual host ``/``).
-
-    Raises:
-        OSError: see :func:`tls.client_context`.
-    """
-    info = kombu.Connection(url)
-    ssl_options = None
-    if url.startswith("amqps:"):
-        ssl_options = pika.SSLOptions(tls.client_context(tls_options or {}), info.hostname)
-    return pika.ConnectionParameters(
-        host=info.hostname,
-        port=info.port or (5671 if ssl_options else 5672),
-        virtual_host=info.virtual_host or "/",
-        credentials=pika.PlainCredentials(info.userid or "guest", info.password or "guest"),
-        heartbeat=HEARTBEAT_S,
-        socket_timeout=CONNECT_TIMEOUT_S,
-        stack_timeout=2 * CONNECT_TIMEOUT_S,
-        ssl_options=ssl_options,
-        tcp_options=TCP_OPTIONS,
-        client_properties={"connection_name": client_name},
-    )
-
-
-def _node(address: pika.ConnectionParameters) -> str:
-    return f"{address.host}:{address.port}"
 
 
 class Link:
@@ -107,9 +62,9 @@ class Link:
         self.problem: str | None = "not started"
         self._count = len(urls)
         self._addresses = itertools.cycle(
-            [(url, parameters(url, f"windmail {name}", tls_options)) for url in urls]
+            [Address(url, f"windmail {name}", tls_options) for url in urls]
         )
-        self._url, self._parameters = next(self._addresses)
+        self._address = next(self._addresses)
         self._setup = setup
         self._on_lost = on_lost
         self._opened = asyncio.Event()
@@ -129,7 +84,7 @@ class Link:
     @property
     def url(self) -> str:
         """The address, with its password, of the node that the link is connected to, or tries."""
-        return self._url
+        return self._address.url
 
     def start(self) -> None:
         """Begin to connect; returns at once."""
@@ -203,16 +158,17 @@ class Link:
                 backoff_s = min(2 * backoff_s, LONGEST_BACKOFF_S)
             logger.warning(
                 "%s: no connection to %s, next try in %.1f s (%s)",
-                self.name, _node(self._parameters), delay_s, reason,
+                self.name, self._address, delay_s, reason,
             )  # fmt: skip
-            self._url, self._parameters = next(self._addresses)
+            self._address = next(self._addresses)
             await asyncio.sleep(delay_s)
 
     async def _open(self) -> asyncio.Future[str]:
         """Connect and set up; returns a future that will say why the connection was lost."""
         self._lost = lost = asyncio.get_running_loop().create_future()
+        parameters = await self._address.parameters()
         async with asyncio.timeout(2 * CONNECT_TIMEOUT_S):
-            self._connection = await connect(self._parameters)
+            self._connection = await connect(parameters)
         self._connection.add_on_close_callback(lambda _c, reason: self._lose(reason))
         self._connection.add_on_connection_blocked_callback(self._on_blocked)
         self._connection.add_on_connection_unblocked_callback(self._on_unblocked)
@@ -226,7 +182,7 @@ class Link:
         await setup
         self.state, self.problem = State.OPEN, None
         self._opened.set()
-        logger.info("%s: connected to %s", self.name, _node(self._parameters))
+        logger.info("%s: connected to %s", self.name, self._address)
         return lost
 
     def _lose(self, reason: object) -> None:

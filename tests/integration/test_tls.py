@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -141,6 +142,18 @@ def test_a_second_broker_is_checked_by_its_own_name(secure: Broker, tmp_path: Pa
         answer = server.post("/celery/add?wait=20", {"args": [1, 2]})
 
     assert answer.json()["result"] == 3
+
+
+def test_a_server_takes_renewed_certificates_without_a_restart(
+    secure: Broker, tmp_path: Path
+) -> None:
+    authorities = tmp_path / "ca.pem"
+    shutil.copy(secure.folder / "other.pem", authorities)
+    env = secure.env(tmp_path, BROKER_CA_FILE=str(authorities))
+    command = [sys.executable, "server.py", f"--port={free_port()}"]
+    with Process(command, tmp_path / "server.log", env, ready=": no connection to ") as server:
+        shutil.copy(secure.folder / "ca.pem", authorities)
+        wait_until(lambda: server.text().count(": connected to localhost:") == 2, "it connects")
 
 
 NOT_TRUSTED = "signed certificate in certificate chain"

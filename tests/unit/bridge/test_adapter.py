@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from bridge.loop.adapter import JoiningConnection
-from bridge.loop.connection import parameters
+from bridge.loop.address import parameters
 
 
 class Socket:
