@@ -26,6 +26,7 @@ from bridge import task_message, topology
 from bridge.signing import NotSigned
 from bridge.task_message import Undecodable
 from bridge.worker.commands import Commands
+from bridge.worker.held import connecting_again
 
 logger = logging.getLogger(__name__)
 
@@ -92,6 +93,7 @@ class DurableConsumer(Consumer):
         self._flush_is_due = False
         self._to_pool = on_task_request
         self.on_task_request = self._to_threads_or_pool
+        self.loop: Callable[..., None] = partial(connecting_again, self.loop)
 
     def start(self) -> None:
         """Consume until the worker stops; an error that no retry can mend is logged and ends it."""

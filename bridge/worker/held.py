@@ -1,0 +1,30 @@
+"""What becomes of a worker that has held a message for longer than RabbitMQ allows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from amqp.exceptions import PreconditionFailed
+
+#: What the broker names as the class and method that made it close a channel, if none did.
+BY_ITSELF = (0, 0)
+
+
+def connecting_again(loop: Callable[..., object], *args: Any) -> None:
+    """Run a worker's event loop.
+
+    RabbitMQ closes the channel if a message is held for longer than its ``consumer_timeout``, such
+    as while an alarm lets no result be written. At that, Celery's worker would end, and with it
+    all that runs.
+
+    Raises:
+        ConnectionError: the channel was closed by RabbitMQ itself; Celery then connects again.
+        Exception: what the loop raises.
+    """
+    try:
+        loop(*args)
+    except PreconditionFailed as exc:
+        if exc.method_sig != BY_ITSELF:
+            raise
+        raise ConnectionError(exc.reply_text) from exc
