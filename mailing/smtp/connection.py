@@ -16,6 +16,10 @@ from mailing.smtp.patience import Patience, Replies
 from mailing.smtp.relay import Relay
 from mailing.smtp.session import Session, reason
 
+#: How long authorities count that were read from their files, in seconds: reading takes 20 ms, and
+#: the files are renewed while a worker runs.
+AUTHORITIES_S = 60.0
+
 _FULL_NAME = re.compile(r"[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+")
 
 
@@ -115,9 +119,17 @@ def _start_tls(smtp: smtplib.SMTP, relay: Relay) -> bool:
     return True
 
 
-@functools.lru_cache(maxsize=8)
 def _tls(ca: str | None) -> ssl.SSLContext:
-    """Return a context that verifies certificates and names; reading the CAs takes 20 ms."""
+    """Return a context that verifies certificates and names.
+
+    Raises:
+        OSError: the file ``ca`` cannot be read.
+    """
+    return _context(ca, time.monotonic() // AUTHORITIES_S)
+
+
+@functools.lru_cache(maxsize=8)
+def _context(ca: str | None, _period: float) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=ca)
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import socket
 import threading
 from pathlib import Path
 
 import pytest
+import trustme
 
 from mailing import (
     Relay,
@@ -15,6 +17,7 @@ from mailing import (
     Unreachable,
     close_sessions,
 )
+from mailing.smtp import connection
 from tests.mails import assert_private, relay_of, send
 from tests.smtp_server import AUTHORITY, SMTPServer
 
@@ -70,6 +73,23 @@ def test_smtps() -> None:
         assert server.wait_for(1)[0].tls
         with pytest.raises(TransientFailure, match="certificate verify failed"):
             send(relay_of(server))
+
+
+def test_a_renewed_ca_file_counts_without_a_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "AUTHORITIES_S", 1e-6)
+    ca = tmp_path / "ca.pem"
+    trustme.CA().cert_pem.write_to_path(ca)
+    with SMTPServer(starttls=True) as server:
+        relay = relay_of(server, f"?tls=required&ca={ca}")
+        with pytest.raises(TransientFailure, match="certificate verify failed"):
+            send(relay)
+
+        shutil.copy(AUTHORITY, ca)
+
+        assert send(relay).tls
+        close_sessions()
 
 
 def test_a_ca_file_that_is_missing_is_transient(tmp_path: Path) -> None:
