@@ -124,6 +124,9 @@ def _contradictions() -> Iterator[tuple[str, str]]:
     if options.ledger_days * DAY_S < options.mail_retry_for_s:
         # A mail that is older than any record, and has none, counts as one that has ended.
         yield "ledger_days", "must not be shorter than MAIL_RETRY_FOR_S, for which a mail is tried"
+    if options.ledger_days * DAY_S < options.idempotency_s:
+        # A repeated request would be accepted, under the id of a mail that is forgotten: not sent.
+        yield "idempotency_s", "must not be longer than LEDGER_DAYS, for which records are kept"
     if not options.flower_auth and not is_loopback(options.flower_address):
         yield "flower_address", "is not a loopback address, so set FLOWER_AUTH too"
     if problem := own_certificate(options.broker_cert_file, options.broker_key_file):

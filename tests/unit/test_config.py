@@ -222,6 +222,11 @@ def test_records_are_kept_for_as_long_as_mails_are_tried(load: Load) -> None:
     assert problems(load(LEDGER_DAYS="1", MAIL_RETRY_FOR_S="86400")) == {}
 
 
+def test_a_key_is_not_remembered_for_longer_than_its_mails(load: Load) -> None:
+    assert list(problems(load(LEDGER_DAYS="2", IDEMPOTENCY_S="172801"))) == ["idempotency_s"]
+    assert problems(load(LEDGER_DAYS="2", IDEMPOTENCY_S="172800")) == {}
+
+
 def test_a_bad_secret_is_not_told(load: Load) -> None:
     config = load(
         BROKER_URL="redis://user:hunter2@localhost",
