@@ -60,7 +60,9 @@ class DrainingServer(BoundedServer):
 
 
 def _is_silent(stream: IOStream) -> bool:
-    """Return whether nothing has come that is still unread."""
+    """Return whether nothing of a further request has come, not even a part of its header."""
+    if stream._read_buffer_size:  # Tornado has no public way to tell
+        return False
     try:
         return not stream.socket.recv(1, socket.MSG_PEEK)
     except OSError:
