@@ -7,7 +7,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from tornado.httpserver import HTTPServer
 from tornado.testing import bind_unused_port
 from tornado.web import Application
 
@@ -15,6 +14,7 @@ from handlers.base import BaseHandler
 from handlers.budget import Budget
 from handlers.request_body import Bodies
 from handlers.services import OpenRequests
+from serving.deadlines import PatientServer
 
 DEADLINE_S = 5.0
 
@@ -41,7 +41,8 @@ async def test_a_client_that_hangs_up_in_its_body_leaves_no_task_behind() -> Non
         answers=Budget(1000),
     )
     Handler.begun = asyncio.Event()
-    server = HTTPServer(Application([("/", Handler, {"services": services})]))
+    application = Application([("/", Handler, {"services": services})])
+    server = PatientServer(application, header_s=DEADLINE_S, body_s=DEADLINE_S)
     sock, port = bind_unused_port()
     server.add_socket(sock)
     before = asyncio.all_tasks()
