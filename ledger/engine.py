@@ -38,7 +38,7 @@ def open_engine(url: str, timeout_s: float) -> Engine:
 def full_url(url: str) -> URL:
     """Return the URL with our driver, psycopg 3, if it names PostgreSQL without a driver."""
     target = make_url(url)
-    if target.drivername in ("postgres", "postgresql"):
+    if target.drivername == "postgresql":
         return target.set(drivername="postgresql+psycopg")
     return target
 
@@ -50,7 +50,8 @@ def writing(engine: Engine) -> Engine:
 
 def _postgresql(url: URL, timeout_s: float) -> Engine:
     timeout_ms = math.ceil(timeout_s * 1000)
-    limits = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
+    # A statement's limit includes its wait for locks.
+    limits = ("statement_timeout", "idle_in_transaction_session_timeout")
     own = " ".join(f"-c {name}={timeout_ms}" for name in limits)
     given = url.normalized_query.get("options", ())  # such as a search_path, which stays
     return create_engine(
@@ -60,7 +61,7 @@ def _postgresql(url: URL, timeout_s: float) -> Engine:
         max_overflow=0,
         pool_timeout=timeout_s,
         connect_args={
-            "connect_timeout": max(2, math.ceil(timeout_s)),  # libpq takes no less than 2 s
+            "connect_timeout": math.ceil(timeout_s),  # libpq and psycopg wait for 2 s at least
             "tcp_user_timeout": timeout_ms,  # a host that is gone answers nothing
             **KEEPALIVE,
             "options": " ".join((*given, own)),
