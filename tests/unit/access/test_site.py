@@ -35,6 +35,7 @@ def test_who_is_on_this_machine_is_let_in(headers: dict[str, str]) -> None:
         {"Host": "localhost:8888", "Sec-Fetch-Site": "same-site"},
         {"Host": "evil.example:8888"},
         {"Host": "evil.example:8888", "Origin": "http://evil.example:8888"},
+        {"Host": "evil.notlocalhost:8888"},
         {"Host": "192.0.2.1"},
         {"Host": "["},
     ],

@@ -15,6 +15,7 @@ from tornado.web import Application
 
 from handlers.base import BaseHandler
 from handlers.budget import Budget
+from handlers.lingering import DROPPED_BYTES
 from handlers.request_body import Bodies
 from handlers.services import OpenRequests
 
@@ -53,15 +54,28 @@ def services() -> Any:
 
 
 @asynccontextmanager
-async def refused(
-    services: Any, head: bytes
+async def connected(
+    services: Any,
 ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    """A connection by which a body comes that has just grown over the limit."""
+    """A connection to a server."""
     server = HTTPServer(Application([("/", Handler, {"services": services})]))
     sock, port = bind_unused_port()
     server.add_socket(sock)
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     async with asyncio.timeout(DEADLINE_S):
+        try:
+            yield reader, writer
+        finally:
+            writer.close()
+            server.stop()
+
+
+@asynccontextmanager
+async def refused(
+    services: Any, head: bytes
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A connection by which a body comes that has just grown over the limit."""
+    async with connected(services) as (reader, writer):
         writer.write(head + b"\r\n2\r\n{}\r\n")
         if b"Expect" in head:
             assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 (Continue)\r\n\r\n"
@@ -71,11 +85,7 @@ async def refused(
         writer.write(TOO_MUCH)
         answer = await reader.readuntil(b"}\n")
         assert answer.startswith(b"HTTP/1.1 413 ")
-        try:
-            yield reader, writer
-        finally:
-            writer.close()
-            server.stop()
+        yield reader, writer
 
 
 @pytest.mark.gen_test
@@ -106,3 +116,21 @@ async def test_a_server_that_stops_does_not_wait_for_the_rest_of_a_refused_body(
 ) -> None:
     async with refused(services, HEAD):
         assert not services.open_requests.streams()
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    ("declared", "is_read"), [(DROPPED_BYTES, True), (DROPPED_BYTES + 1, False)]
+)
+async def test_a_refused_body_is_read_only_if_it_has_an_end_in_sight(
+    services: Any, declared: int, is_read: bool
+) -> None:
+    async with connected(services) as (reader, writer):
+        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % declared)
+        assert (await reader.readuntil(b"}\n")).startswith(b"HTTP/1.1 413 ")
+
+        if is_read:
+            await asyncio.sleep(0.05)
+            assert not reader.at_eof()
+        else:
+            assert await reader.read() == b""
