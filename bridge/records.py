@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -120,7 +120,7 @@ class RecordCache:
         self,
         limit_bytes: int,
         on_evict: Callable[[str], object] = lambda task_id: None,
-        pinned: frozenset[str] = frozenset(),
+        pinned: Set[str] = frozenset(),
     ) -> None:
         self.evicted_until = 0.0
         self.size_bytes = 0

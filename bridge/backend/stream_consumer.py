@@ -35,12 +35,14 @@ class StreamResultConsumer(BaseResultConsumer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        #: Tasks whose records are kept, however many results are read behind them.
+        self._asked = set[str]()
         self._stop()
 
     def _stop(self) -> None:
         self._connection: Any = None
         self._channel: Any = None
-        self._cache = RecordCache(CACHE_BYTES)
+        self._cache = RecordCache(CACHE_BYTES, pinned=self._asked)
         self._since: float | None = None
         self._last_offset = -1
 
@@ -48,9 +50,14 @@ class StreamResultConsumer(BaseResultConsumer):
 
     def newest(self, task_id: str) -> Record | None:
         """Return a task's newest record, after reading all that the stream has by now."""
-        self.consume_from(task_id)
-        self._catch_up()
-        return self._cache.last(task_id)
+        asked = {task_id} - self._asked  # what is read may make somebody ask for it, too
+        self._asked |= asked
+        try:
+            self.consume_from(task_id)
+            self._catch_up()
+            return self._cache.last(task_id)
+        finally:
+            self._asked -= asked
 
     def known(self, task_id: str) -> Record | None:
         """Return a task's newest record among those read so far."""

@@ -92,6 +92,23 @@ def test_a_blocking_reader_knows_a_state_while_others_write_all_the_time(
             thread.join()
 
 
+def test_a_blocking_reader_knows_a_task_with_more_results_behind_it_than_it_keeps(
+    celery_worker: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream_consumer, "CACHE_BYTES", 5000)
+    first, *others = (new_task_id() for _ in range(100))
+    write(first, *others)
+    states = list[str]()
+
+    def ask() -> None:
+        for task_id in (first, others[50], first):
+            states.append(task.app.AsyncResult(task_id).state)
+
+    threading.Thread(target=ask, daemon=True).start()  # with a reader of its own
+
+    assert wait_until(lambda: states[2:] and states, "the states") == ["SUCCESS"] * 3
+
+
 @pytest.mark.gen_test(timeout=60)
 async def test_a_follower_notices_that_the_stream_is_another_one_by_now(
     celery_worker: Process,
