@@ -117,6 +117,11 @@ async def test_a_follower_notices_that_the_stream_is_another_one_by_now(
     async with Bridge(task.app) as bridge:
         for _ in range(5):
             await (await bridge.apply_async(task.add, (1, 1))).get(timeout=30)
+        begun = bridge.result(new_task_id())
+        await asyncio.to_thread(task.app.backend.store_result, begun.id, None, "PROGRESS")
+        async for state in begun.events():
+            assert state.state == "PROGRESS"
+            break
         await bridge.reading.close()
         with task.app.connection_for_write() as connection, connection.channel() as channel:
             channel.queue_delete(stream.name)
@@ -124,11 +129,13 @@ async def test_a_follower_notices_that_the_stream_is_another_one_by_now(
         missed = await bridge.apply_async(task.add, (20, 22))
         plain = task.app.AsyncResult(missed.id)
         await asyncio.to_thread(wait_until, plain.ready, "the record in the new stream")
+        await asyncio.to_thread(task.app.backend.store_result, begun.id, 3, "SUCCESS")
 
         bridge.reading.start()
         await bridge.ready(20)
 
         assert await missed.get(timeout=30) == 42
+        assert await begun.get(timeout=5) == 3  # what the old stream said does not count
         assert await (await bridge.apply_async(task.add, (2, 3))).get(timeout=30) == 5
 
 
