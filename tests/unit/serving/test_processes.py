@@ -63,3 +63,22 @@ def test_a_parent_that_is_told_to_stop_while_it_forks_ends_with_all_of_its_proce
     )
 
     assert done.stdout == "stopping\n0\n"
+    assert "starting another" not in done.stderr
+
+
+#: Each of its processes ends as soon as it has begun. The parent is ended after 0.8 s.
+CRASHING = """
+import signal
+from serving import processes
+
+signal.setitimer(signal.ITIMER_REAL, 0.8)
+processes.run_processes(2, lambda: print("it runs", flush=True), lambda: None)
+"""
+
+
+def test_processes_that_end_at_once_are_not_started_all_the_time() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", CRASHING], cwd=ROOT, capture_output=True, text=True, timeout=30
+    )
+
+    assert done.stdout == "it runs\n" * 2
