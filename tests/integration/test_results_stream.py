@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import Any
 from uuid import uuid4
 
 import kombu
@@ -17,6 +20,7 @@ import task
 from bridge import Bridge
 from bridge.backend import stream_consumer
 from bridge.backend.result_channel import Result, ResultChannel, message_of
+from bridge.errors import ResultsUnreadable
 from bridge.ids import new_task_id
 from bridge.results import stream_ends
 from bridge.sending.recorder import Recorder
@@ -137,6 +141,32 @@ async def test_a_follower_notices_that_the_stream_is_another_one_by_now(
         assert await missed.get(timeout=30) == 42
         assert await begun.get(timeout=5) == 3  # what the old stream said does not count
         assert await (await bridge.apply_async(task.add, (2, 3))).get(timeout=30) == 5
+
+
+@pytest.mark.gen_test(timeout=60)
+@pytest.mark.parametrize("pause_s", [0.0, 0.3])
+async def test_a_lookup_whose_channel_is_closed_does_not_wait_for_it(
+    celery_worker: Process, monkeypatch: pytest.MonkeyPatch, pause_s: float
+) -> None:
+    consuming = stream_ends.consuming
+
+    @asynccontextmanager
+    async def closed(link: Any, stream: str, offset: Any, _read: Any) -> AsyncIterator[Any]:
+        async with consuming(link, stream, offset, lambda _record: None) as channel:
+            asyncio.get_running_loop().call_later(pause_s, channel.close)
+            if not pause_s:
+                await asyncio.sleep(0.3)
+            yield channel
+
+    async with Bridge(task.app) as bridge:
+        assert await (await bridge.apply_async(task.add, (1, 1))).get(timeout=30) == 2
+        monkeypatch.setattr(stream_ends, "consuming", closed)
+        begin = time.monotonic()
+
+        with pytest.raises(ResultsUnreadable):
+            await bridge.result(str(uuid4())).state()
+
+        assert time.monotonic() - begin < 5
 
 
 @pytest.mark.gen_test(timeout=60)
