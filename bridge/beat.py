@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dbm
-import shelve
+import shelve  # nosec B403 # what Celery keeps it in; here in memory only
 from typing import Any
 
 from celery.beat import PersistentScheduler
