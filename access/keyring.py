@@ -90,21 +90,25 @@ class Keyring:
     async def _refresh(self) -> None:
         loop = asyncio.get_running_loop()
         try:
-            found = await loop.run_in_executor(self._thread, self._ledger.read, keys.known)
-            self._take_over(found)
+            found = await loop.run_in_executor(self._thread, self._read)
         except LedgerUnavailable as exc:
             logger.warning("the API keys cannot be read: %s", exc.detail)
         except Exception:  # whatever it is, a revoked key must not count for ever
             logger.exception("the API keys cannot be read")
+        else:
+            self._hashes, self._is_open = found
+            self.is_known = True
 
-    def _take_over(self, found: list[ApiKey]) -> None:
-        self._hashes = {
+    def _read(self) -> tuple[dict[str, tuple[bytes, Caller]], bool]:
+        """Return the keys that count, and whether everybody is let in. Not for the event loop:
+        ten thousand keys take 0.07 s to check."""
+        found = self._ledger.read(keys.known)
+        hashes = {
             key.id: (key.hash, caller)
             for key in found
             if key.revoked_at is None and (caller := _caller_of(key)) is not None
         }
-        self._is_open = self._may_be_open and not found
-        self.is_known = True
+        return hashes, self._may_be_open and not found
 
 
 def _caller_of(key: ApiKey) -> Caller | None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from functools import partial
 from typing import Any
 
 import pytest
 
-from access import Buckets, Keyring
-from ledger import Ledger
+from access import Buckets, Caller, Keyring, keyring, new_key
+from access.caller import caller_of
+from ledger import ApiKey, Ledger, keys
 from tests.system import wait_until
 
 
@@ -32,6 +34,30 @@ def test_the_event_loop_goes_on_while_the_keys_are_read(
     asyncio.run(start())
 
     assert ring.is_known
+
+
+def test_keys_are_checked_in_the_thread_that_reads_them(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = new_key()
+    ledger.commit(partial(keys.enter, key_id=made.id, name="a", hashed=made.hash, scopes=(), now=0))
+    ring = Keyring(ledger, Buckets(), may_be_open=True)
+    threads: list[threading.Thread] = []
+
+    def checked(key: ApiKey) -> Caller:
+        threads.append(threading.current_thread())
+        return caller_of(key)
+
+    monkeypatch.setattr(keyring, "caller_of", checked)
+
+    async def start() -> None:
+        await ring.start()
+        await ring.close()
+
+    asyncio.run(start())
+
+    assert threads
+    assert threading.current_thread() not in threads  # the event loop's
 
 
 def test_a_closed_keyring_leaves_neither_task_nor_thread(ledger: Ledger) -> None:
