@@ -46,7 +46,7 @@ def parser() -> Commands:
     """Return the parser of this command's own arguments; the rest are settings' flags."""
     top = Commands("dead.py", DESCRIPTION, ("list", "replay", "discard"))
     listing = top.commands.add_parser(
-        "list", help="show the letters, oldest first", allow_abbrev=False
+        "list", help="show the letters, in the order of the queue", allow_abbrev=False
     )
     listing.add_argument(
         "--limit", type=_positive, default=100, metavar="N", help="show N at most (default: 100)"

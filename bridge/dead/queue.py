@@ -64,7 +64,9 @@ def browse(
     known: Container[str] | None = None,
     signer: Signer | None = None,
 ) -> Iterator[DeadLetter]:
-    """Yield up to ``limit`` dead letters, oldest first, and remove none.
+    """Yield up to ``limit`` dead letters in the order of the queue, and remove none.
+
+    At first it is that of their deaths; letters that were looked at go back in any order.
 
     One letter at a time is in memory. After a look at a part of the queue, the next look
     begins with the rest. ``known``, ``signer``: see :meth:`DeadLetter.from_message`.
