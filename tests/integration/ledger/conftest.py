@@ -6,13 +6,14 @@ The migrations run once for each of the two; a test's database is a copy of what
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from dev.postgres import PostgresNode
 from ledger import Ledger, migrate
@@ -106,3 +107,19 @@ def _database(node: PostgresNode, template: str) -> Iterator[str]:
     name = f"ledger_{uuid4().hex}"
     yield node.create_database(name, template)
     node.drop_database(name)
+
+
+@pytest.fixture
+def hold(ledger: Ledger) -> Iterator[threading.Event]:
+    """Keep the writer busy until the event is set: what is submitted meanwhile is one group."""
+    begun, release = threading.Event(), threading.Event()
+
+    def wait(_: Connection) -> None:
+        begun.set()
+        release.wait(3)
+
+    held = ledger.write(wait)
+    assert begun.wait(10)
+    yield release
+    release.set()
+    held.result()

@@ -5,33 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import wait
-from typing import Any
 
 import pytest
 from sqlalchemy import Connection, Engine
 
 from ledger import EntryRefused, Ledger, LedgerUnavailable, enter
 from ledger.condition import Condition
-from ledger.writer import BUSY, Entry, Writer
-from tests.ledgers import ids, new_email
-
-
-@pytest.fixture
-def hold(ledger: Ledger) -> Iterator[threading.Event]:
-    """Keep the writer busy until the event is set: what is submitted meanwhile is one group."""
-    begun, release = threading.Event(), threading.Event()
-
-    def wait(_: Connection) -> None:
-        begun.set()
-        release.wait(3)
-
-    held = ledger.write(wait)
-    assert begun.wait(10)
-    yield release
-    release.set()
-    held.result()
+from ledger.writer import Entry, Writer
+from tests.ledgers import ids, keep_busy, new_email, transaction_of
 
 
 def entering(email_id: str) -> Callable[[Connection], str]:
@@ -40,10 +23,6 @@ def entering(email_id: str) -> Callable[[Connection], str]:
         return email_id
 
     return operation
-
-
-def transaction_of(connection: Connection) -> Any:
-    return connection.get_transaction()
 
 
 def test_an_operation_is_committed_when_its_future_ends(ledger: Ledger, database_url: str) -> None:
@@ -124,10 +103,7 @@ def test_mails_that_come_one_by_one_are_committed_together_while_many_come(
     ledger: Ledger, hold: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ledger.writer.GATHER_S", 1.0)
-    many = [ledger.write(transaction_of) for _ in range(BUSY)]
-    hold.set()
-    for future in many:
-        future.result()
+    keep_busy(ledger, hold)
 
     mail = ledger.accept(new_email())
     assert not wait([mail], 0.1).done  # it would be written by now

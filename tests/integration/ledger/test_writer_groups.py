@@ -8,11 +8,8 @@ import pytest
 from sqlalchemy import Connection
 
 from ledger import Ledger, LedgerUnavailable
-from ledger.writer import BUSY, LARGEST_GROUP
-from tests.integration.ledger.test_writer import hold, transaction_of
-from tests.ledgers import new_email
-
-__all__ = ["hold"]
+from ledger.writer import LARGEST_GROUP
+from tests.ledgers import keep_busy, new_email, transaction_of
 
 
 def test_each_mail_of_a_batch_counts_in_its_group(ledger: Ledger, hold: threading.Event) -> None:
@@ -29,10 +26,7 @@ def test_an_operation_waits_for_no_mails(
     ledger: Ledger, hold: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ledger.writer.GATHER_S", 30.0)
-    many = [ledger.write(transaction_of) for _ in range(BUSY)]
-    hold.set()
-    for future in many:
-        future.result()
+    keep_busy(ledger, hold)
 
     ledger.write(transaction_of).result(10)
 
