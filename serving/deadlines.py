@@ -57,7 +57,8 @@ class _Watched(HTTPMessageDelegate):
 
 
 class PatientServer(HTTPServer):
-    """An HTTP server that closes connections whose requests come too slowly.
+    """An HTTP server that closes connections whose requests come too slowly, and that takes targets
+    in absolute form.
 
     Args:
         header_s: how long a connection may be idle, and a request's header may take.

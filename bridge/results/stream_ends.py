@@ -61,8 +61,8 @@ async def last_chunk(link: Link, stream: str) -> list[Record]:
 
 
 async def first_since(link: Link, stream: str, since: datetime, newest: Record) -> int | None:
-    """Return the offset of what the stream took since a moment, or of the chunk before; None:
-    nothing is that new.
+    """Return the offset of what the stream took since a moment, in whole seconds as AMQP has them,
+    or of the chunk before; None: nothing is that new.
 
     The broker's clock decides, not the writers'. It sends nothing to a reader that has nothing to
     read, but it serves a channel's readers together: once the newest record has come to one of

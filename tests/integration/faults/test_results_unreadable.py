@@ -18,7 +18,7 @@ from bridge.ids import new_task_id
 from dev.broker import BrokerNode
 from dev.road import Road
 from tests.conftest import BROKER_PORT
-from tests.integration.test_results_stream import write
+from tests.results import write
 from tests.system import DEADLINE_S, Process
 
 #: Longer than kombu tries to connect, by CONNECT_S.
