@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 from asyncio import Future
+from contextlib import suppress
 from typing import Any, cast
 
 from tornado.http1connection import HTTP1Connection
@@ -22,6 +24,9 @@ class LingeringHandler(RequestHandler):
     connection that is closed with octets unread is reset, and then a client that is still sending
     never sees the answer (RFC 9112 section 9.6). What is read here is dropped; the connection is
     closed at the body's end, after ``DROPPED_BYTES``, or by the server's time limit for a body.
+
+    A body for which ``Expect: 100-continue`` has announced that its client waits may come all the
+    same (RFC 9110 section 10.1.1): Caddy passes the header on, and sends the body right behind it.
     """
 
     _answered: Future[None] | None = None
@@ -53,8 +58,6 @@ class LingeringHandler(RequestHandler):
         if self._body_end().done():
             return False
         headers = self.request.headers
-        if "Expect" in headers and not self._has_begun:
-            return False  # the client waits for our answer, and sends nothing after it
         if "Transfer-Encoding" in headers:
             return self._dropped_bytes <= DROPPED_BYTES
         return 0 < declared_length(headers) <= DROPPED_BYTES
@@ -65,10 +68,19 @@ class LingeringHandler(RequestHandler):
         self.set_header("Connection", "close")
         self.set_header("Content-Length", sum(map(len, self._write_buffer)))
         flushed = self.flush()
+        if self.request.headers.pop("Expect", None) and not self._has_begun:  # Tornado sends no 100
+            flushed.add_done_callback(lambda _: self._end_the_answer())
         self._forgo_the_body()
         self.on_early_answer()
         self._body_end().add_done_callback(lambda _: self._close())
         return flushed
+
+    def _end_the_answer(self) -> None:
+        """Tell a client that waits, and now sends nothing, that this connection is over."""
+        stream = cast(HTTP1Connection, self.request.connection).stream
+        if not stream.closed():
+            with suppress(OSError):
+                stream.socket.shutdown(socket.SHUT_WR)
 
     def _forgo_the_body(self) -> None:
         """Tell Tornado, which waits for the body to call our method, that it does not come."""

@@ -134,3 +134,23 @@ async def test_a_refused_body_is_read_only_if_it_has_an_end_in_sight(
             assert not reader.at_eof()
         else:
             assert await reader.read() == b""
+
+
+@pytest.mark.gen_test
+async def test_a_client_that_expects_100_sees_the_end_and_one_that_sends_all_the_same_no_reset(
+    services: Any,
+) -> None:
+    async with connected(services) as (reader, writer):
+        writer.write(
+            b"POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 10000\r\n\r\n"
+        )
+        answer = await reader.read()
+        assert answer.startswith(b"HTTP/1.1 413 ")
+        assert answer.count(b"HTTP/1.1") == 1
+
+        for _ in range(3):
+            writer.write(b" " * 1000)
+            await asyncio.sleep(0.02)
+            await writer.drain()  # a connection that was reset raises an error
+
+    assert not services.open_requests.streams()
