@@ -68,9 +68,9 @@ def finish(session: Session, recipients: Sequence[str], content: bytes) -> Deliv
             for now; or the connection was lost before the final dot.
         Uncertain: the connection was lost after it.
     """
-    replies = [_recipient(session, address) for address in recipients]
+    replies = _replies(session, recipients)
     accepted = tuple(one for one in replies if one.code // 100 == 2)
-    refused = tuple(one for one in replies if one.code // 100 != 2)
+    refused = _refused(replies)
     if not accepted:
         session.take_back()
         raise _none_accepted(refused)
@@ -90,6 +90,23 @@ def finish(session: Session, recipients: Sequence[str], content: bytes) -> Deliv
         host=session.relay.host,
         tls=session.tls,
     )
+
+
+def _replies(session: Session, recipients: Sequence[str]) -> list[Recipient]:
+    """Send RCPT TO for each. Refusals count also if the session ends behind them: Postfix answers
+    421 after 20 errors, and without them the next try would come no further."""
+    replies: list[Recipient] = []
+    try:
+        for address in recipients:
+            replies.append(_recipient(session, address))
+    except TransientFailure as exc:
+        refused = _refused(replies)
+        raise TransientFailure(exc.code, exc.text, exc.enhanced, refused=refused) from exc.__cause__
+    return replies
+
+
+def _refused(replies: Sequence[Recipient]) -> tuple[Recipient, ...]:
+    return tuple(one for one in replies if one.code // 100 != 2)
 
 
 def _recipient(session: Session, address: str) -> Recipient:

@@ -117,6 +117,18 @@ def test_421_anywhere_is_transient_and_ends_the_session(server: SMTPServer, verb
     assert server.wait_for(1)[0].session == 2
 
 
+def test_refusals_are_kept_when_421_ends_the_session_at_a_later_recipient(
+    server: SMTPServer,
+) -> None:
+    server.behave(refuse_some={ANN: 550, BOB: 421})
+
+    with pytest.raises(TransientFailure, match="421") as caught:
+        send(relay_of(server), ANN, BOB, CID)
+
+    assert [(one.address, one.code) for one in caught.value.refused] == [(ANN, 550)]
+    assert_private(caught.value)
+
+
 @pytest.mark.parametrize(
     ("verb", "reply"),
     [("MAIL", "354 go on"), ("RCPT", "354 go on"), ("DATA", "250 OK"), ("DATA", "350 go on")],
