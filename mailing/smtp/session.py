@@ -170,7 +170,9 @@ class Session:
             raise Uncertain(None, f"no reply to the final dot: {reason(exc)}") from exc
         reply = self._checked(".", parse(code, raw))
         self._used_at = time.monotonic()
-        self._in_transaction = False
+        # RFC 5321 section 4.1.1.4 ends it here anyway. Postfix does not, where one of its
+        # smtpd_end_of_data_restrictions refuses: the next MAIL would be 503, and fail for good.
+        self._in_transaction = not reply.accepted
         return reply
 
     def _checked(self, verb: str, reply: Reply) -> Reply:

@@ -95,6 +95,21 @@ def test_a_refusal_at_any_command_has_its_class(server: SMTPServer, verb: str) -
     assert server.wait_for(1)[0].session == 1
 
 
+@pytest.mark.parametrize("reply", ["450 4.7.1 later", "554 5.7.1 no"])
+def test_a_transaction_whose_content_is_refused_is_ended_before_the_next_mail(
+    server: SMTPServer, reply: str
+) -> None:
+    server.behave(refuse_at={".": reply})
+    with pytest.raises((PermanentFailure, TransientFailure)):
+        send(relay_of(server))
+
+    server.behave()
+    send(relay_of(server))
+
+    assert server.wait_for(1)[0].session == 1
+    assert server.commands(1).count("RSET") == 1  # else Postfix may say 503: nested MAIL command
+
+
 def test_refusals_are_kept_when_the_content_is_refused_too(server: SMTPServer) -> None:
     server.behave(refuse_some={ANN: 550}, refuse_at={".": "554 5.6.0 no"})
 
