@@ -54,8 +54,9 @@ class Behaviour:
     slow_final_dot: float = 0.0
     #: Refuse that many RCPT of each address with 451, then accept.
     greylist: int = 0
-    #: Answer MAIL with 421 and close after that many mails in a session; None: no limit.
+    #: Answer MAIL with this reply after that many mails in a session; None: no limit.
     session_limit: int | None = None
+    session_limit_reply: str = "421 4.7.0 too many mails in this session"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -310,7 +311,7 @@ class _Session(SMTP):
             return
         limit = self.server.behaviour.session_limit
         if limit is not None and self._received >= limit:
-            await self.refuse("421 4.7.0 too many mails in this session")
+            await self.refuse(self.server.behaviour.session_limit_reply)
         elif self.server.login and not self._peer.authenticated:
             await self.refuse("530 5.7.0 Authentication required")
         else:

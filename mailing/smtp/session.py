@@ -32,12 +32,14 @@ class Session:
     """A session with a relay, ready for MAIL. For the thread and the process that opened it.
 
     After a lost connection, an answer out of protocol or a 421 it is not ``alive`` any more.
+    Once it has delivered a mail, it is ``worn``: a relay may take only so many in a session.
     """
 
     def __init__(self, relay: Relay, smtp: smtplib.SMTP, *, tls: bool) -> None:
         self.relay = relay
         self.tls = tls
         self.alive = True
+        self.worn = False
         self._smtp = smtp
         self._patience = Patience(cast(socket.socket, smtp.sock), relay.timeout_s)
         smtp.file = Replies(self._patience)
@@ -173,6 +175,7 @@ class Session:
         # RFC 5321 section 4.1.1.4 ends it here anyway. Postfix does not, where one of its
         # smtpd_end_of_data_restrictions refuses: the next MAIL would be 503, and fail for good.
         self._in_transaction = not reply.accepted
+        self.worn = self.worn or reply.accepted
         return reply
 
     def _checked(self, verb: str, reply: Reply) -> Reply:

@@ -41,7 +41,7 @@ def deliver(
     """Hand a mail to a relay, over this thread's session with it if there is one.
 
     A kept session that turns out to be dead before it accepts this mail's MAIL FROM is replaced
-    once, unnoticed.
+    once, unnoticed; so is one that has delivered mails and answers this MAIL FROM with 4yz.
 
     Args:
         relay: where to.
@@ -58,7 +58,7 @@ def deliver(
     Raises:
         InvalidMessage: the arguments can't be put into SMTP; nothing was sent.
         Unreachable: not sent, as no session could be opened; ``claim`` was called only if the
-            session was to replace a kept one that had died.
+            session was to replace a kept one.
         PermanentFailure: refused for good.
         TransientFailure: not sent; a later try may succeed.
         Uncertain: sent, but the relay's answer was lost.
@@ -115,14 +115,16 @@ def _begin(
     *,
     replace: bool,
 ) -> Session:
-    """Return the session that accepted MAIL FROM: a new one if this died and may be replaced."""
+    """Return the session that accepted MAIL FROM: a new one if this may be replaced, and died or
+    takes no more mails. (OpenSMTPD answers 452 after 100 mails, and leaves the session open.)"""
     session.begin_mail(until)
     try:
         transaction.begin(session, sender, recipients, content)
     except TransientFailure:
-        if session.alive or not replace:
+        if not replace or (session.alive and not session.worn):
             raise
-        logger.debug("session with %s is gone, opening another", session.relay.host)
+        logger.debug("session with %s is over, opening another", session.relay.host)
+        session.close()
     else:
         return session
     session = _open(session.relay)

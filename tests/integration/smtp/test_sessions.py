@@ -118,12 +118,26 @@ def test_a_kept_session_that_hangs_is_replaced_soon(
     server.behave()
 
 
-def test_a_session_limit_of_the_relay_goes_unnoticed(server: SMTPServer) -> None:
-    server.behave(session_limit=2)
+@pytest.mark.parametrize("reply", ["421 4.7.0 too many mails", "452 4.5.3 too many mails"])
+def test_a_session_limit_of_the_relay_goes_unnoticed(server: SMTPServer, reply: str) -> None:
+    server.behave(session_limit=2, session_limit_reply=reply)
     for _ in range(5):
         send(relay_of(server))
 
     assert [mail.session for mail in server.wait_for(5)] == [1, 1, 2, 2, 3]
+
+
+def test_a_relay_that_takes_no_mail_for_now_is_not_asked_in_a_new_session_for_each(
+    server: SMTPServer,
+) -> None:
+    send(relay_of(server))
+    server.behave(session_limit=0, session_limit_reply="450 4.7.1 too much mail from you")
+    for _ in range(3):
+        with pytest.raises(TransientFailure, match="450"):
+            send(relay_of(server))
+
+    assert [server.commands(number).count("MAIL") for number in (1, 2)] == [2, 3]
+    assert "QUIT" in server.commands(1)
 
 
 def test_a_session_is_replaced_only_once(server: SMTPServer) -> None:
