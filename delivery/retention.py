@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TypeVar
 
@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 import config
 from delivery import parts
 from ledger import NewEmail, commands, queries, retention, rows
-from ledger.values import Forgotten
+from ledger.values import Forgotten, Status
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +29,8 @@ STEPS = 1000
 #: How long after its time is over a mail is given up, in seconds: its message may be on its way.
 GRACE_S = 3600.0
 DAY_S = 86400.0
+#: What a mail may be whose message never came.
+UNENDED: tuple[Status, ...] = ("queued", "scheduled", "delivery_delayed", "sending")
 
 
 def prune() -> None:
@@ -70,16 +72,30 @@ def in_steps(step: Callable[[int], int], clock: Callable[[], float] = time.monot
 def _give_up(now: float) -> int:
     """End mails whose message never came; return how many."""
     before, lost = now - GRACE_S, 0
-    for _ in range(STEPS):
-        # In a transaction that reads: no writer waits while it scans the whole ledger.
-        late = parts.ledger().read(lambda c: queries.overdue(c, before=before, limit=STEP))
-        ended = parts.ledger().commit(
-            partial(commands.expire, email_ids=late, before=before, now=now)
-        )
-        lost += ended
-        if len(late) < STEP or not ended:
-            break
+    for status in UNENDED:
+        for late in _late(status, before):
+            expire = partial(commands.expire, email_ids=late, before=before, now=now)
+            lost += parts.ledger().commit(expire)
     return lost
+
+
+def _late(status: Status, before: float) -> Iterator[list[str]]:
+    """Find the mails of a status whose time was over ``before``, some at a time.
+
+    In transactions that read, so no writer waits; and in short ones: a scheduled mail may be one
+    of hundreds of thousands, and a statement has little time.
+    """
+    after = ""
+    while True:
+        page = parts.ledger().read(
+            partial(queries.expiries, status=status, after=after, limit=STEP)
+        )
+        late = [email_id for email_id, expires_at in page if expires_at < before]
+        if late:
+            yield late
+        if len(page) < STEP:
+            return
+        after = page[-1][0]
 
 
 def unless_forgotten(

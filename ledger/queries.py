@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, select
 
 from ledger import rows, schema
-from ledger.values import WAITING, Email, Event, Recipient, Status
+from ledger.values import Email, Event, Recipient, Status
 
 emails = schema.emails
 
@@ -85,11 +85,24 @@ def payload(connection: Connection, email_id: str) -> bytes | None:
     return content
 
 
-def overdue(connection: Connection, *, before: float, limit: int) -> list[str]:
-    """Return the ids of up to ``limit`` mails that have not ended, and whose time was over
-    ``before``. Scans all that have not ended."""
-    late = (emails.c.status.in_(sorted(WAITING | {"sending"})), emails.c.expires_at < before)
-    return list(connection.scalars(select(emails.c.id).where(*late).limit(limit)))
+def expiries(
+    connection: Connection, status: Status, *, after: str, limit: int
+) -> list[tuple[str, float]]:
+    """Return ids and ``expires_at`` of up to ``limit`` mails of a status, in the order of ids.
+
+    An index leads to them. Asked for the few that are late, among all that have not ended,
+    PostgreSQL reads the whole table, which may take longer than a statement may.
+
+    Args:
+        after: the id of the last mail of the call before; empty at first.
+    """
+    query = (
+        select(emails.c.id, emails.c.expires_at)
+        .where(emails.c.status == status, emails.c.id > after)
+        .order_by(emails.c.id)
+        .limit(limit)
+    )
+    return [(row.id, row.expires_at) for row in connection.execute(query)]
 
 
 def _accepted(connection: Connection, email_id: str) -> list[Event]:

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
-from ledger import NotPossible, Sendable, commands, queries
+from ledger import NotPossible, Sendable, commands
 from tests.integration.ledger.mail_checks import Message, State
 from tests.integration.ledger.mail_machine import LIFE_S, Mail
 
@@ -102,6 +102,5 @@ def exceed_the_delivery_limit(mail: Mail, message: Message) -> None:
 def expire(mail: Mail) -> None:
     """As the hourly ``prune`` does."""
     before = mail.now - 60
-    late = mail.write(lambda c: queries.overdue(c, before=before, limit=10))
-    mail.write(lambda c: commands.expire(c, late, before=before, now=mail.now))
+    mail.write(lambda c: commands.expire(c, [mail.new.id], before=before, now=mail.now))
     mail.passed_on()

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, select, update
 import config
 from delivery import parts, retention
 from delivery.retention import DAY_S, GRACE_S, prune, unless_forgotten
-from ledger import Ledger, enter, idempotency, migrate, schema
+from ledger import Ledger, commands, enter, idempotency, migrate, queries, schema
 from ledger.values import Forgotten
 from tests.ledgers import ids, new_email
 
@@ -108,19 +108,36 @@ def test_mails_are_given_up_in_as_many_steps_as_it_takes(
     assert "5 mails given up" in caplog.text
 
 
-def test_mails_that_are_just_being_sent_are_looked_at_once(
+def test_mails_that_are_just_being_sent_are_looked_at_once_and_hide_no_other(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retention, "STEP", 2)
     now = time.time()
-    claimed = {"status": "sending", "lease_until": now + 900, "expires_at": now - 2 * GRACE_S}
-    busy = [mail(ledger, **claimed) for _ in range(2)]
+    claimed = {"status": "sending", "expires_at": now - 2 * GRACE_S}
+    busy = [mail(ledger, **claimed, lease_until=now + 900) for _ in range(4)]
+    lost = mail(ledger, **claimed, lease_until=now - 900)
 
-    with patch.object(ledger, "read", wraps=ledger.read) as read:
+    with patch.object(commands, "expire", wraps=commands.expire) as expire:
         prune()
 
-    assert read.call_count == 1
-    assert statuses(ledger) == dict.fromkeys(busy, "sending")
+    looked_at = [one for call in expire.call_args_list for one in call.kwargs["email_ids"]]
+    assert looked_at == [*busy, lost]
+    assert statuses(ledger) == {**dict.fromkeys(busy, "sending"), lost: "failed"}
+
+
+def test_mails_that_have_not_ended_are_read_a_bounded_number_at_a_time(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "STEP", 2)
+    to_come = [mail(ledger, status="scheduled", expires_at=time.time() + 9) for _ in range(5)]
+
+    with patch.object(queries, "expiries", wraps=queries.expiries) as expiries:
+        prune()
+
+    asked = [call.kwargs for call in expiries.call_args_list]
+    scheduled = [each["after"] for each in asked if each["status"] == "scheduled"]
+    assert scheduled == ["", to_come[1], to_come[3]]
+    assert {each["limit"] for each in asked} == {2}
 
 
 @pytest.mark.parametrize(
