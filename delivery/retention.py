@@ -44,7 +44,7 @@ def prune() -> None:
     keys_before = now - config.options.idempotency_s
     commit = parts.ledger().commit
     lost = _give_up(now)
-    removed = in_steps(lambda limit: commit(lambda c: retention.prune(c, before=old, limit=limit)))
+    removed = in_steps(_Ended(old).remove)
     keys = in_steps(
         lambda limit: commit(lambda c: retention.prune_keys(c, before=keys_before, limit=limit))
     )
@@ -67,6 +67,25 @@ def in_steps(step: Callable[[int], int], clock: Callable[[], float] = time.monot
         is_slow = clock() - begin > STEP_S
         limit = max(1, limit // 2) if is_slow else min(STEP, limit * 2)
     return removed
+
+
+class _Ended:
+    """Mails that ended before ``before``, the oldest first."""
+
+    def __init__(self, before: float) -> None:
+        self._before = before
+        self._since = 0.0
+
+    def remove(self, limit: int) -> int:
+        """Remove the next ones, up to ``limit``; return how many were found."""
+        ledger, before = parts.ledger(), self._before
+        ended = partial(retention.ended, before=before, since=self._since, limit=limit)
+        found = ledger.read(ended)
+        if found:
+            self._since = found[-1][1]
+            email_ids = [email_id for email_id, _ in found]
+            ledger.commit(lambda c: retention.prune(c, email_ids, before=before))
+        return len(found)
 
 
 def _give_up(now: float) -> int:

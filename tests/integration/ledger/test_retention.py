@@ -22,9 +22,8 @@ def set_status(ledger: Ledger, email_id: str, status: str, updated_at: float = N
 
 
 def prune(ledger: Ledger, before: float, limit: int = 100) -> int:
-    return ledger.write(
-        lambda connection: retention.prune(connection, before=before, limit=limit)
-    ).result()
+    found = ledger.read(lambda c: retention.ended(c, before=before, since=0, limit=limit))
+    return ledger.commit(lambda c: retention.prune(c, [one for one, _ in found], before=before))
 
 
 def test_only_mails_that_ended_long_ago_are_pruned(ledger: Ledger) -> None:
@@ -74,6 +73,19 @@ def test_pruning_goes_in_steps_the_oldest_first(ledger: Ledger) -> None:
 
     assert ledger.read(ids) == {new.id for new in news[2:]}
     assert [prune(ledger, NOW + 50, limit=2) for _ in range(3)] == [2, 1, 0]
+
+
+def test_what_stands_before_the_last_one_found_is_not_read_again(ledger: Ledger) -> None:
+    news = [new_email(created_at=NOW + number) for number in range(5)]
+    ledger.accept(*news).result()
+    for new in (news[0], news[2], news[4]):  # the others have not ended
+        set_status(ledger, new.id, "sent")
+
+    found = ledger.read(lambda c: retention.ended(c, before=NOW + 50, since=0, limit=2))
+    then = ledger.read(lambda c: retention.ended(c, before=NOW + 50, since=found[-1][1], limit=9))
+
+    assert found == [(news[0].id, NOW), (news[2].id, NOW + 2)]
+    assert then == [(news[2].id, NOW + 2), (news[4].id, NOW + 4)]
 
 
 def test_old_keys_are_pruned_in_steps(ledger: Ledger) -> None:
@@ -135,7 +147,7 @@ def test_a_mail_that_is_tried_again_at_this_moment_is_not_pruned(
         commands.retry(connection, new.id, api_key="team", expires_at=NOW + 900, now=NOW + 100)
 
     change_while_pruning(
-        database_url, retry, lambda c: retention.prune(c, before=NOW + 50, limit=10)
+        database_url, retry, lambda c: retention.prune(c, [new.id], before=NOW + 50)
     )
 
     assert ledger.read(ids) == {new.id}

@@ -16,6 +16,7 @@ import config
 from delivery import parts, retention
 from delivery.retention import DAY_S, GRACE_S, prune, unless_forgotten
 from ledger import Ledger, commands, enter, idempotency, migrate, queries, schema
+from ledger import retention as records
 from ledger.values import Forgotten
 from tests.ledgers import ids, new_email
 
@@ -83,6 +84,24 @@ def test_what_ended_long_ago_is_removed_and_so_are_old_keys(
     assert ledger.read(ids) == {kept}
     assert ledger.read(lambda c: list(c.scalars(select(keys)))) == [recent]
     assert "1 mails and 1 keys removed, 0 mails given up" in caplog.text
+
+
+def test_old_mails_that_are_still_scheduled_are_passed_by_once_and_while_nobody_waits(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "FIRST_STEP", 2)
+    begin = time.time() - 2 * KEPT_S
+    made = [
+        mail(ledger, status=status, created_at=begin + i, updated_at=begin + i)
+        for i, status in enumerate(["scheduled"] * 3 + ["sent"] * 5)
+    ]
+
+    with patch.object(records, "ended", wraps=records.ended) as ended:
+        prune()
+
+    since = [call.kwargs["since"] for call in ended.call_args_list]
+    assert since == [0.0, begin + 4]  # of the last one that was found before
+    assert ledger.read(ids) == set(made[:3])
 
 
 def test_a_mail_is_given_up_only_some_time_after_its_own_is_over(ledger: Ledger) -> None:
