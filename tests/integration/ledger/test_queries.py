@@ -49,6 +49,29 @@ def test_an_unknown_mail_is_none_and_has_no_events_and_no_payload(ledger: Ledger
     assert ledger.read(lambda connection: queries.payload(connection, "x")) is None
 
 
+@pytest.fixture(params=[0, 1, 1000], autouse=True)
+def few(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How the mails are read depends on how many pass a filter, but not what is found."""
+    monkeypatch.setattr(queries, "FEW", request.param)
+
+
+def test_a_mail_with_a_recipient_twice_is_found_once_and_pages_go_on_behind_it(
+    ledger: Ledger,
+) -> None:
+    bob = recipients("bob@c.example", "ann@b.example", "bob@c.example")
+    news = [new_email(recipients=bob, tags={"kind": "order"}) for _ in range(4)]
+    ledger.accept(*news, new_email(tags={"kind": "order"})).result()
+    newest_first = [new.id for new in reversed(news)]
+
+    for filters in ({"to": "bob@c.example"}, {"to": "bob@c.example", "tag": "kind"}):
+        first = found(ledger, limit=3, **filters)
+        second = found(ledger, limit=3, before=first[-1], **filters)
+
+        assert (first, second) == (newest_first[:3], newest_first[3:])
+    assert found(ledger, tag="kind:order", before=newest_first[1]) == newest_first[2:]
+    assert found(ledger, tag="kind", before=newest_first[1]) == newest_first[2:]
+
+
 def test_mails_come_newest_first_and_page_by_page(ledger: Ledger) -> None:
     news = [new_email() for _ in range(5)]
     ledger.accept(*news).result()
