@@ -16,6 +16,10 @@ from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 #: for less than a millisecond; SQLite's own pauses grow to 100 ms and starve who waits longest.
 RETRY_S = (0.0005, 0.005)
 
+#: To what size SQLite's WAL is cut when it begins anew. While somebody reads for long (a backup),
+#: it grows with all that is written, and would keep its size for as long as any process runs.
+WAL_BYTES = 64 * 2**20
+
 #: How many connections one process may have: its writer and some readers.
 CONNECTIONS = 8
 
@@ -108,6 +112,7 @@ def _set_up(connection: DBAPIConnection) -> None:
     cursor.execute("PRAGMA journal_mode = WAL")
     cursor.execute("PRAGMA synchronous = FULL")  # what is committed survives a power cut
     cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
     cursor.close()
 
 
