@@ -68,6 +68,7 @@ def _postgresql(url: URL, timeout_s: float) -> Engine:
             "connect_timeout": math.ceil(timeout_s),  # libpq and psycopg wait for 2 s at least
             "tcp_user_timeout": timeout_ms,  # a host that is gone answers nothing
             **KEEPALIVE,
+            "client_encoding": "utf8",  # in a SQL_ASCII database psycopg would give octets for text
             "options": " ".join((*given, own)),
         },
     )
