@@ -18,6 +18,9 @@ from ledger.errors import EntryRefused, LedgerUnavailable
 #: https://www.postgresql.org/docs/current/mvcc-serialization-failure-handling.html
 ROLLED_BACK = frozenset({"40001", "40P01"})
 
+#: This PostgreSQL takes no writes: it may be a standby, to which a failover has led us.
+READ_ONLY = "25006"
+
 #: PostgreSQL knows no such table, or column.
 #: https://www.postgresql.org/docs/current/errcodes-appendix.html
 MISSING = frozenset({"42P01", "42703"})
@@ -58,6 +61,11 @@ def may_be_repeated(error: Exception) -> bool:
     if not isinstance(error, DBAPIError):
         return False
     return error.connection_invalidated or _sqlstate(error) in ROLLED_BACK
+
+
+def is_read_only(error: Exception) -> bool:
+    """Whether the connection leads to a database that takes no writes; a new one may not."""
+    return isinstance(error, DBAPIError) and _sqlstate(error) == READ_ONLY
 
 
 def _sqlstate(error: DBAPIError) -> str | None:

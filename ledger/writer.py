@@ -16,7 +16,7 @@ from ledger.accept import enter
 from ledger.condition import Condition
 from ledger.engine import writing
 from ledger.errors import LedgerUnavailable
-from ledger.failures import may_be_repeated, translated
+from ledger.failures import is_read_only, may_be_repeated, translated
 from ledger.values import NewEmail
 
 #: With this many mails and other operations, a transaction takes no further entry.
@@ -148,6 +148,8 @@ class Writer:
                     transaction.commit()
                     return values
             except Exception as error:
+                if is_read_only(error):
+                    self._engine.dispose()
                 if committing or last_try or not may_be_repeated(error):
                     raise
             # Let the transaction that was preferred to ours go first; else both meet again.
