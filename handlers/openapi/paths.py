@@ -85,7 +85,7 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         method="get", path="/emails", summary="List mails, newest first",
-        answers={200: answers.EmailList}, errors=(422,), parameters=PAGE,
+        answers={200: answers.EmailList}, errors=(400, 422), parameters=PAGE,
     ),
     Operation(
         method="post", path="/emails/batch", summary=f"Send up to {LARGEST_BATCH} mails",
@@ -94,7 +94,7 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         method="get", path="/emails/{id}", summary="A mail and what became of it",
-        answers={200: answers.Email}, errors=(404, 422), parameters=WAIT,
+        answers={200: answers.Email}, errors=(400, 404, 422), parameters=WAIT,
     ),
     Operation(
         method="patch", path="/emails/{id}", summary="Give a scheduled mail another time",
@@ -103,12 +103,12 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         method="post", path="/emails/{id}/cancel", summary="Do not send a mail that waits",
-        scope=SEND, answers={200: answers.EmailSummary}, errors=(404, 409),
+        scope=SEND, answers={200: answers.EmailSummary}, errors=(404, 409, 413),
     ),
     Operation(
         method="post", path="/emails/{id}/retry", summary="Send a failed or held mail again",
         scope=SEND, answers={202: answers.EmailSummary, 200: answers.EmailSummary},
-        errors=(404, 409, 422), parameters=WAIT,
+        errors=(400, 404, 409, 413, 422), parameters=WAIT,
     ),
     Operation(
         method="get", path="/emails/{id}/raw", summary="The octets that go to the relay",
@@ -126,7 +126,8 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         method="get", path="/celery/{task}",
         summary="By its name: how to call it; by its id: its state",
-        answers={200: (answers.Task, answers.TaskDescription)}, errors=(404, 422), parameters=WAIT,
+        answers={200: (answers.Task, answers.TaskDescription)}, errors=(400, 404, 422),
+        parameters=WAIT,
     ),
     Operation(
         method="post", path="/celery/{task}",
@@ -136,7 +137,7 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         method="delete", path="/celery/{task}", summary="By its id: revoke it", scope=ADMIN,
-        answers={202: answers.Task, 200: answers.Task}, errors=(405,), parameters=(TERMINATE,),
+        answers={202: answers.Task, 200: answers.Task}, errors=(400, 405), parameters=(TERMINATE,),
     ),
     Operation(
         method="get", path="/celery/{id}/events", summary="A task's states, as they change",

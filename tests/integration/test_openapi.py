@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 
+import config
 from handlers.openapi.document import document
 from handlers.openapi.paths import OPERATIONS
 from tests.emails import accepted, address, later, mail
@@ -43,6 +44,8 @@ RICH = mail(
     html="<p>x</p>",
 )
 
+TOO_LARGE = b" " * (config.options.max_body_size + 1)
+
 #: What is asked, by operation and the status of its answer.
 REQUESTS: Mapping[tuple[str, str, int], Ask] = {
     ("post", "/emails", 202): lambda s: s.post("/emails", RICH),
@@ -50,27 +53,36 @@ REQUESTS: Mapping[tuple[str, str, int], Ask] = {
     ("post", "/emails", 400): lambda s: s.post("/emails", b"{"),
     ("post", "/emails", 422): lambda s: s.post("/emails", mail(to="nobody")),
     ("get", "/emails", 200): lambda s: s.get("/emails?limit=100"),
+    ("get", "/emails", 400): lambda s: s.get("/emails?to=%FF"),
     ("get", "/emails", 422): lambda s: s.get("/emails?limit=0"),
     ("post", "/emails/batch", 202): lambda s: s.post(
         "/emails/batch", [RICH, mail(to="nobody")], **{"x-batch-validation": "permissive"}
     ),
     ("post", "/emails/batch", 422): lambda s: s.post("/emails/batch", [mail(to="nobody")]),
     ("get", "/emails/{id}", 200): lambda s: s.get(f"/emails/{_id(s)}"),
+    ("get", "/emails/{id}", 400): lambda s: s.get(f"/emails/{uuid4()}?wait=%FF"),
     ("get", "/emails/{id}", 404): lambda s: s.get(f"/emails/{uuid4()}"),
     ("patch", "/emails/{id}", 200): lambda s: s.request(
         "PATCH", f"/emails/{_id(s)}", {"scheduled_at": later(days=2)}
     ),
     ("post", "/emails/{id}/cancel", 200): lambda s: s.post(f"/emails/{_id(s)}/cancel"),
+    ("post", "/emails/{id}/cancel", 413): lambda s: s.post(f"/emails/{uuid4()}/cancel", TOO_LARGE),
+    ("post", "/emails/{id}/retry", 400): lambda s: s.post(f"/emails/{uuid4()}/retry?wait=%FF"),
     ("post", "/emails/{id}/retry", 409): lambda s: s.post(f"/emails/{_id(s)}/retry"),
+    ("post", "/emails/{id}/retry", 413): lambda s: s.post(f"/emails/{uuid4()}/retry", TOO_LARGE),
     ("get", "/emails/{id}/raw", 200): lambda s: s.get(f"/emails/{_id(s)}/raw"),
     ("get", "/celery", 200): lambda s: s.get("/celery"),
     ("get", "/celery", 422): lambda s: s.get("/celery?title=a"),
+    ("get", "/celery/{task}", 400): lambda s: s.get("/celery/%FF"),
     ("get", "/celery/{task}", 404): lambda s: s.get("/celery/nothing"),
     ("post", "/celery/{task}", 202): lambda s: s.post("/celery/add", {"args": [1, 2]}),
     ("post", "/celery/{task}", 200): lambda s: s.post("/celery/add", {"args": [1, 2]}, **WAIT),
     ("post", "/celery/{task}", 422): lambda s: s.post("/celery/add", {"args": [1]}),
     ("delete", "/celery/{task}", 202): lambda s: s.request("DELETE", f"/celery/{uuid4()}"),
     ("delete", "/celery/{task}", 200): lambda s: s.request("DELETE", f"/celery/{_ended_task(s)}"),
+    ("delete", "/celery/{task}", 400): lambda s: s.request(
+        "DELETE", f"/celery/{uuid4()}?terminate=%FF"
+    ),
     ("get", "/healthz", 200): lambda s: s.get("/healthz"),
     ("get", "/readyz", 200): lambda s: s.get("/readyz"),
     ("get", "/openapi.json", 200): lambda s: s.get("/openapi.json"),
