@@ -31,7 +31,8 @@ OUTDATED = ("compression", "eta", "expires")
 ROW = "{:36}  {:24}  {:14}  {:10}  {:>5}"
 DESCRIPTION = """\
 List the messages that were delivered too often, failed or cannot be read; send them again, or
-remove them. A worker has recorded each as failed before it is listed here.
+remove them. A running worker records each as failed, perhaps after it is listed here; not one that
+no key of TASK_SIGNING_KEYS has signed.
 Settings come from the environment, or from flags (--broker-url=...)."""
 REPLAY = """\
 Send letters again to the queues where they died, and remove each from the dead queue once the

@@ -129,7 +129,7 @@ def main() -> int:
     print(text)
     if broken := report.broken([one]):
         print(story.told(outcome))
-        print(f"{len(broken)} broken promises; again: python -m chaos --seed {plan.seed}")
+        print(f"{len(broken)} broken promises; again: the same command, with --seed {plan.seed}")
         return 1
     return 0
 
