@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Sequence
 
-#: Connections that are opened at a time: a server's backlog is 128.
+#: Connections that are opened at a time, few enough for any server's queue of new ones.
 AT_A_TIME = 100
 DEADLINE_S = 120.0
 

@@ -18,7 +18,7 @@ BYTES_OVER = 64 * 2**20
 CONNECTIONS_OVER = 2 + len(WORKERS) * 10
 #: What is on its way needs some time to arrive.
 EMPTY_S = 60.0
-#: A claim's lease (a mail's whole dialogue, its final dot, a margin), and a minute.
+#: A claim's lease here (a mail's whole dialogue, its final dot, a margin: 325 s), and some more.
 LEASE_S = 420.0
 PAUSE_S = 2.0
 #: Queues of Celery's native delayed delivery.
