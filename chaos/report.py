@@ -94,11 +94,15 @@ def _mails(found: Findings) -> str:
 
 def _kills(struck: Sequence[Struck]) -> str:
     rows = []
-    for name, these in [*_by_kind(one for one in struck if _is_kill(one)), _others(struck)]:
-        flights = [one.in_flight for one in these]
+    others = [one for one in struck if not _is_kill(one)]
+    for name, these in [
+        *_by_kind(one for one in struck if _is_kill(one)),
+        ("all others", others),
+    ]:
+        flights, again = [one.in_flight for one in these], [one.again for one in these]
         over = sum(1 for one in these if one.again > one.in_flight)
-        again = [one.again for one in these]
-        rows.append((name, len(these), sum(flights), max(flights), sum(again), max(again), over))
+        sums = (sum(flights), max(flights, default=0), sum(again), max(again, default=0))
+        rows.append((name, len(these), *sums, over))
     head = ("fault", "number", "mails on their way", "most", "sent again", "most", "more than were")
     return (
         "*On their way*: claimed by a worker before the fault came, and their outcome not yet "
@@ -118,12 +122,6 @@ def _by_kind(struck: Iterable[Struck]) -> list[tuple[str, list[Struck]]]:
     for one in struck:
         found.setdefault(one.kind, []).append(one)
     return sorted(found.items())
-
-
-def _others(struck: Sequence[Struck]) -> tuple[str, list[Struck]]:
-    return "all others", [one for one in struck if not _is_kill(one)] or [
-        Struck(kind="", at=0.0, alone=True)
-    ]
 
 
 def _faults(struck: Sequence[Struck]) -> str:

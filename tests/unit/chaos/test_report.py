@@ -76,6 +76,12 @@ def test_more_copies_than_mails_on_their_way_are_counted() -> None:
     assert "| kill worker | 1 | 2 | 2 | 3 | 3 | 1 |" in report.page([campaign(1, struck=[kill])])
 
 
+def test_faults_that_did_not_come_are_not_counted() -> None:
+    text = report.page([campaign(1)])
+
+    assert "| all others | 0 | 0 | 0 | 0 | 0 | 0 |" in text
+
+
 def test_a_campaign_that_has_not_ended_is_told_from_a_broken_one(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
