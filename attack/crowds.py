@@ -16,7 +16,6 @@ from attack.target import Target
 from attack.wire import HANG_S, ask, request
 from dev import packages
 
-AT_A_TIME = 100
 DRIP_S = 0.5
 PROBE_S = 1.0
 #: While a crowd is there, others must be answered within this time.

@@ -45,25 +45,25 @@ class Program:
         """End it, by its pid: SIGTERM, then SIGKILL."""
         children.stop(self.popen, STOP_TIMEOUT_S)
 
-    def wait_ready(self, port: int, path: str, timeout_s: float = READY_TIMEOUT_S) -> None:
+    def wait_ready(self, port: int, path: str) -> None:
         """Wait until it answers 200 at a path.
 
         Raises:
             NotReady: it ended, or did not in time.
         """
-        deadline = time.monotonic() + timeout_s
+        deadline = time.monotonic() + READY_TIMEOUT_S
         while not answers(port, path):
             if self.popen.poll() is not None or time.monotonic() > deadline:
                 raise self.failure("is not ready")
             time.sleep(0.005)
 
-    def wait_log(self, text: str, timeout_s: float = READY_TIMEOUT_S) -> None:
+    def wait_log(self, text: str) -> None:
         """Wait until its log has a text.
 
         Raises:
             NotReady: it ended, or did not in time.
         """
-        deadline = time.monotonic() + timeout_s
+        deadline = time.monotonic() + READY_TIMEOUT_S
         while text not in self.log.read_text(errors="replace"):
             if self.popen.poll() is not None or time.monotonic() > deadline:
                 raise self.failure(f"has not said {text!r}")
@@ -104,7 +104,7 @@ class Stage:
 
         Each has a state folder of its own, and the stage's broker if `env` names no other.
         """
-        state = self.folder / "".join(c if c.isalnum() else "-" for c in name)
+        state = self.var_dir(name)
         state.mkdir(exist_ok=True)
         log = state / "log"
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])

@@ -163,7 +163,7 @@ def declare(app: Celery, connection: kombu.Connection) -> None:
     if may_declare(app):
         _declare_durable(app, connection)
     else:
-        _find(connection, *(queue.name for queue in DEFAULT.kombu_queues()))
+        _find(connection, *(queue.name for queue in DEFAULT.queues))
     with connection.channel() as channel:
         # It is gone when the broker restarts, so all its users must be able to declare it.
         app.control.mailbox.exchange(channel).declare()

@@ -144,7 +144,7 @@ class BrokerNode:
         self.stop()
         self.start()
 
-    def ctl(self, *arguments: str, timeout_s: float = CTL_TIMEOUT_S) -> str:
+    def ctl(self, *arguments: str) -> str:
         """Run rabbitmqctl against this node and return what it printed.
 
         Raises:
@@ -157,7 +157,12 @@ class BrokerNode:
             *arguments,
         ]
         done = subprocess.run(
-            command, env=self.env(), capture_output=True, text=True, timeout=timeout_s, check=False
+            command,
+            env=self.env(),
+            capture_output=True,
+            text=True,
+            timeout=CTL_TIMEOUT_S,
+            check=False,
         )
         if done.returncode:
             raise BrokerError(f"rabbitmqctl {' '.join(arguments)}: {done.stdout}{done.stderr}")

@@ -1,4 +1,4 @@
-"""A private PostgreSQL server for the tests: on loopback alone, its files in one folder."""
+"""A private PostgreSQL server, for tests, campaigns and attacks: on loopback, in one folder."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class PostgresNode:
         """
         programs = packages.postgresql_folder()
         if programs is None:
-            why = "the tests of the ledger need it"
+            why = "a private server needs it"
             raise PostgresError(packages.advice(["postgresql"], why))
         self._prepare()
         new = not self._data.exists()

@@ -29,7 +29,6 @@ from bridge import (
     PublishRejected,
     PublishTimeout,
     ResultsUnreadable,
-    Unroutable,
 )
 from handlers.accepting.outgoing import KeyReused, NotAccepted
 from handlers.accepting.pressure import Overloaded
@@ -193,7 +192,7 @@ def _of_broker(exc: BaseException) -> Problem:
             return _unavailable(exc.detail, sent=None, id=exc.task_id)
         case MessageTooLarge():
             return Problem(413, exc.detail, queued=False, limit_bytes=exc.limit_bytes)
-        case Unroutable() | BridgeError():
+        case BridgeError():
             return Problem(500, exc.detail)
         case _:
             return Problem(500, "An error in the server; its log says more.")
