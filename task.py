@@ -74,7 +74,11 @@ class MailTask(PrivateTask):
     throws = (MailError,)  # logged in one line; a mail that is refused is no fault of the program's
 
     def check(self, arguments: Mapping[str, Any]) -> None:
-        """Refuse what is not a valid mail before it is queued."""
+        """Refuse what is not a valid mail before it is queued.
+
+        Raises:
+            InvalidArgument: naming the argument.
+        """
         try:
             delivery.new_email("", arguments, keep=False)
         except InvalidMessage as exc:

@@ -169,9 +169,10 @@ class Bridge:
 
         Raises:
             InvalidOption: an option cannot be used; nothing was sent.
+            InvalidArgument: the arguments cannot be serialised; nothing was sent.
             NotConnected, Blocked: nothing was sent.
             PublishTimeout: sent, but whether it arrived is unknown (``error.task_id``).
-            PublishRejected, Unroutable: the broker did not take it.
+            PublishRejected, Unroutable, MessageTooLarge: the broker did not take it.
             TypeError: the arguments do not fit the task.
         """
         task_id = task_id or new_task_id()

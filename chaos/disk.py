@@ -45,7 +45,11 @@ def mount(folder: Path) -> None:
 
 
 def fill(folder: Path) -> None:
-    """Leave no room: the file system is made as small as what it holds."""
+    """Leave no room: the file system is made as small as what it holds.
+
+    Raises:
+        OSError: it grows faster than that.
+    """
     for _ in range(TRIES):
         found = os.statvfs(folder)
         used_kib = (found.f_blocks - found.f_bfree) * found.f_frsize // 1024

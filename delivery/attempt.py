@@ -39,7 +39,11 @@ class NotGranted(Exception):
 
 
 class Attempt:
-    """What one call of :func:`delivery.send` knows."""
+    """What one call of :func:`delivery.send` knows; made of its arguments.
+
+    Raises:
+        InvalidMessage: naming the argument.
+    """
 
     def __init__(
         self, email_id: str, arguments: Mapping[str, Any], track: int, moment: float | None
@@ -55,7 +59,12 @@ class Attempt:
         self.granted: Granted | None = None
 
     def claim(self) -> Sequence[str]:
-        """Claim the mail; return the recipients who are not settled yet."""
+        """Claim the mail; return the recipients who are not settled yet.
+
+        Raises:
+            NotGranted: something stands in the way.
+            LedgerUnavailable: it was away for CLAIM_AGAIN_S; the claim may stand all the same.
+        """
         now, relay = time.time(), parts.relay()
         lease_s = relay.dialogue_s + relay.data_timeout_s + LEASE_MARGIN_S
 

@@ -45,6 +45,10 @@ def send(
         returns: how often this message came back: RATE_LIMITS then let it go before newcomers; an
             open circuit makes it wait longer.
         moment: when the mail was accepted, if its id does not tell.
+
+    Raises:
+        EntryRefused: the database cannot hold the mail, so it was not claimed.
+        Exception: a fault of ours, before the claim. All else is told by the step.
     """
     try:
         attempt = Attempt(email_id, arguments, track, moment)

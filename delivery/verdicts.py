@@ -38,6 +38,8 @@ def judge(
     verdict, error = _verdict(delivery, recipients, new, last=last)
     next_attempt_at = None
     if verdict == "delivery_delayed":
+        # Unreachable in spite of a claim: the kept session was dead, and no other could be opened.
+        # The outcome begins the count of delays anew, so this is the first one.
         unreachable = isinstance(delivery, mailing.Unreachable)
         delay_s = schedule.unreachable_s(0) if unreachable else schedule.refused_s(granted.attempt)
         next_attempt_at = min(now + delay_s, granted.expires_at)

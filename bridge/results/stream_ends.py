@@ -43,6 +43,9 @@ async def last_chunk(link: Link, stream: str) -> list[Record]:
 
     An empty stream sends nothing, so silence counts as empty; but not if the broker counts
     messages in it: the chunk may be large, or the link slow.
+
+    Raises:
+        ConnectionError: the connection was lost, or is not there.
     """
     found: list[Record] = []
     begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -88,6 +91,7 @@ async def is_there(link: Link, stream: str, record: Record, end: Sequence[Record
     """Return whether the stream, whose last chunk is ``end``, still holds a record.
 
     Raises:
+        ConnectionError: the connection was lost, or is not there.
         TimeoutError: the broker does not answer.
     """
     if record in end:
