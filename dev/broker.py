@@ -1,4 +1,4 @@
-"""A private RabbitMQ node: for `make run` where no broker answers, and for the tests.
+"""A private RabbitMQ node: for `make run` where no broker answers, for tests and measurements.
 
 It listens on loopback only, keeps its state, log, cookie and configuration in one folder,
 and has an epmd of its own, so that it disturbs no other node and leaves nothing behind.

@@ -39,7 +39,7 @@ class Road:
         #: What goes these ways ("there", "back") vanishes, and neither end is told.
         self.vanishing: frozenset[str] = frozenset()
         self.vanished = b""
-        #: When an end that waits on a forgotten connection notices; Celery's settings make it 7.
+        #: When an end that waits on a forgotten connection notices; celeryconfig makes it 7.
         self.noticed_s = 7.5
         #: Connections that were begun before this moment of the loop's clock are forgotten.
         self._forgotten_until = 0.0

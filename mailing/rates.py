@@ -57,7 +57,7 @@ class RateLimits:
     the domain's rate, so that they do not come back in a crowd. Newcomers queue up behind the
     line; a mail that comes back goes as soon as the rate allows. One that comes back often,
     because it is a little early each time, sleeps for its turn: about two at a time at most, for
-    up to a second, so that the worker's other processes are free for other domains.
+    up to a second, so that the worker's other threads are free for other domains.
     """
 
     def __init__(

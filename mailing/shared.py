@@ -1,4 +1,4 @@
-"""Numbers shared by the processes forked from one worker, and by their threads."""
+"""Numbers shared by the processes forked from one, a worker or a server, and by their threads."""
 
 from __future__ import annotations
 

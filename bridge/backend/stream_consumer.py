@@ -18,7 +18,8 @@ from celery.backends.asynchronous import BaseResultConsumer
 from bridge.ids import created_at
 from bridge.records import CLOCK_SKEW_S, Record, RecordCache
 
-#: Each thread that asks has a reader of its own, and a worker has many for its mails.
+#: Each thread that asks has a reader of its own, and a worker has many for `threaded` tasks (mails
+#: ask the ledger).
 CACHE_BYTES = 8 * 2**20
 PREFETCH = 500
 #: The stream has no end-of-data mark: after this much silence, all that was written is read.

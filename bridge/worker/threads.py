@@ -35,9 +35,9 @@ def run_in_threads(queue: str, apart: str, count: int, on_thread_end: Callable[[
     """Return the worker step that runs ``threaded`` tasks in ``count`` threads.
 
     Use it as ``app.steps["worker"].add(run_in_threads(...))``, with :class:`DurableConsumer` as
-    ``worker_consumer``. ``queue`` is the one that such tasks come from, ``apart`` the one for
-    its suspects (see ``bridge/worker/suspects.py``); each thread calls ``on_thread_end`` when it
-    ends.
+    ``worker_consumer``. ``queue`` is one of such tasks alone, of which the worker holds PREFETCH
+    messages for each thread; ``apart`` the one for suspects (see ``bridge/worker/suspects.py``).
+    Each thread calls ``on_thread_end`` when it ends.
     """
 
     class RunInThreads(bootsteps.StartStopStep):
