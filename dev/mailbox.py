@@ -40,7 +40,12 @@ class LoggingMailbox(Mailbox):
 
 
 def main() -> int:
-    """Serve until SIGTERM or Ctrl-C."""
+    """Serve until SIGTERM or Ctrl-C, and return 0; or 1, and say why that is not possible."""
+    try:
+        config.check()
+    except config.ConfigError as exc:
+        print(f"error: {exc}", file=sys.stderr)
+        return 1
     enable_pretty_logging(config.options)
     logging.getLogger("mail.log").setLevel(logging.WARNING)  # aiosmtpd's: it names addresses
     stopping = threading.Event()
