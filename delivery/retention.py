@@ -28,7 +28,6 @@ STEP_S = 0.2
 STEPS = 1000
 #: How long after its time is over a mail is given up, in seconds: its message may be on its way.
 GRACE_S = 3600.0
-DAY_S = 86400.0
 #: What a mail may be whose message never came.
 UNENDED: tuple[Status, ...] = ("queued", "scheduled", "delivery_delayed", "sending")
 
@@ -40,7 +39,7 @@ def prune() -> None:
         LedgerUnavailable
     """
     now = time.time()
-    old = now - config.options.ledger_days * DAY_S
+    old = _oldest_kept(now)
     keys_before = now - config.options.idempotency_s
     commit = parts.ledger().commit
     lost = _give_up(now)
@@ -134,5 +133,10 @@ def is_forgotten(connection: Connection, new: NewEmail) -> bool:
     A message of it may still come, for a time that it was scheduled for earlier: that must not
     enter the mail anew, and send it.
     """
-    oldest = time.time() - config.options.ledger_days * DAY_S
-    return new.created_at < oldest and rows.locked(connection, new.id) is None
+    is_old = new.created_at < _oldest_kept(time.time())
+    return is_old and rows.locked(connection, new.id) is None
+
+
+def _oldest_kept(now: float) -> float:
+    """Return since when all records are there; an older one is removed once its mail has ended."""
+    return now - float(config.options.ledger_days) * config.DAY_S

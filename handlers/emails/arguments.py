@@ -15,8 +15,6 @@ import delivery
 from handlers.emails.body import Attachment, EmailBody, Tag, missing
 from handlers.problems import invalid
 
-DAY_S = 86400
-
 
 def arguments(body: EmailBody, now: float) -> dict[str, Any]:
     """Return the arguments of the mail's task; renders the body's template, which may take long.
@@ -109,7 +107,7 @@ def check_ahead(argument: str, moment: float, now: float) -> None:
         Problem: 422
     """
     days = config.options.mail_schedule_days
-    if moment > now + days * DAY_S:
+    if moment > now + days * config.DAY_S:
         raise invalid(argument, f"must not be more than {days} days ahead")
 
 

@@ -13,8 +13,9 @@ import pytest
 from sqlalchemy import Connection, select, update
 
 import config
+from config import DAY_S
 from delivery import parts, retention
-from delivery.retention import DAY_S, GRACE_S, prune, unless_forgotten
+from delivery.retention import GRACE_S, prune, unless_forgotten
 from ledger import Ledger, commands, enter, idempotency, migrate, queries, schema
 from ledger import retention as records
 from ledger.values import Forgotten
