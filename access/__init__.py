@@ -1,4 +1,4 @@
-"""Who may do what: API keys as requests show them; knows nothing of HTTP and Celery."""
+"""Who may do what: API keys as requests show them. Of HTTP it knows headers, of Celery nothing."""
 
 from access.buckets import Buckets
 from access.caller import OPEN, Caller, Scope
