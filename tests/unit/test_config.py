@@ -254,6 +254,7 @@ def test_a_bad_secret_is_not_told(load: Load) -> None:
         ("broker_url", "amqp://user:1;hunter2@host/", "amqp://user:***@host/"),
         ("broker_url", "amqp://user:1?hunter2@host/", "amqp://user:***@host/"),
         ("flower_auth", "user:hunter2", "user:***"),
+        ("task_signing_keys", "hunter2" * 4 + ":1,hunter2", "***"),
         ("flower_auth", "", ""),
         ("mail_from", "me@example.com", "me@example.com"),
     ],
