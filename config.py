@@ -209,21 +209,23 @@ def masked(setting: Setting) -> str:
     value = str(options[setting.name])
     if not setting.secret or not value or value.startswith("sqlite:"):
         return value
-    if setting.name == "task_signing_keys":  # secret throughout, also before a colon
-        return "***"
+    if setting.name == "task_signing_keys":
+        return "***"  # secret throughout, also before a colon
     return ";".join(_mask(part) for part in re.split(r";(?=amqps?://)", value))
 
 
 def _mask(text: str) -> str:
-    """Mask from the first colon after the user's name to the last @, whatever is between."""
+    """Mask from the first colon after the user's name to the last @, and passwords behind the ?."""
     if "://" not in text or split_url(text) is None:
         user, colon, _ = text.partition(":")
         return f"{user}:***" if colon else "***"
-    return re.sub(r"^([a-z]+://[^:@/?#]*):.*@", r"\1:***@", text, flags=re.DOTALL)
+    shown = re.sub(r"^([a-z]+://[^:@/?#]*):.*@", r"\1:***@", text, flags=re.DOTALL)
+    return re.sub(r"([?&]\w*password=)[^&]*", r"\1***", shown)
 
 
 def main(argv: list[str]) -> int:
     """Print the effective settings and check them; 0 when they are usable, 1 if not."""
+    problems: ConfigError | None = None
     try:
         read_flags(argv)
         check()
@@ -231,9 +233,7 @@ def main(argv: list[str]) -> int:
         print(exc, file=sys.stderr)
         return 1
     except ConfigError as exc:
-        problems: ConfigError | None = exc
-    else:
-        problems = None
+        problems = exc
     width = max(len(setting.name) for setting in SETTINGS)
     for setting in SETTINGS:
         print(f"{setting.name.upper():{width}}  {masked(setting)}")

@@ -253,6 +253,11 @@ def test_a_bad_secret_is_not_told(load: Load) -> None:
         ("broker_url", "amqp://user:1/hunter2@host", "amqp://user:***@host"),
         ("broker_url", "amqp://user:1;hunter2@host/", "amqp://user:***@host/"),
         ("broker_url", "amqp://user:1?hunter2@host/", "amqp://user:***@host/"),
+        (
+            "database_url",
+            "postgresql://h/d?a=b&password=x&c=d",
+            "postgresql://h/d?a=b&password=***&c=d",
+        ),
         ("flower_auth", "user:hunter2", "user:***"),
         ("task_signing_keys", "hunter2" * 4 + ":1,hunter2", "***"),
         ("flower_auth", "", ""),
