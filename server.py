@@ -32,7 +32,7 @@ from ledger import ApiKey, LedgerUnavailable, OtherVersion, keys
 from lifecycle import CIRCUIT_ID
 from serving.connections import bound_unread, possible, raise_file_limit
 from serving.draining import DrainingServer
-from serving.listening import Listening, listen
+from serving.listening import Listening, listen, url_of
 from serving.processes import run_processes
 from task import HEARTBEAT_ID, app
 
@@ -164,7 +164,7 @@ def _announce(listening: Listening, note: str) -> None:
     if os.geteuid() == 0:
         logger.warning(AS_ROOT)
     for sock in listening.sockets:
-        logger.info("listening on http://%s:%d%s", *sock.getsockname()[:2], note)
+        logger.info("listening on %s%s", url_of(sock), note)
     clients = possible(config.options.max_connections)
     logger.info("each process holds up to %d connections", clients)
 

@@ -80,6 +80,12 @@ def listen(port: int, address: str | None) -> Listening:
     return Listening(bind_sockets(port, address, backlog=BACKLOG), are_inherited=False)
 
 
+def url_of(sock: socket.socket) -> str:
+    """Return the URL at which a listening socket is asked (RFC 3986, section 3.2.2)."""
+    host, port, *_ = sock.getsockname()
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
 def _inherited() -> list[socket.socket]:
     names = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
     pid, count, _ = (os.environ.pop(name, "") for name in names)  # not for our children

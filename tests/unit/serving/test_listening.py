@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from serving import listening
-from serving.listening import Listening, listen
+from serving.listening import Listening, listen, url_of
 
 CONNECT_S = 0.3
 
@@ -89,3 +89,10 @@ def test_what_is_no_listening_tcp_socket_is_refused(
 
         with pytest.raises(OSError, match="no listening TCP"):
             listen(0, None)
+
+
+@pytest.mark.parametrize(("address", "url"), [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]")])
+def test_the_url_of_a_socket_can_be_asked(address: str, url: str) -> None:
+    with closing(listen(0, address)) as made:
+        (sock,) = made.sockets
+        assert url_of(sock) == f"http://{url}:{sock.getsockname()[1]}"
