@@ -27,7 +27,7 @@ def iso(moment: float | None) -> str | None:
 
 
 def describe(state: TaskState) -> dict[str, Any]:
-    """Return the document of a state; see the README's table for its members."""
+    """Return the document of a state; ``handlers.openapi.answers.Task`` has its members."""
     document: dict[str, Any] = {
         "id": state.task_id,
         "state": state.state,
