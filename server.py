@@ -30,16 +30,14 @@ from bridge import Bridge
 from handlers.services import Services, make_services
 from ledger import ApiKey, LedgerUnavailable, OtherVersion, keys
 from lifecycle import CIRCUIT_ID
-from serving.connections import bound_unread, possible, raise_file_limit
-from serving.draining import DrainingServer
+from serving.connections import Limits, bound_unread, possible, raise_file_limit
 from serving.listening import Listening, listen, url_of
 from serving.processes import run_processes
+from serving.server import Server
 from task import HEARTBEAT_ID, app
 
 logger = logging.getLogger("windmail.server")
 
-#: Above any body that a handler takes: it is the handler that refuses a larger one, with 413.
-TORNADO_BODY_LIMIT = 2**40
 MAX_HEADER_BYTES = 64 * 1024
 
 #: How many objects are made between two garbage collections. A small request makes some hundred
@@ -92,16 +90,11 @@ def _make_bridge() -> Bridge:
     )
 
 
-def _make_server(services: Services) -> DrainingServer:
+def _make_server(services: Services) -> Server:
     options = config.options
-    return DrainingServer(
-        make_application(services),
-        max_connections=possible(options.max_connections),
-        header_s=options.idle_timeout_s,
-        body_s=options.body_timeout_s,
-        max_body_size=TORNADO_BODY_LIMIT,
-        max_header_size=MAX_HEADER_BYTES,
-    )
+    limits = Limits(options.idle_timeout_s, options.body_timeout_s, MAX_HEADER_BYTES)
+    application = make_application(services)
+    return Server(application, limits, max_connections=possible(options.max_connections))
 
 
 def is_private(sockets: list[socket.socket]) -> bool:

@@ -14,7 +14,6 @@ from tornado.web import Finish, RequestHandler, stream_request_body
 import config
 from access import OPEN, Caller, NotPermitted, Scope, check_site
 from bridge import TaskResult, TaskState
-from handlers.lingering import LingeringHandler
 from handlers.problems import Problem, from_exception, invalid
 from handlers.representation import encode
 from handlers.request_body import RequestBody
@@ -32,7 +31,7 @@ _WAIT = re.compile(r"^\s*wait\s*=\s*\"?(\d+(?:\.\d+)?)\"?\s*$", re.IGNORECASE)
 
 
 @stream_request_body
-class BaseHandler(LingeringHandler):
+class BaseHandler(RequestHandler):
     """A handler that reads its body within the limit and answers errors as problems.
 
     The body is streamed so that one that is too long is refused with 413 before it is
@@ -56,7 +55,6 @@ class BaseHandler(LingeringHandler):
         self.set_header("X-Content-Type-Options", "nosniff")
 
     def prepare(self) -> None:
-        self._services.open_requests.begin(self)
         self.admit()
         self.body.expect(self.request.headers)
 
@@ -76,8 +74,6 @@ class BaseHandler(LingeringHandler):
         return SCOPES.get(self.request.method or "", Scope.ADMIN)
 
     def data_received(self, chunk: bytes) -> None:
-        if self.drop(chunk):
-            return
         try:
             self.body.add(chunk)
         except Problem as problem:  # Tornado hands errors to write_error from methods only
@@ -180,21 +176,13 @@ class BaseHandler(LingeringHandler):
         """Stop waiting for a client that hung up, even in the middle of its body."""
         super().on_connection_close()
         self._client_is_gone = True
-        self._end()
+        self.body.drop()
         if self._waiting is not None:
             self._waiting.cancel()
 
-    def on_early_answer(self) -> None:
-        """Keep nothing for a client that has its answer, and may go on to send for long."""
-        self._end()
-        self.body.forget()
-
     def on_finish(self) -> None:
-        self._end()
-
-    def _end(self) -> None:
-        self._services.open_requests.end(self)
         self.body.drop()
+        self.body.forget()
 
     def is_set(self, flag: str) -> bool:
         """Return whether a query flag such as ``?terminate=1`` is given and not 0 or false."""

@@ -1,16 +1,13 @@
-"""What the application hands to every handler, and what it knows of open requests."""
+"""What the application hands to every handler."""
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 from weakref import WeakSet
 
 from celery import Celery
-from tornado.http1connection import HTTP1Connection
-from tornado.iostream import IOStream
-from tornado.web import RequestHandler
 
 import config
 from access import Keyring
@@ -35,23 +32,6 @@ class ServerStops(Exception):
     """The server stops before what is waited for has come."""
 
 
-class OpenRequests:
-    """The requests that are not answered yet."""
-
-    def __init__(self) -> None:
-        self._requests: set[RequestHandler] = set()
-
-    def begin(self, request: RequestHandler) -> None:
-        self._requests.add(request)
-
-    def end(self, request: RequestHandler) -> None:
-        self._requests.discard(request)
-
-    def streams(self) -> set[IOStream]:
-        """Return the connections that they came by."""
-        return {cast(HTTP1Connection, one.request.connection).stream for one in self._requests}
-
-
 @dataclass(frozen=True, kw_only=True)
 class Services:
     """What every handler is given.
@@ -71,7 +51,6 @@ class Services:
     answers: Budget
     contents: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(CONTENTS_AT_ONCE))
     turns: Turns = field(default_factory=lambda: Turns(CALLS_AT_ONCE))
-    open_requests: OpenRequests = field(default_factory=OpenRequests)
     waits: WeakSet[asyncio.Task[Any]] = field(default_factory=WeakSet)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 

@@ -1,21 +1,23 @@
-"""Connections to the web server: how many it holds, and how long a client may leave them unread."""
+"""The bounds of connections: what each may take, how many there may be, and how long unread."""
 
 from __future__ import annotations
 
-import logging
 import resource
 import socket
 from collections.abc import Iterable
-from typing import Any
-
-from tornado.iostream import IOStream
-
-from serving.deadlines import PatientServer
-
-logger = logging.getLogger("windmail.connections")
+from typing import NamedTuple
 
 #: File descriptors that a process needs besides its clients': broker, ledger, log, loop.
 OTHER_FILES = 200
+
+
+class Limits(NamedTuple):
+    """``header_s``: how long a connection may be idle, and a request's header may take;
+    ``body_s``: how long a request's body may take; ``header_bytes``: how large a header may be."""
+
+    header_s: float
+    body_s: float
+    header_bytes: int
 
 
 def raise_file_limit() -> None:
@@ -41,33 +43,3 @@ def bound_unread(sockets: Iterable[socket.socket], seconds: float) -> None:
     for sock in sockets:
         if hasattr(socket, "TCP_USER_TIMEOUT"):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(1000 * seconds))
-
-
-class BoundedServer(PatientServer):
-    """A server that immediately closes connections beyond a number.
-
-    Without a bound it would run out of file descriptors, and spin: a connection that cannot be
-    accepted stays in the queue.
-    """
-
-    def initialize(self, *args: Any, max_connections: int = 1, **kwargs: Any) -> None:
-        super().initialize(*args, **kwargs)
-        self._most = max_connections
-        self._open = 0
-        self._is_full = False
-
-    def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
-        if self._open >= self._most:
-            if not self._is_full:
-                logger.warning("%d connections are open; more are closed at once", self._open)
-            self._is_full = True
-            stream.close()
-            return
-        self._open += 1
-        super().handle_stream(stream, address)
-
-    def on_close(self, server_conn: object) -> None:
-        self._open -= 1
-        if self._open < 0.9 * self._most:
-            self._is_full = False  # worth a line when it is full again
-        super().on_close(server_conn)

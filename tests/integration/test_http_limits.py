@@ -15,8 +15,8 @@ import pytest
 
 from dev.broker import BrokerNode
 from dev.ports import free_port
-from handlers.lingering import DROPPED_BYTES
-from serving.deadlines import SWEEP_S
+from serving.exchange import DROPPED_BYTES
+from serving.server import SWEEP_S
 from tests import spy
 from tests.event_stream import EventStream, raw
 from tests.system import Process, Server

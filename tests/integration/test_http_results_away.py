@@ -10,8 +10,6 @@ from typing import Any
 import msgspec
 import pytest
 from tornado.httpclient import AsyncHTTPClient, HTTPResponse
-from tornado.httpserver import HTTPServer
-from tornado.netutil import bind_sockets
 
 import delivery
 from access import Buckets, Keyring
@@ -20,6 +18,7 @@ from bridge import Bridge
 from dev.broker import BrokerNode
 from handlers.services import make_services
 from task import app
+from tests.web_server import served
 
 pytestmark = [
     # pytest-tornado 0.8.1 makes its loop the current one by calls that Tornado deprecates.
@@ -43,14 +42,11 @@ async def half_a_server() -> AsyncIterator[str]:
     ledger = delivery.ledger()
     keyring = Keyring(ledger, Buckets(), may_be_open=True)
     await keyring.start()
-    server = HTTPServer(make_application(make_services(app, bridge, ledger, keyring)))
-    sockets = bind_sockets(0, "127.0.0.1")
-    server.add_sockets(sockets)
+    services = make_services(app, bridge, ledger, keyring)
     try:
-        yield f"http://127.0.0.1:{sockets[0].getsockname()[1]}"
+        with served(make_application(services)) as (_, port):
+            yield f"http://127.0.0.1:{port}"
     finally:
-        server.stop()
-        await server.close_all_connections()
         await keyring.close()
         await bridge.close()
 

@@ -7,14 +7,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from tornado.testing import bind_unused_port
 from tornado.web import Application
 
 from handlers.base import BaseHandler
 from handlers.budget import Budget
 from handlers.request_body import Bodies
-from handlers.services import OpenRequests
-from serving.deadlines import PatientServer
+from tests.web_server import served
 
 DEADLINE_S = 5.0
 
@@ -36,25 +34,21 @@ async def test_a_client_that_hangs_up_in_its_body_leaves_no_task_behind() -> Non
     services: Any = SimpleNamespace(
         app=None,
         bridge=None,
-        open_requests=OpenRequests(),
         bodies=Bodies(1000, 1000),
         answers=Budget(1000),
     )
     Handler.begun = asyncio.Event()
     application = Application([("/", Handler, {"services": services})])
-    server = PatientServer(application, header_s=DEADLINE_S, body_s=DEADLINE_S)
-    sock, port = bind_unused_port()
-    server.add_socket(sock)
-    before = asyncio.all_tasks()
-    _reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf")
-    await asyncio.wait_for(Handler.begun.wait(), DEADLINE_S)
-    of_the_request = asyncio.all_tasks() - before
+    with served(application) as (_, port):
+        before = asyncio.all_tasks()
+        _reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf")
+        await asyncio.wait_for(Handler.begun.wait(), DEADLINE_S)
+        of_the_request = asyncio.all_tasks() - before
 
-    writer.close()
-    _done, left = await asyncio.wait(of_the_request, timeout=DEADLINE_S)
+        writer.close()
+        _done, left = await asyncio.wait(of_the_request, timeout=DEADLINE_S)
 
-    assert of_the_request
-    assert not left
-    assert not services.open_requests.streams()
-    server.stop()
+        assert of_the_request
+        assert not left
+        assert services.bodies.take(1000)  # nothing counts any more

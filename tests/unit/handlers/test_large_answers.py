@@ -7,14 +7,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from tornado.httpserver import HTTPServer
-from tornado.testing import bind_unused_port
 from tornado.web import Application
 
 from handlers.budget import Budget
 from handlers.emails.handler import COUNTED_BYTES, EmailHandler
 from handlers.request_body import Bodies
-from handlers.services import OpenRequests
+from tests.web_server import served
 
 DEADLINE_S = 5.0
 
@@ -32,24 +30,20 @@ async def test_a_server_that_stops_says_so_in_large_answers_too(size: int) -> No
     services: Any = SimpleNamespace(
         app=None,
         bridge=None,
-        open_requests=OpenRequests(),
         bodies=Bodies(1000, 1000),
         answers=Budget(COUNTED_BYTES),
         stopping=asyncio.Event(),
     )
     services.stopping.set()
-    server = HTTPServer(Application([(r"/(\d+)", Handler, {"services": services})]))
-    sock, port = bind_unused_port()
-    server.add_socket(sock)
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(b"GET /%d HTTP/1.1\r\nHost: x\r\n\r\n" % size)
+    with served(Application([(r"/(\d+)", Handler, {"services": services})])) as (_, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /%d HTTP/1.1\r\nHost: x\r\n\r\n" % size)
 
-    async with asyncio.timeout(DEADLINE_S):
-        header = await reader.readuntil(b"\r\n\r\n")
-        body = await reader.readexactly(size)
+        async with asyncio.timeout(DEADLINE_S):
+            header = await reader.readuntil(b"\r\n\r\n")
+            body = await reader.readexactly(size)
 
-    assert b"\r\nConnection: close\r\n" in header
-    assert len(body) == size
-    assert services.answers.take(COUNTED_BYTES)  # nothing counts any more
-    writer.close()
-    server.stop()
+        assert b"\r\nConnection: close\r\n" in header
+        assert len(body) == size
+        assert services.answers.take(COUNTED_BYTES)  # nothing counts any more
+        writer.close()

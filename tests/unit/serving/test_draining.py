@@ -11,9 +11,10 @@ import pytest
 from tornado.testing import bind_unused_port
 from tornado.web import Application, RequestHandler, stream_request_body
 
-from handlers.services import OpenRequests
-from serving import draining
-from serving.draining import DrainingServer
+from serving import server as serving_server
+from serving.connection import Connection
+from serving.connections import Limits
+from serving.server import Server
 
 KEPT_S = 0.1
 DEADLINE_S = 5.0
@@ -23,20 +24,11 @@ ANSWER = b"x" * 20 * 2**20
 
 @stream_request_body
 class Streaming(RequestHandler):
-    """As ours, it counts as open from its header on."""
-
-    def initialize(self, open_requests: OpenRequests) -> None:
-        self.open_requests = open_requests
-
-    def prepare(self) -> None:
-        self.open_requests.begin(self)
+    """Takes its body as it comes."""
 
     def data_received(self, chunk: bytes) -> None: ...
 
     def post(self) -> None: ...
-
-    def on_finish(self) -> None:
-        self.open_requests.end(self)
 
 
 class Slow(RequestHandler):
@@ -58,43 +50,22 @@ class Early(RequestHandler):
     def data_received(self, chunk: bytes) -> None: ...
 
 
-class Requests(OpenRequests):
-    """Open requests; while they are counted, a connection may bring another one."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.coming: tuple[socket.socket, bytes] | None = None
-
-    def streams(self) -> Any:
-        coming, self.coming = self.coming, None
-        if coming is not None:
-            coming[0].sendall(coming[1])
-        return super().streams()
-
-
-@pytest.fixture
-def requests(monkeypatch: pytest.MonkeyPatch) -> Requests:
-    monkeypatch.setattr(draining, "KEPT_S", KEPT_S)
-    return Requests()
+@pytest.fixture(autouse=True)
+def kept_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving_server, "KEPT_S", KEPT_S)
 
 
 class Stopping:
     """A server that stops after ``begin``, with one client."""
 
-    def __init__(self, requests: Requests) -> None:
+    def __init__(self) -> None:
         Slow.go_on = asyncio.Event()
-        routes = [("/streaming", Streaming, {"open_requests": requests})]
-        self.server = DrainingServer(
-            Application([*routes, ("/slow", Slow), ("/early", Early)]),
-            header_s=DEADLINE_S,
-            body_s=DEADLINE_S,
-            max_connections=9,
-        )
+        routes = [("/streaming", Streaming), ("/slow", Slow), ("/early", Early)]
+        limits = Limits(DEADLINE_S, DEADLINE_S, header_bytes=8192)
+        self.server = Server(Application(routes), limits, max_connections=9)
         sock, self.port = bind_unused_port()
-        self.server.add_socket(sock)
-        self._services: Any = SimpleNamespace(
-            stopping=asyncio.Event(), waits=[], open_requests=requests
-        )
+        self.server.add_sockets([sock])
+        self._services: Any = SimpleNamespace(stopping=asyncio.Event(), waits=[])
         self._listening: Any = SimpleNamespace(are_inherited=True)
 
     def begin(self, timeout_s: float = DEADLINE_S) -> asyncio.Task[None]:
@@ -116,10 +87,8 @@ async def client(stopping: Stopping) -> tuple[asyncio.StreamReader, asyncio.Stre
     ],
     ids=["header", "body", "answer"],
 )
-async def test_who_is_in_the_middle_of_a_request_gets_its_answer(
-    requests: Requests, first: bytes, rest: bytes
-) -> None:
-    stopping = Stopping(requests)
+async def test_who_is_in_the_middle_of_a_request_gets_its_answer(first: bytes, rest: bytes) -> None:
+    stopping = Stopping()
     reader, writer = await client(stopping)
     writer.write(first)
     await asyncio.sleep(0.02)
@@ -136,8 +105,8 @@ async def test_who_is_in_the_middle_of_a_request_gets_its_answer(
 
 
 @pytest.mark.gen_test
-async def test_who_takes_a_large_answer_slowly_gets_all_of_it(requests: Requests) -> None:
-    stopping = Stopping(requests)
+async def test_who_takes_a_large_answer_slowly_gets_all_of_it() -> None:
+    stopping = Stopping()
     reader, writer = await client(stopping)
     writer.write(HEAD % b"early")
     head = await reader.readuntil(b"\r\n\r\n")
@@ -153,20 +122,42 @@ async def test_who_takes_a_large_answer_slowly_gets_all_of_it(requests: Requests
 
 @pytest.mark.gen_test
 async def test_a_request_that_comes_when_its_connection_is_looked_at_is_answered(
-    requests: Requests,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    stopping = Stopping(requests)
+    stopping = Stopping()
     with socket.create_connection(("127.0.0.1", stopping.port)) as sock:
         await asyncio.sleep(0.02)
-        requests.coming = (sock, HEAD % b"streaming" + b"{}")
+        coming = [HEAD % b"streaming" + b"{}"]
+
+        def looked_at(connection: Connection) -> bool:
+            if coming:
+                sock.sendall(coming.pop())
+            return bool(is_idle.__get__(connection))
+
+        is_idle: Any = Connection.is_idle
+        monkeypatch.setattr(Connection, "is_idle", property(looked_at))
         await asyncio.wait_for(stopping.begin(), DEADLINE_S + 1)
 
         assert sock.recv(100).startswith(b"HTTP/1.1 200 ")
 
 
 @pytest.mark.gen_test
-async def test_who_stays_silent_is_let_go(requests: Requests) -> None:
-    stopping = Stopping(requests)
+async def test_the_rest_of_a_body_that_was_answered_early_is_not_waited_for() -> None:
+    stopping = Stopping()
+    reader, writer = await client(stopping)
+    writer.write(HEAD % b"early")
+    async with asyncio.timeout(DEADLINE_S - 1):
+        await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(len(ANSWER))
+
+        await stopping.begin()
+        assert await reader.read() == b""
+    writer.close()
+
+
+@pytest.mark.gen_test
+async def test_who_stays_silent_is_let_go() -> None:
+    stopping = Stopping()
     reader, writer = await client(stopping)
 
     await asyncio.wait_for(stopping.begin(), DEADLINE_S - 1)
@@ -177,10 +168,10 @@ async def test_who_stays_silent_is_let_go(requests: Requests) -> None:
 
 @pytest.mark.gen_test
 async def test_a_connection_that_was_kept_open_has_time_for_one_more_request(
-    requests: Requests, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(draining, "KEPT_S", 2.0)
-    stopping = Stopping(requests)
+    monkeypatch.setattr(serving_server, "KEPT_S", 2.0)
+    stopping = Stopping()
     reader, writer = await client(stopping)
     stopped = stopping.begin()
     await asyncio.sleep(0.1)
@@ -193,8 +184,8 @@ async def test_a_connection_that_was_kept_open_has_time_for_one_more_request(
 
 
 @pytest.mark.gen_test
-async def test_who_is_not_done_when_the_time_is_up_is_cut_off(requests: Requests) -> None:
-    stopping = Stopping(requests)
+async def test_who_is_not_done_when_the_time_is_up_is_cut_off() -> None:
+    stopping = Stopping()
     reader, writer = await client(stopping)
     writer.write(HEAD % b"streaming" + b"{")
 

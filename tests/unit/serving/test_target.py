@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from tornado.testing import bind_unused_port
 from tornado.web import Application, RequestHandler
 
-from serving.deadlines import PatientServer
+from tests.web_server import served
 
 DEADLINE_S = 5.0
 TOLD = "Host: told.example\r\n"
@@ -21,14 +20,11 @@ class Handler(RequestHandler):
 
 async def answer(target: str, headers: str) -> str:
     """Return a server's whole answer to one request."""
-    server = PatientServer(Application([("/.*", Handler)]), header_s=5.0, body_s=5.0)
-    sock, port = bind_unused_port()
-    server.add_socket(sock)
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(f"GET {target} HTTP/1.1\r\n{headers}Connection: close\r\n\r\n".encode())
-    octets = await asyncio.wait_for(reader.read(), DEADLINE_S)
-    writer.close()
-    server.stop()
+    with served(Application([("/.*", Handler)])) as (_, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(f"GET {target} HTTP/1.1\r\n{headers}Connection: close\r\n\r\n".encode())
+        octets = await asyncio.wait_for(reader.read(), DEADLINE_S)
+        writer.close()
     return octets.decode()
 
 

@@ -1,0 +1,247 @@
+"""A client's connection: requests come by it one after another, and their answers go back.
+
+It stands where Tornado's ``HTTP1Connection`` would, which costs more than twice as much for each
+request (docs/design.md, "Where the time goes").
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from asyncio import Future
+from typing import cast
+
+from tornado.httputil import HTTPInputError
+from tornado.iostream import StreamClosedError
+from tornado.web import Application
+
+from handlers.problems import Problem
+from serving.answer import refusal
+from serving.connections import Limits
+from serving.exchange import DROPPED_BYTES, Context, Exchange
+from serving.parser import RequestParser
+
+logger = logging.getLogger("windmail.connections")
+
+#: How much may wait to be parsed, in bytes, before nothing more is read.
+HELD_BYTES = 64 * 1024
+#: How long a client has to close a connection that the server has ended, in seconds.
+LINGER_S = 2.0
+
+
+class Connection(asyncio.Protocol):
+    """One connection; ``until``: on the monotonic clock, when it has taken too long.
+
+    Requests that come together are answered one after the other (RFC 9112 section 9.3.2). The
+    server ends a connection by a half-close, and drops what comes until the client closes, too:
+    otherwise octets that were not read would take the answer from the client (section 9.6).
+
+    Args:
+        application: takes the requests.
+        limits: what a client may take of time and memory.
+        connections: those that are open; this one is among them while it is.
+    """
+
+    context: Context
+    until: float
+
+    def __init__(
+        self, application: Application, limits: Limits, connections: set[Connection]
+    ) -> None:
+        self._application = application
+        self._limits = limits
+        self._connections = connections
+        self._parser = RequestParser(limits.header_bytes)
+        self._held = b""  # what was not parsed yet
+        self._exchange: Exchange | None = None
+        self._is_full = False  # the client does not take what is sent
+        self._is_gone = False  # the client is
+        self._is_ended = False  # nothing more is answered
+        self._dropped_bytes = 0
+        self._rest_s = limits.header_s
+        self._flushes: list[Future[None]] = []
+
+    # asyncio calls these
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._transport = cast(asyncio.Transport, transport)
+        self._flushed: Future[None] = self._loop.create_future()
+        self._flushed.set_result(None)
+        peer = transport.get_extra_info("peername")
+        self.context = Context(peer[0] if peer else "", "http")
+        self._connections.add(self)
+        self._rest(self._limits.header_s)
+
+    def data_received(self, data: bytes) -> None:
+        if self._is_ended:
+            self.drop(len(data))
+            return
+        self._held += data
+        self.advance()
+        if len(self._held) > HELD_BYTES:
+            self._transport.pause_reading()
+
+    def eof_received(self) -> None:
+        self._hang_up()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._connections.discard(self)
+        self._hang_up()
+
+    def pause_writing(self) -> None:
+        self._is_full = True
+
+    def resume_writing(self) -> None:
+        self._is_full = False
+        for flush in self._take_flushes():
+            flush.set_result(None)
+        if self._exchange is None:
+            self._rest(self._rest_s)
+            self.advance()
+
+    # the server calls these
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it can be closed without cutting off a request or an answer."""
+        if self._is_full:
+            return False
+        if self._is_ended or (self._exchange is not None and self._exchange.is_forgone):
+            return True
+        return self._exchange is None and self._parser.is_between and not self._held
+
+    def fileno(self) -> int:
+        """Return the socket's number."""
+        return int(self._transport.get_extra_info("socket").fileno())
+
+    def close(self) -> None:
+        """Close it once what was written is sent."""
+        self._transport.close()
+
+    def abort(self) -> None:
+        """Close it at once."""
+        self._transport.abort()
+
+    # exchanges call these
+
+    def send(self, octets: bytes) -> Future[None]:
+        """Send; the future ends when the client has taken most of it, or with
+        ``StreamClosedError``."""
+        flush = self._flushed
+        if self._is_gone or self._is_ended or self._transport.is_closing():
+            flush = self._loop.create_future()
+            _fail(flush)
+            return flush
+        self._transport.write(octets)
+        if self._is_full:
+            flush = self._loop.create_future()
+            self._flushes.append(flush)
+        return flush
+
+    def advance(self) -> None:
+        """Go on with what has come, as far as somebody takes it."""
+        try:
+            while not self._is_gone and not self._is_ended and self._step():
+                pass
+        except HTTPInputError as exc:
+            self._refuse(Problem(400, f"{exc}."))
+        except Exception:
+            logger.exception("a request cannot be served")
+            self.abort()
+
+    def drop(self, size_bytes: int) -> None:
+        """Count octets that nobody wants; there is a limit to them."""
+        self._dropped_bytes += size_bytes
+        if self._dropped_bytes > DROPPED_BYTES:
+            self.abort()
+
+    def end_exchange(self, *, closes: bool) -> None:
+        """Go on to the next request, or end the connection."""
+        self._exchange = None
+        if closes:
+            self._linger(LINGER_S)
+            return
+        self._rest(self._limits.header_s)
+        if self._held or self._parser.requests or self._parser.problem is not None:
+            self._loop.call_soon(self.advance)
+
+    def linger_for_body(self) -> None:
+        """End this side of the connection, and drop what still comes of a body."""
+        self._exchange = None
+        self._linger(self._limits.body_s)
+
+    def _step(self) -> bool:
+        """Do the next thing; returns whether there may be another."""
+        exchange, parser = self._exchange, self._parser
+        if exchange is not None and (exchange.is_waiting or exchange.step()):
+            return not exchange.is_waiting
+        if exchange is not None and exchange.request.is_complete:
+            return False  # its answer is awaited
+        if exchange is None and self._is_full:
+            return False  # the client is to take the last answer first
+        if exchange is None and parser.requests:
+            self._begin()
+        elif self._held:
+            self._parse()
+        elif parser.problem is not None:
+            self._refuse(parser.problem)
+        else:
+            if exchange is not None:
+                exchange.ask_for_the_body()
+            return False
+        return True
+
+    def _begin(self) -> None:
+        self.until = time.monotonic() + self._limits.body_s
+        exchange = self._exchange = Exchange(self, self._parser.requests.popleft())
+        exchange.begin(self._application)
+
+    def _parse(self) -> None:
+        step = self._parser.step
+        part, self._held = self._held[:step], self._held[step:]
+        self._parser.feed(part)
+        if not self._held:
+            self._transport.resume_reading()
+
+    def _refuse(self, problem: Problem) -> None:
+        """Answer what no handler can take."""
+        exchange, self._exchange = self._exchange, None
+        if exchange is None or not exchange.break_off():
+            self.send(refusal(problem))
+        self._linger(LINGER_S)
+
+    def _linger(self, seconds: float) -> None:
+        """End it from this side, and wait for the client to do the same."""
+        self._held = b""
+        if not self._is_ended and not self._transport.is_closing():
+            self._is_ended = True
+            self._transport.write_eof()
+            self._transport.resume_reading()
+            self._rest(seconds)
+
+    def _rest(self, seconds: float) -> None:
+        """Nothing is asked: give the client its time, once it has taken what was sent."""
+        self._rest_s = seconds
+        self.until = math.inf if self._is_full else time.monotonic() + seconds
+
+    def _hang_up(self) -> None:
+        """The client is gone: tell who serves it."""
+        if self._is_gone:
+            return
+        self._is_gone = True
+        for flush in self._take_flushes():
+            _fail(flush)
+        if self._exchange is not None:
+            self._exchange.break_off()
+
+    def _take_flushes(self) -> list[Future[None]]:
+        flushes, self._flushes = self._flushes, []
+        return [flush for flush in flushes if not flush.done()]
+
+
+def _fail(flush: Future[None]) -> None:
+    flush.set_exception(StreamClosedError())
+    flush.exception()  # it need not be awaited

@@ -1,0 +1,196 @@
+"""A request and its answer: the request goes to Tornado's handlers, their answer to the client."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from asyncio import Future
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple, Protocol, cast
+
+from tornado.httputil import (
+    HTTPConnection,
+    HTTPHeaders,
+    HTTPMessageDelegate,
+    HTTPOutputError,
+    RequestStartLine,
+    ResponseStartLine,
+)
+from tornado.web import Application
+
+from handlers.request_body import declared_length
+from serving.answer import Answer
+from serving.parser import Request
+
+#: How much of an unwanted body is read at most, in bytes; Resend's mails have up to 40 MB.
+DROPPED_BYTES = 64 * 2**20
+
+
+class Context(NamedTuple):
+    """What Tornado wants to know of a connection."""
+
+    remote_ip: str
+    protocol: str
+
+
+class Line(Protocol):
+    """The connection that an exchange uses; ``until``: when it has taken too long."""
+
+    context: Context
+    until: float
+
+    def send(self, octets: bytes) -> Future[None]:
+        """Send; the future ends when the client has taken most of it."""
+
+    def advance(self) -> None:
+        """Go on with what has come."""
+
+    def drop(self, size_bytes: int) -> None:
+        """Count octets that nobody wants."""
+
+    def end_exchange(self, *, closes: bool) -> None:
+        """Go on to the next request, or end the connection."""
+
+    def linger_for_body(self) -> None:
+        """End this side of the connection, and drop what still comes of a body."""
+
+    def abort(self) -> None:
+        """Close the connection at once."""
+
+
+class Exchange(HTTPConnection):
+    """One request and its answer; Tornado's handlers take it for the connection.
+
+    An answer may be given before the request's body has come. It is sent at once, and the rest of
+    the body is read and dropped: a connection that is closed with octets unread is reset, and then
+    a client that is still sending never sees the answer (RFC 9112 section 9.6).
+    """
+
+    def __init__(self, line: Line, request: Request) -> None:
+        self.context = line.context
+        self.request = request
+        self.is_waiting = False  # the handler is not ready for more
+        self.is_forgone = False  # the rest of the body is dropped
+        self._line = line
+        self._delegate: HTTPMessageDelegate | None = None  # while it takes the request
+        self._answer: Answer | None = None
+        self._expects_100 = request.headers.get("Expect", "").lower() == "100-continue"
+        self._close_callback: Callable[[], None] | None = None
+
+    # the connection calls these
+
+    def begin(self, application: Application) -> None:
+        """Hand on the header."""
+        delegate = self._delegate = application.start_request(self._line, self)
+        self._await(delegate.headers_received(self.request.start_line, self.request.headers))
+
+    def step(self) -> bool:
+        """Hand on the next part of the body, or its end; returns whether more may follow."""
+        request, delegate = self.request, self._delegate
+        if request.parts:
+            self._expects_100 = False
+            part = request.parts.pop(0)
+            if delegate is None:
+                self._line.drop(len(part))
+            else:
+                self._await(delegate.data_received(part))
+            return True
+        if request.is_complete and self.is_forgone:
+            self._line.end_exchange(closes=True)
+        elif request.is_complete and delegate is not None:
+            self._line.until = math.inf  # from here on, the time is the handler's
+            self._delegate = None
+            delegate.finish()
+        return False
+
+    def ask_for_the_body(self) -> None:
+        """Tell a client that waits for it to send its body (RFC 9110 section 10.1.1)."""
+        if self._expects_100 and self._delegate is not None:
+            self._expects_100 = False
+            self._line.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def break_off(self) -> bool:
+        """Tell the handler that the client is gone; returns whether an answer had begun."""
+        delegate, self._delegate = self._delegate, None
+        callback, self._close_callback = self._close_callback, None
+        if delegate is not None:
+            delegate.on_connection_close()
+        elif callback is not None:
+            callback()
+        return self._answer is not None
+
+    # Tornado's handlers call these
+
+    def set_close_callback(self, callback: Callable[[], None] | None) -> None:
+        """Set what is called if the client hangs up before it has its answer."""
+        self._close_callback = callback
+
+    def write_headers(
+        self,
+        start_line: RequestStartLine | ResponseStartLine,
+        headers: HTTPHeaders,
+        chunk: bytes | None = None,
+    ) -> Future[None]:
+        """Begin the answer.
+
+        Raises:
+            HTTPOutputError: the chunk is longer than the Content-Length.
+            ValueError: a line break in the header.
+        """
+        answer = Answer(self.request, closes=not self.request.is_complete)
+        octets = answer.head(cast(ResponseStartLine, start_line), headers)
+        self._answer = answer
+        return self._line.send(octets + answer.body(chunk) if chunk else octets)
+
+    def write(self, chunk: bytes) -> Future[None]:
+        """Go on with the answer.
+
+        Raises:
+            HTTPOutputError: it is longer than its Content-Length.
+        """
+        return self._line.send(cast(Answer, self._answer).body(chunk))
+
+    def finish(self) -> None:
+        """End the answer.
+
+        Raises:
+            HTTPOutputError: it is not as long as its Content-Length; the connection is closed.
+        """
+        if self._answer is None:
+            self._line.abort()  # its header could not be sent
+            return
+        try:
+            end = self._answer.end()
+        except HTTPOutputError:
+            self._line.abort()
+            raise
+        if end:
+            self._line.send(end)
+        self._close_callback = None
+        if self.request.is_complete:
+            self._line.end_exchange(closes=self._answer.closes)
+        else:
+            self._forgo_the_body()
+
+    def _forgo_the_body(self) -> None:
+        """Tell the handler that the rest of its body does not come; it has answered already."""
+        self.is_forgone = True
+        delegate, self._delegate = self._delegate, None
+        if delegate is not None:
+            asyncio.get_running_loop().call_soon(delegate.on_connection_close)
+        if declared_length(self.request.headers) > DROPPED_BYTES:
+            self._line.end_exchange(closes=True)
+        elif self._expects_100:
+            # The client waits, and sends nothing after this answer; or it sends the body all the
+            # same (RFC 9110 section 10.1.1), as Caddy does.
+            self._line.linger_for_body()
+
+    def _await(self, ready: Awaitable[None] | None) -> None:
+        if ready is not None:
+            self.is_waiting = True
+            asyncio.ensure_future(ready).add_done_callback(self._go_on)
+
+    def _go_on(self, ready: Future[None]) -> None:
+        self.is_waiting = False
+        self._line.advance()
+        ready.result()  # a handler's unforeseen error is the loop's to log

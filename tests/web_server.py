@@ -1,0 +1,28 @@
+"""A server of ours, in the test's own process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tornado.testing import bind_unused_port
+from tornado.web import Application
+
+from serving.connections import Limits
+from serving.server import Server
+
+HEADER_BYTES = 8192
+
+
+@contextmanager
+def served(
+    application: Application, *, header_s: float = 5.0, body_s: float = 5.0
+) -> Iterator[tuple[Server, int]]:
+    """Yield a server that takes requests for an application, and its port."""
+    server = Server(application, Limits(header_s, body_s, HEADER_BYTES), max_connections=9)
+    sock, port = bind_unused_port()
+    server.add_sockets([sock])
+    try:
+        yield server, port
+    finally:
+        server.close()
