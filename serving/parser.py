@@ -20,7 +20,7 @@ from serving.target import origin_form
 
 #: How much is parsed at a time, in bytes, of a body and of all else. Requests that come together
 #: wait for each other's answers, and those that wait are to be few.
-BODY_STEP = 64 * 1024
+BODY_STEP = 16 * 1024
 HEAD_STEP = 4 * 1024
 
 
@@ -49,7 +49,8 @@ class RequestParser:
     its connection's last.
 
     Args:
-        header_bytes: how large a request's line and header may be.
+        header_bytes: how large a request's line and header may be, and what comes around its body's
+            parts: trailers, extensions of chunks.
     """
 
     def __init__(self, header_bytes: int) -> None:
@@ -63,6 +64,7 @@ class RequestParser:
         self._url = b""
         self._headers = HTTPHeaders()
         self._body_of: Request | None = None
+        self._without_upgrade = b""  # the header to read again
 
     @property
     def step(self) -> int:
@@ -72,24 +74,29 @@ class RequestParser:
     def feed(self, octets: bytes) -> None:
         """Read what has come."""
         while octets and not self._is_over:
-            if self._body_of is None:
-                self._header_bytes += len(octets)
+            self._header_bytes += len(octets)
             octets = self._read(octets)
             if self._header_bytes > self._most_header_bytes:
-                self._fail(431, f"The request's header is over {self._most_header_bytes} bytes.")
+                where = "header" if self._body_of is None else "trailer"
+                self._fail(431, f"The request's {where} is over {self._most_header_bytes} bytes.")
+
+    def close(self) -> None:
+        """Read nothing more; llhttp's parser and this one hold each other, and the last request."""
+        self._is_over = True
+        del self._http
 
     def _read(self, octets: bytes) -> bytes:
         """Parse; returns what is left."""
         try:
             self._http.feed_data(octets)
         except HttpParserUpgrade as upgrade:
-            # No other protocol is offered, so this one goes on (RFC 9110 section 7.8).
             self._http = HttpRequestParser(self)
-            return octets[upgrade.args[0] :]
+            return self._without_upgrade + octets[upgrade.args[0] :]
         except HttpParserInvalidMethodError:
             self._fail(400, "The request's method is unknown.")
         except HttpParserError as exc:
-            reason = exc.__context__ if isinstance(exc.__context__, HTTPInputError) else exc
+            is_ours = isinstance(exc.__context__, HTTPInputError)
+            reason = str(exc.__context__ if is_ours else exc)  # not itself: it holds this frame
             self._fail(400, f"This is no HTTP/1.1 request: {reason}.")
         return b""
 
@@ -110,30 +117,53 @@ class RequestParser:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._body_of is None:  # else it is a trailer, which nobody reads
-            self._headers.add(name.decode("latin-1"), value.decode("latin-1"))
+            # Whitespace after it is no part of the value (RFC 9112 section 5.1); llhttp leaves it.
+            self._headers.add(name.decode("latin-1"), value.decode("latin-1").rstrip(" \t"))
 
     def on_headers_complete(self) -> None:
         http, headers = self._http, self._headers
         version = f"HTTP/{http.get_http_version()}"
         if not version.startswith("HTTP/1."):
             self._fail(400, f"This server speaks HTTP/1.1, not {version}.")
-        if headers.get("Transfer-Encoding", "chunked").lower() != "chunked":
+        coding = headers.get("Transfer-Encoding")
+        if coding is not None and coding.lower() != "chunked":
             self._fail(400, "A body can be chunked; no other transfer coding is known.")
+        if coding is not None and version == "HTTP/1.0":
+            # A proxy of that time takes the body for something else (RFC 9112 section 6.1).
+            self._fail(400, "HTTP/1.0 knows no transfer coding.")
         if self._is_over:
             return
-        line = RequestStartLine(http.get_method().decode(), self._url.decode("latin-1"), version)
-        request = Request(origin_form(line, headers), headers, http.should_keep_alive())
         self._header_bytes = 0
+        line = RequestStartLine(http.get_method().decode(), self._url.decode("latin-1"), version)
+        is_tunnel = line.method == "CONNECT"
+        if http.should_upgrade() and not is_tunnel:
+            self._without_upgrade = _head(line, headers)
+            return
+        self._without_upgrade = b""
+        keeps_alive = http.should_keep_alive() and not is_tunnel
+        request = Request(origin_form(line, headers), headers, keeps_alive)
         self._body_of = request
         self.requests.append(request)
 
     def on_body(self, part: bytes) -> None:
+        self._header_bytes = 0
         if self._body_of is not None:
             self._body_of.parts.append(part)
 
     def on_message_complete(self) -> None:
+        self._header_bytes = 0
         request, self._body_of = self._body_of, None
         if request is not None:
             request.is_complete = True
             self._is_over = self._is_over or not request.keeps_alive
         self.is_between = True
+
+
+def _head(line: RequestStartLine, headers: HTTPHeaders) -> bytes:
+    """Return a request's header without its wish for another protocol.
+
+    None is offered, so this one goes on (RFC 9110 section 7.8). llhttp takes what follows such a
+    header for the other protocol's, even the request's own body, which is thus to be read as one.
+    """
+    fields = [f"{name}: {value}" for name, value in headers.get_all() if name != "Upgrade"]
+    return "\r\n".join((" ".join(line), *fields, "\r\n")).encode("latin-1")
