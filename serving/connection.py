@@ -11,6 +11,7 @@ import logging
 import math
 import time
 from asyncio import Future
+from contextlib import suppress
 from typing import cast
 
 from tornado.httputil import HTTPInputError
@@ -68,6 +69,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._loop = asyncio.get_running_loop()
         self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(0)  # full until the system has all of it
         self._flushed: Future[None] = self._loop.create_future()
         self._flushed.set_result(None)
         peer = transport.get_extra_info("peername")
@@ -90,6 +92,8 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._connections.discard(self)
         self._hang_up()
+        self._parser.close()
+        self._exchange = None  # it holds this connection
 
     def pause_writing(self) -> None:
         self._is_full = True
@@ -128,17 +132,14 @@ class Connection(asyncio.Protocol):
     # exchanges call these
 
     def send(self, octets: bytes) -> Future[None]:
-        """Send; the future ends when the client has taken most of it, or with
-        ``StreamClosedError``."""
-        flush = self._flushed
+        """Send; the future ends when the system has it, or with ``StreamClosedError``."""
         if self._is_gone or self._is_ended or self._transport.is_closing():
-            flush = self._loop.create_future()
-            _fail(flush)
-            return flush
+            return _fail(self._loop.create_future())
         self._transport.write(octets)
-        if self._is_full:
-            flush = self._loop.create_future()
-            self._flushes.append(flush)
+        if not self._is_full:
+            return self._flushed
+        flush: Future[None] = self._loop.create_future()
+        self._flushes.append(flush)
         return flush
 
     def advance(self) -> None:
@@ -218,7 +219,8 @@ class Connection(asyncio.Protocol):
         self._held = b""
         if not self._is_ended and not self._transport.is_closing():
             self._is_ended = True
-            self._transport.write_eof()
+            with suppress(OSError):  # the client has reset it, as ``connection_lost`` will hear
+                self._transport.write_eof()
             self._transport.resume_reading()
             self._rest(seconds)
 
@@ -242,6 +244,7 @@ class Connection(asyncio.Protocol):
         return [flush for flush in flushes if not flush.done()]
 
 
-def _fail(flush: Future[None]) -> None:
+def _fail(flush: Future[None]) -> Future[None]:
     flush.set_exception(StreamClosedError())
     flush.exception()  # it need not be awaited
+    return flush

@@ -40,7 +40,7 @@ class Line(Protocol):
     until: float
 
     def send(self, octets: bytes) -> Future[None]:
-        """Send; the future ends when the client has taken most of it."""
+        """Send; the future ends when the system has it."""
 
     def advance(self) -> None:
         """Go on with what has come."""
@@ -74,7 +74,8 @@ class Exchange(HTTPConnection):
         self._line = line
         self._delegate: HTTPMessageDelegate | None = None  # while it takes the request
         self._answer: Answer | None = None
-        self._expects_100 = request.headers.get("Expect", "").lower() == "100-continue"
+        is_new = request.start_line.version == "HTTP/1.1"  # HTTP/1.0 knows no such answer
+        self._expects_100 = is_new and request.headers.get("Expect", "").lower() == "100-continue"
         self._close_callback: Callable[[], None] | None = None
 
     # the connection calls these
@@ -89,7 +90,8 @@ class Exchange(HTTPConnection):
         request, delegate = self.request, self._delegate
         if request.parts:
             self._expects_100 = False
-            part = request.parts.pop(0)
+            part = b"".join(request.parts)  # of chunks of one octet there may be thousands
+            request.parts.clear()
             if delegate is None:
                 self._line.drop(len(part))
             else:
@@ -167,17 +169,21 @@ class Exchange(HTTPConnection):
         if end:
             self._line.send(end)
         self._close_callback = None
+        self._forgo_the_body()
         if self.request.is_complete:
             self._line.end_exchange(closes=self._answer.closes)
         else:
-            self._forgo_the_body()
+            self._drop_the_body()
 
     def _forgo_the_body(self) -> None:
-        """Tell the handler that the rest of its body does not come; it has answered already."""
-        self.is_forgone = True
+        """Tell the handler that what it has not got of its body does not come."""
         delegate, self._delegate = self._delegate, None
         if delegate is not None:
             asyncio.get_running_loop().call_soon(delegate.on_connection_close)
+
+    def _drop_the_body(self) -> None:
+        """Read no more than it takes for the answer to arrive."""
+        self.is_forgone = True
         if declared_length(self.request.headers) > DROPPED_BYTES:
             self._line.end_exchange(closes=True)
         elif self._expects_100:
