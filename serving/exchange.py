@@ -133,16 +133,22 @@ class Exchange(HTTPConnection):
         headers: HTTPHeaders,
         chunk: bytes | None = None,
     ) -> Future[None]:
-        """Begin the answer.
+        """Begin the answer; an error ends the connection, as it does in the calls that follow.
 
         Raises:
             HTTPOutputError: the chunk is longer than the Content-Length.
             ValueError: a line break in the header.
         """
         answer = Answer(self.request, closes=not self.request.is_complete)
-        octets = answer.head(cast(ResponseStartLine, start_line), headers)
+        try:
+            octets = answer.head(cast(ResponseStartLine, start_line), headers)
+            if chunk:
+                octets += answer.body(chunk)
+        except (HTTPOutputError, ValueError):
+            self._line.abort()
+            raise
         self._answer = answer
-        return self._line.send(octets + answer.body(chunk) if chunk else octets)
+        return self._line.send(octets)
 
     def write(self, chunk: bytes) -> Future[None]:
         """Go on with the answer.
@@ -150,7 +156,11 @@ class Exchange(HTTPConnection):
         Raises:
             HTTPOutputError: it is longer than its Content-Length.
         """
-        return self._line.send(cast(Answer, self._answer).body(chunk))
+        try:
+            return self._line.send(cast(Answer, self._answer).body(chunk))
+        except HTTPOutputError:
+            self._line.abort()
+            raise
 
     def finish(self) -> None:
         """End the answer.

@@ -1,0 +1,168 @@
+"""What becomes of a request's body, and of a handler whose client is gone."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import ClassVar
+
+import pytest
+from tornado.web import Application, RequestHandler, stream_request_body
+
+from serving import connection, exchange
+from tests.web_server import served
+
+DEADLINE_S = 5.0
+SOON_S = 0.05
+MOST = 1000
+HEAD = b"POST /%b HTTP/1.1\r\nHost: x\r\n%b\r\n"
+CHUNKED = b"Transfer-Encoding: chunked\r\n"
+
+
+@stream_request_body
+class Taking(RequestHandler):
+    """Takes its body, and waits before it answers if it is told to."""
+
+    told: ClassVar[list[str]] = []
+
+    def data_received(self, chunk: bytes) -> None:
+        self.told.append(chunk.decode())
+
+    async def post(self) -> None:
+        self.told.append("end")
+        if self.request.query:
+            await asyncio.sleep(DEADLINE_S)
+
+    def on_connection_close(self) -> None:
+        super().on_connection_close()
+        self.told.append("gone")
+
+
+@stream_request_body
+class Unwanted(RequestHandler):
+    """Answers before anything of the body comes."""
+
+    def prepare(self) -> None:
+        self.finish(b"no")
+
+    def data_received(self, chunk: bytes) -> None: ...
+
+
+class Wrong(RequestHandler):
+    """Answers with another length than it announces, which is in the path."""
+
+    async def get(self, length: str, is_flushed: str) -> None:
+        self.set_header("Content-Length", length)
+        if is_flushed:
+            await self.flush()
+        await self.finish(b"abc")
+
+
+class Broken(RequestHandler):
+    """Answers with a line break in its header."""
+
+    def get(self) -> None:
+        self._reason = "a\r\nb: c"  # past Tornado's own check
+
+
+ROUTES = [
+    ("/taking", Taking),
+    ("/unwanted", Unwanted),
+    (r"/wrong/(\d)(/?)", Wrong),
+    ("/broken", Broken),
+]
+APPLICATION = Application(ROUTES)
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    Taking.told = []
+    for module in (connection, exchange):
+        monkeypatch.setattr(module, "DROPPED_BYTES", MOST)
+
+
+async def answered(port: int, *parts: bytes) -> bytes:
+    """Return all that comes back, once the server has ended the connection."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    for part in parts:
+        writer.write(part)
+        await asyncio.sleep(SOON_S)
+    try:
+        return await asyncio.wait_for(reader.read(), DEADLINE_S)
+    finally:
+        writer.close()
+
+
+@pytest.mark.gen_test
+async def test_a_body_of_small_chunks_is_handed_on_as_one_part() -> None:
+    with served(APPLICATION) as (_, port):
+        chunks = b"1\r\na\r\n" * 300 + b"0\r\n\r\n"
+        head = HEAD % (b"taking", CHUNKED + b"Connection: close\r\n")
+        await answered(port, head, chunks)
+
+    assert Taking.told == ["a" * 300, "end"]
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    ("path", "part", "told"),
+    [(b"taking", b"{", ["{", "gone"]), (b"taking?1", b"{}", ["{}", "end", "gone"])],
+)
+async def test_a_handler_hears_that_its_client_is_gone(
+    path: bytes, part: bytes, told: list[str]
+) -> None:
+    with served(APPLICATION) as (_, port):
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(HEAD % (path, b"Content-Length: 2\r\n") + part)
+        await asyncio.sleep(SOON_S)
+        writer.close()
+        await asyncio.sleep(SOON_S)
+
+        assert Taking.told == told
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("is_whole", [True, False])
+async def test_an_unwanted_body_is_dropped_up_to_a_size(is_whole: bool) -> None:
+    size = MOST if is_whole else MOST + 1
+    with served(APPLICATION) as (running, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(HEAD % (b"unwanted", CHUNKED))
+        async with asyncio.timeout(DEADLINE_S):
+            assert b"Connection: close" in await reader.readuntil(b"\r\n\r\nno")
+        writer.write(b"%x\r\n%b\r\n" % (size, b"x" * size))
+        await asyncio.sleep(SOON_S)
+
+        assert bool(running._connections) == is_whole
+        writer.close()
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    "option",
+    [b"Content-Length: %d\r\n" % (MOST + 1), b"Expect: 100-continue\r\nContent-Length: 2\r\n"],
+)
+async def test_a_client_that_sends_no_body_any_more_sees_the_end(option: bytes) -> None:
+    with served(APPLICATION, body_s=60) as (_, port):
+        answer = await answered(port, HEAD % (b"unwanted", option))
+
+    assert answer.endswith(b"\r\n\r\nno")
+    assert b"100 Continue" not in answer
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("path", [b"wrong/2", b"wrong/4", b"wrong/2/", b"wrong/4/", b"broken"])
+async def test_an_answer_that_cannot_be_framed_ends_the_connection(path: bytes) -> None:
+    with served(APPLICATION) as (_, port):
+        answer = await answered(port, b"GET /%b HTTP/1.1\r\nHost: x\r\n\r\n" % path)
+
+    assert answer.endswith(b"abc") == (b"4" in path)
+    assert b"b: c" not in answer
+
+
+@pytest.mark.gen_test
+async def test_a_body_that_is_broken_off_by_nonsense_is_no_request() -> None:
+    with served(APPLICATION) as (_, port):
+        answer = await answered(port, HEAD % (b"taking", CHUNKED) + b"1\r\na\r\nzz")
+
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert Taking.told == ["a", "gone"]
