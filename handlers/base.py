@@ -174,6 +174,8 @@ class BaseHandler(RequestHandler):
 
     def on_connection_close(self) -> None:
         """Stop waiting for a client that hung up, even in the middle of its body."""
+        if not self.request._body_future.done():
+            self.body.forget()  # Tornado's exception for it keeps this handler for long
         super().on_connection_close()
         self._client_is_gone = True
         self.body.drop()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from tornado.web import Application
@@ -20,7 +20,10 @@ DEADLINE_S = 5.0
 class Handler(BaseHandler):
     begun: asyncio.Event
 
-    def admit(self) -> None: ...
+    newest: ClassVar[Handler]
+
+    def admit(self) -> None:
+        Handler.newest = self
 
     def data_received(self, chunk: bytes) -> None:
         super().data_received(chunk)
@@ -52,3 +55,4 @@ async def test_a_client_that_hangs_up_in_its_body_leaves_no_task_behind() -> Non
         assert of_the_request
         assert not left
         assert services.bodies.take(1000)  # nothing counts any more
+        assert Handler.newest.body.octets() == b""
