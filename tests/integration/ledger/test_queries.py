@@ -20,6 +20,7 @@ from ledger import (
     commands,
     outcomes,
     queries,
+    search,
 )
 from tests.ledgers import NOW, new_email, recipients
 
@@ -49,10 +50,10 @@ def test_an_unknown_mail_is_none_and_has_no_events_and_no_payload(ledger: Ledger
     assert ledger.read(lambda connection: queries.payload(connection, "x")) is None
 
 
-@pytest.fixture(params=[0, 1, 1000], autouse=True)
-def few(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """How the mails are read depends on how many pass a filter, but not what is found."""
-    monkeypatch.setattr(queries, "FEW", request.param)
+@pytest.fixture(params=[1, 2, 1000], autouse=True)
+def step(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In how many steps mails are read does not change what is found."""
+    monkeypatch.setattr(search, "STEP", request.param)
 
 
 def test_a_mail_with_a_recipient_twice_is_found_once_and_pages_go_on_behind_it(

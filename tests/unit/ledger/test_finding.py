@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, update
 
-from ledger import Ledger, enter, queries, schema
+from ledger import Ledger, enter, queries, schema, search
 from tests.ledgers import new_email, recipients
 
 MANY = 1200
@@ -19,7 +19,7 @@ PAGE_STEPS = 25
 def many(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Ledger:
     """A ledger whose mails are all of one key, of one kind and to Bob; the oldest are held, one is
     of another campaign and to Ann."""
-    monkeypatch.setattr(queries, "FEW", 20)
+    monkeypatch.setattr(search, "STEP", 20)
     bob, ann = recipients("bob@c.example"), recipients("ann@b.example", "bob@c.example")
     news = [new_email(tags={"kind": "order"}, recipients=bob) for _ in range(MANY)]
     rare = new_email(tags={"kind": "order", "campaign": "a"}, recipients=ann)
@@ -47,10 +47,14 @@ def many(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Ledger:
         {"status": "sending"},
         {"status": "uncertain", "tag": "kind:order"},
         {"status": "queued", "tag": "kind:order"},
+        {"status": "uncertain", "to": "bob@c.example"},
     ],
 )
 @pytest.mark.parametrize("api_key", [None, "team"])
-def test_a_page_takes_few_steps(many: Ledger, filters: dict[str, Any], api_key: str | None) -> None:
+@pytest.mark.parametrize("before", [None, "~"])  # all ids are less
+def test_a_page_takes_few_steps(
+    many: Ledger, filters: dict[str, Any], api_key: str | None, before: str | None
+) -> None:
     steps = 0
 
     def count() -> int:
@@ -61,7 +65,7 @@ def test_a_page_takes_few_steps(many: Ledger, filters: dict[str, Any], api_key: 
     def query(connection: Connection) -> None:
         driver: Any = connection.connection.driver_connection
         driver.set_progress_handler(count, 100)
-        queries.find(connection, api_key=api_key, limit=5, **filters)
+        queries.find(connection, api_key=api_key, before=before, limit=5, **filters)
         driver.set_progress_handler(None, 0)
 
     many.read(query)

@@ -1,0 +1,99 @@
+"""Which mails pass all filters, the newest first; read in steps, so that each page reads few.
+
+SQLite does not know how many mails a key has, or a tag, and would read all of them for each page.
+PostgreSQL guesses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import Column, ColumnElement, Connection, Row, Select, and_, select
+
+from ledger import schema
+
+emails = schema.emails
+
+#: How many mails of a filter are looked at in the first step. Each further one has twice as many:
+#: filters that are all common, but have hardly a mail in common, take many.
+STEP = 1000
+LONGEST_STEP = 16_000
+
+
+class Filter(NamedTuple):
+    """Passes the mails that have a row in the table of ``id``, their id's column, that fulfils the
+    conditions. ``in_order``: an index has these rows in the order of mails' ids."""
+
+    id: Column[str]
+    conditions: tuple[ColumnElement[bool], ...] = ()
+    in_order: bool = True
+
+    def ids(self, before: str | None) -> Select[str]:
+        """Return a query for the ids of the mails that pass and are older than ``before``."""
+        older = () if before is None else (self.id < before,)
+        return select(self.id).where(*self.conditions, *older).correlate(None)
+
+    def of_mail(self) -> ColumnElement[bool]:
+        """Return the same as a condition of the mail's own row."""
+        if self.id.table is emails:
+            return and_(*self.conditions)
+        rows_of_mail = select(self.id).where(self.id == emails.c.id, *self.conditions)
+        return rows_of_mail.correlate(emails).exists()
+
+
+def newest(
+    connection: Connection,
+    columns: Sequence[ColumnElement[Any]],
+    filters: Sequence[Filter],
+    before: str | None,
+    limit: int,
+) -> list[Row[Any]]:
+    """Return up to ``limit`` rows of mails that pass all filters, the newest first.
+
+    In each step that filter leads whose mails, as many as a step has, reach back furthest: the
+    rarest one there. Its mails are read, and those that pass the others are kept.
+    """
+    leaders = [one for one in filters if one.in_order] or [Filter(emails.c.id)]
+    found: list[Row[Any]] = []
+    step = STEP
+    while len(found) < limit:
+        ends = [_end(connection, one, before, step) for one in leaders]
+        end = min(ends)
+        leader = leaders[ends.index(end)]
+        query = select(*columns).where(
+            emails.c.id.in_(leader.ids(before).where(leader.id >= end)),
+            *(one.of_mail() for one in filters if one is not leader),
+        )
+        newest_first = query.order_by(emails.c.id.desc()).limit(limit - len(found))
+        found += connection.execute(newest_first)
+        if not end:
+            break
+        before, step = end, min(2 * step, LONGEST_STEP)
+    return found
+
+
+def _end(connection: Connection, one: Filter, before: str | None, step: int) -> str:
+    """Return the id at which a step ends; empty if a filter passes no more mails than that."""
+    last = one.ids(before).order_by(one.id.desc()).offset(step - 1).limit(1)
+    return connection.scalar(last) or ""
+
+
+def sent_to(address: str) -> Filter:
+    """Return a filter for mails to a bare address; its domain in upper or lower case."""
+    table = schema.recipients
+    local, at, domain = address.rpartition("@")
+    return Filter(table.c.email_id, (table.c.address == local + at + domain.lower(),))
+
+
+def tagged(connection: Connection, tag: str) -> Filter:
+    """Return a filter for mails with a tag, ``name`` or ``name:value``."""
+    table = schema.tags
+    name, colon, value = tag.partition(":")
+    named = table.c.name == name
+    if colon:
+        return Filter(table.c.email_id, (named, table.c.value == value))
+    few = connection.scalars(select(table.c.email_id).where(named).limit(STEP)).all()
+    if len(few) < STEP:
+        return Filter(emails.c.id, (emails.c.id.in_(few),))
+    return Filter(table.c.email_id, (named,), in_order=False)  # the index has each value apart
