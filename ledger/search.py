@@ -39,7 +39,8 @@ class Filter(NamedTuple):
         if self.id.table is emails:
             return and_(*self.conditions)
         rows_of_mail = select(self.id).where(self.id == emails.c.id, *self.conditions)
-        return rows_of_mail.correlate(emails).exists()
+        # Without OFFSET, PostgreSQL reads all rows that fulfil the conditions, to join them.
+        return rows_of_mail.correlate(emails).offset(0).exists()
 
 
 def newest(
