@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from tornado.testing import bind_unused_port
@@ -26,3 +27,14 @@ def served(
         yield server, port
     finally:
         server.close()
+
+
+async def until(is_so: Callable[[], bool], timeout_s: float = 5.0) -> None:
+    """Wait until something is so.
+
+    Raises:
+        TimeoutError: it was not so in time.
+    """
+    async with asyncio.timeout(timeout_s):
+        while not is_so():  # noqa: ASYNC110 # there is no event for it
+            await asyncio.sleep(0.01)

@@ -1,0 +1,101 @@
+"""Who does not take what is sent gets no more, until it is taken."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import ClassVar
+
+import pytest
+from tornado.iostream import StreamClosedError
+from tornado.web import Application, RequestHandler
+
+from tests.web_server import served, until
+
+DEADLINE_S = 5.0
+SOON_S = 0.05
+#: More than the kernel takes for both sides of a connection.
+PART = b"x" * 20 * 2**20
+CALL = b"GET /%b HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+class Streaming(RequestHandler):
+    """Sends a part, and another one when that is sent."""
+
+    sent: ClassVar[list[str]] = []
+
+    async def get(self) -> None:
+        try:
+            for name in ("first", "second"):
+                self.write(PART)
+                await self.flush()
+                self.sent.append(name)
+        except StreamClosedError:
+            self.sent.append("closed")
+            raise
+
+
+class Large(RequestHandler):
+    def get(self) -> None:
+        self.write(PART)
+
+
+class Counting(RequestHandler):
+    calls: ClassVar[int] = 0
+
+    def get(self) -> None:
+        Counting.calls += 1
+
+
+APPLICATION = Application([("/streaming", Streaming), ("/large", Large), ("/counting", Counting)])
+
+
+@pytest.fixture(autouse=True)
+def anew() -> None:
+    Streaming.sent.clear()
+    Counting.calls = 0
+
+
+async def client(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    return await asyncio.open_connection("127.0.0.1", port)
+
+
+@pytest.mark.gen_test
+async def test_a_flush_ends_when_the_system_has_all_of_it() -> None:
+    with served(APPLICATION) as (_, port):
+        reader, writer = await client(port)
+        writer.write(CALL % b"streaming")
+        await asyncio.sleep(4 * SOON_S)
+        assert Streaming.sent == []
+
+        async with asyncio.timeout(DEADLINE_S):
+            while Streaming.sent != ["first"]:
+                await reader.read(2**16)
+        writer.close()
+
+
+@pytest.mark.gen_test
+async def test_a_flush_fails_when_the_client_is_gone() -> None:
+    with served(APPLICATION) as (_, port):
+        _reader, writer = await client(port)
+        writer.write(CALL % b"streaming")
+        await asyncio.sleep(SOON_S)
+
+        writer.transport.abort()
+
+        await until(lambda: Streaming.sent == ["closed"])
+
+
+@pytest.mark.gen_test
+async def test_the_next_request_waits_until_the_last_answer_is_taken() -> None:
+    with served(APPLICATION) as (_, port):
+        reader, writer = await client(port)
+        writer.write(CALL % b"large" + CALL % b"counting")
+        await asyncio.sleep(4 * SOON_S)
+        assert Counting.calls == 0
+
+        taken = b""
+        async with asyncio.timeout(DEADLINE_S):
+            while taken.count(b"HTTP/1.1 200 OK") < 2:
+                taken += await reader.read(2**20)
+        assert Counting.calls == 1
+        writer.close()
