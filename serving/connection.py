@@ -86,14 +86,15 @@ class Connection(asyncio.Protocol):
         if len(self._held) > HELD_BYTES:
             self._transport.pause_reading()
 
-    def eof_received(self) -> None:
-        self._hang_up()
-
     def connection_lost(self, exc: Exception | None) -> None:
         self._connections.discard(self)
-        self._hang_up()
+        self._is_gone = True
+        for flush in self._take_flushes():
+            _fail(flush)
+        exchange, self._exchange = self._exchange, None  # which holds this connection
+        if exchange is not None:
+            exchange.break_off()
         self._parser.close()
-        self._exchange = None  # it holds this connection
 
     def pause_writing(self) -> None:
         self._is_full = True
@@ -115,7 +116,7 @@ class Connection(asyncio.Protocol):
             return False
         if self._is_ended or (self._exchange is not None and self._exchange.is_forgone):
             return True
-        return self._exchange is None and self._parser.is_between and not self._held
+        return self._exchange is None and self._parser.is_between and not self._has_more()
 
     def fileno(self) -> int:
         """Return the socket's number."""
@@ -166,7 +167,7 @@ class Connection(asyncio.Protocol):
             self._linger(LINGER_S)
             return
         self._rest(self._limits.header_s)
-        if self._held or self._parser.requests or self._parser.problem is not None:
+        if self._has_more():
             self._loop.call_soon(self.advance)
 
     def linger_for_body(self) -> None:
@@ -194,6 +195,11 @@ class Connection(asyncio.Protocol):
                 exchange.ask_for_the_body()
             return False
         return True
+
+    def _has_more(self) -> bool:
+        """Return whether more than the present request has been read."""
+        parser = self._parser
+        return bool(self._held or parser.requests or parser.problem is not None)
 
     def _begin(self) -> None:
         self.until = time.monotonic() + self._limits.body_s
@@ -228,16 +234,6 @@ class Connection(asyncio.Protocol):
         """Nothing is asked: give the client its time, once it has taken what was sent."""
         self._rest_s = seconds
         self.until = math.inf if self._is_full else time.monotonic() + seconds
-
-    def _hang_up(self) -> None:
-        """The client is gone: tell who serves it."""
-        if self._is_gone:
-            return
-        self._is_gone = True
-        for flush in self._take_flushes():
-            _fail(flush)
-        if self._exchange is not None:
-            self._exchange.break_off()
 
     def _take_flushes(self) -> list[Future[None]]:
         flushes, self._flushes = self._flushes, []

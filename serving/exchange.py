@@ -168,20 +168,17 @@ class Exchange(HTTPConnection):
         Raises:
             HTTPOutputError: it is not as long as its Content-Length; the connection is closed.
         """
-        if self._answer is None:
-            self._line.abort()  # its header could not be sent
-            return
+        answer = cast(Answer, self._answer)
         try:
-            end = self._answer.end()
+            end = answer.end()
         except HTTPOutputError:
             self._line.abort()
             raise
         if end:
             self._line.send(end)
-        self._close_callback = None
         self._forgo_the_body()
         if self.request.is_complete:
-            self._line.end_exchange(closes=self._answer.closes)
+            self._line.end_exchange(closes=answer.closes)
         else:
             self._drop_the_body()
 

@@ -34,6 +34,24 @@ class Streaming(RequestHandler):
             raise
 
 
+class Late(RequestHandler):
+    """Sends when its client is gone."""
+
+    failed: ClassVar[list[type[BaseException]]] = []
+    gone: ClassVar[asyncio.Event]
+
+    async def get(self) -> None:
+        await self.gone.wait()
+        self.write("late")
+        try:
+            await self.flush()
+        except StreamClosedError as exc:
+            self.failed.append(type(exc))
+
+    def on_connection_close(self) -> None:
+        self.gone.set()
+
+
 class Large(RequestHandler):
     def get(self) -> None:
         self.write(PART)
@@ -46,12 +64,14 @@ class Counting(RequestHandler):
         Counting.calls += 1
 
 
-APPLICATION = Application([("/streaming", Streaming), ("/large", Large), ("/counting", Counting)])
+ROUTES = [("/streaming", Streaming), ("/late", Late), ("/large", Large), ("/counting", Counting)]
+APPLICATION = Application(ROUTES)
 
 
 @pytest.fixture(autouse=True)
 def anew() -> None:
     Streaming.sent.clear()
+    Late.failed.clear()
     Counting.calls = 0
 
 
@@ -83,6 +103,19 @@ async def test_a_flush_fails_when_the_client_is_gone() -> None:
         writer.transport.abort()
 
         await until(lambda: Streaming.sent == ["closed"])
+
+
+@pytest.mark.gen_test
+async def test_who_sends_when_the_client_is_gone_hears_of_it() -> None:
+    Late.gone = asyncio.Event()
+    with served(APPLICATION) as (_, port):
+        _reader, writer = await client(port)
+        writer.write(CALL % b"late")
+        await asyncio.sleep(SOON_S)
+
+        writer.close()
+
+        await until(lambda: Late.failed == [StreamClosedError])
 
 
 @pytest.mark.gen_test

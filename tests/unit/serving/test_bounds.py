@@ -111,6 +111,34 @@ async def test_connections_beyond_a_number_are_closed_and_one_line_says_so(
 
 
 @pytest.mark.gen_test
+async def test_when_it_is_full_again_another_line_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    with served(APPLICATION) as (running, port), caplog.at_level(logging.WARNING):
+        running._most = 1
+        for _ in range(2):
+            _, kept = await client(port)
+            reader, refused = await client(port)
+            assert await asyncio.wait_for(reader.read(), DEADLINE_S) == b""
+            refused.close()
+            kept.close()
+            await until(lambda: not running._connections)
+
+        assert len([one for one in caplog.records if one.name == "windmail.server"]) == 2
+
+
+@pytest.mark.gen_test
+async def test_connections_that_come_at_the_same_time_are_counted() -> None:
+    with served(APPLICATION) as (running, port):
+        running._most = 2
+        socks = [socket.create_connection(("127.0.0.1", port)) for _ in range(9)]
+        await until(lambda: len(running._connections) == 2)
+        await asyncio.sleep(SOON_S)
+
+        assert len(running._connections) == 2
+        for sock in socks:
+            sock.close()
+
+
+@pytest.mark.gen_test
 async def test_connections_that_were_closed_make_room_for_others() -> None:
     with served(APPLICATION) as (running, port):
         running._most = 1
@@ -141,6 +169,21 @@ async def test_little_is_read_ahead_of_an_answer_and_all_of_it_in_the_end() -> N
                 answered += (await reader.read(65536)).count(b"HTTP/1.1 200 OK")
         writer.transport.abort()
         taken.cancel()
+
+
+@pytest.mark.gen_test
+async def test_a_client_that_closes_an_ended_connection_is_noticed_whatever_it_has_sent() -> None:
+    last = HEAD.replace(b"Host", b"Connection: close\r\nHost") % b"waiting"
+    with served(APPLICATION, body_s=LONG_S) as (running, port):
+        reader, writer = await client(port)
+        writer.write(last + b"{}" + bytes(2**20))
+        await asyncio.sleep(SOON_S)
+        Waiting.go_on.set()
+        assert (await asyncio.wait_for(reader.read(), DEADLINE_S)).endswith(b"done")
+
+        writer.close()
+
+        await until(lambda: not running._connections)
 
 
 @pytest.mark.gen_test

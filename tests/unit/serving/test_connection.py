@@ -7,7 +7,7 @@ import gc
 import logging
 import socket
 import struct
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import pytest
 from tornado.web import Application, RequestHandler, stream_request_body
@@ -20,6 +20,8 @@ DEADLINE_S = 5.0
 PATIENCE_S = 0.05
 #: More than the sockets' buffers hold, and less than what asyncio takes for much.
 ANSWER = b"x" * 60_000
+LENGTH = b"Content-Length: 2\r\n\r\n"
+CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
 RESET = struct.pack("ii", 1, 0)
 
 
@@ -59,11 +61,17 @@ class Unwanted(RequestHandler):
 class Numbered(RequestHandler):
     """Answers with what it was asked for."""
 
+    were_idle: ClassVar[list[bool]] = []
+
     def data_received(self, chunk: bytes) -> None: ...
 
     async def post(self, number: str) -> None:
         await asyncio.sleep(0)
         self.write(f"<{number}>")
+
+    def on_finish(self) -> None:
+        line = cast(Connection, self.request.server_connection)
+        self.were_idle.append(line.is_idle)
 
 
 ROUTES = [
@@ -115,6 +123,22 @@ async def test_who_resets_an_ended_connection_is_no_error(caplog: pytest.LogCapt
 
 
 @pytest.mark.gen_test
+async def test_who_sends_on_after_the_last_answer_still_gets_it() -> None:
+    """RFC 9112, section 9.6: a closed socket would reset the connection."""
+    with served(APPLICATION) as (_, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"POST /1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + LENGTH + b"{}")
+        reader._transport.pause_reading()  # type: ignore[attr-defined]  # as a busy client does
+        for _ in range(2):
+            await asyncio.sleep(PATIENCE_S / 3)
+            writer.write(b"more")
+        reader._transport.resume_reading()  # type: ignore[attr-defined]
+
+        assert (await asyncio.wait_for(reader.read(), DEADLINE_S)).endswith(b"<1>")
+        writer.close()
+
+
+@pytest.mark.gen_test
 async def test_a_handler_that_answers_its_whole_body_early_comes_to_its_end() -> None:
     """Else its task would wait for the body for ever."""
     Refusing.running.clear()
@@ -136,6 +160,7 @@ async def test_requests_that_come_together_are_answered_in_their_order() -> None
     calls = [
         b"POST /%d HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}" % n for n in range(2000)
     ]
+    Numbered.were_idle.clear()
     with served(APPLICATION) as (_, port):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"".join(calls) + b"nonsense\r\n\r\n")
@@ -144,21 +169,31 @@ async def test_requests_that_come_together_are_answered_in_their_order() -> None
         bodies = [int(part.partition(b">")[0]) for part in answers.split(b"\r\n\r\n<")[1:]]
         assert bodies == list(range(2000))
         assert answers.count(b"HTTP/1.1 400 ") == 1
+        assert not any(Numbered.were_idle)  # or a server that stops would cut it off
         writer.close()
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize(("version", "asked"), [(b"1.1", 1), (b"1.0", 0)])
-async def test_only_a_client_that_knows_of_it_is_asked_for_its_body(
-    version: bytes, asked: int
+@pytest.mark.parametrize(
+    ("version", "first", "parts", "asked"),
+    [
+        (b"1.1", LENGTH, [b"{}"], 1),
+        (b"1.1", CHUNKED, [b"2\r\n", b"{}\r\n0\r\n\r\n"], 1),
+        (b"1.1", LENGTH + b"{", [b"}"], 0),
+        (b"1.0", LENGTH, [b"{}"], 0),
+    ],
+)
+async def test_only_a_client_that_waits_is_asked_for_its_body_and_only_once(
+    version: bytes, first: bytes, parts: list[bytes], asked: int
 ) -> None:
     """RFC 9110, section 10.1.1."""
     head = b"POST /1 HTTP/%b\r\nHost: x\r\nExpect: 100-continue\r\nConnection: close\r\n"
     with served(APPLICATION) as (_, port):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(head % version + b"Content-Length: 2\r\n\r\n")
-        await asyncio.sleep(PATIENCE_S)
-        writer.write(b"{}")
+        writer.write(head % version + first)
+        for part in parts:
+            await asyncio.sleep(PATIENCE_S)
+            writer.write(part)
         answers = await asyncio.wait_for(reader.read(), DEADLINE_S)
 
         assert answers.count(b"100 Continue") == asked

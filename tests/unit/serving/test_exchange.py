@@ -47,6 +47,19 @@ class Unwanted(RequestHandler):
     def data_received(self, chunk: bytes) -> None: ...
 
 
+@stream_request_body
+class Hasty(RequestHandler):
+    """Begins its answer before the body comes."""
+
+    def prepare(self) -> None:
+        self.write("so far")
+        self.flush()
+
+    def data_received(self, chunk: bytes) -> None: ...
+
+    def post(self) -> None: ...
+
+
 class Wrong(RequestHandler):
     """Answers with another length than it announces, which is in the path."""
 
@@ -67,6 +80,7 @@ class Broken(RequestHandler):
 ROUTES = [
     ("/taking", Taking),
     ("/unwanted", Unwanted),
+    ("/hasty", Hasty),
     (r"/wrong/(\d)(/?)", Wrong),
     ("/broken", Broken),
 ]
@@ -166,3 +180,12 @@ async def test_a_body_that_is_broken_off_by_nonsense_is_no_request() -> None:
 
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert Taking.told == ["a", "gone"]
+
+
+@pytest.mark.gen_test
+async def test_an_answer_that_has_begun_is_not_begun_again() -> None:
+    with served(APPLICATION) as (_, port):
+        answer = await answered(port, HEAD % (b"hasty", CHUNKED) + b"1\r\na\r\nzz")
+
+    assert answer.count(b"HTTP/1.1") == 1
+    assert b"so far" in answer

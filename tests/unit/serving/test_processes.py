@@ -68,11 +68,11 @@ def test_a_parent_that_is_told_to_stop_while_it_forks_ends_with_all_of_its_proce
 
 #: Each of its processes ends as soon as it has begun. The parent is ended after 0.8 s.
 CRASHING = """
-import signal
+import os, signal
 from serving import processes
 
 signal.setitimer(signal.ITIMER_REAL, 0.8)
-processes.run_processes(2, lambda: print("it runs", flush=True), lambda: None)
+processes.run_processes(2, lambda: os.write(1, b"it runs\\n"), lambda: None)
 """
 
 
