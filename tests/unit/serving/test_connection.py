@@ -160,7 +160,6 @@ async def test_requests_that_come_together_are_answered_in_their_order() -> None
     calls = [
         b"POST /%d HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}" % n for n in range(2000)
     ]
-    Numbered.were_idle.clear()
     with served(APPLICATION) as (_, port):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"".join(calls) + b"nonsense\r\n\r\n")
@@ -169,7 +168,20 @@ async def test_requests_that_come_together_are_answered_in_their_order() -> None
         bodies = [int(part.partition(b">")[0]) for part in answers.split(b"\r\n\r\n<")[1:]]
         assert bodies == list(range(2000))
         assert answers.count(b"HTTP/1.1 400 ") == 1
-        assert not any(Numbered.were_idle)  # or a server that stops would cut it off
+        writer.close()
+
+
+@pytest.mark.gen_test
+async def test_a_connection_is_not_idle_while_a_request_waits_for_its_turn() -> None:
+    """A server that stops would cut it off."""
+    Numbered.were_idle.clear()
+    with served(APPLICATION) as (_, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(2 * (b"POST /1 HTTP/1.1\r\nHost: x\r\n" + LENGTH + b"{}"))
+        await asyncio.wait_for(reader.readuntil(b"<1>"), DEADLINE_S)
+        await asyncio.wait_for(reader.readuntil(b"<1>"), DEADLINE_S)
+
+        assert Numbered.were_idle == [False, True]
         writer.close()
 
 
