@@ -1,4 +1,4 @@
-"""A server of ours, in the test's own process."""
+"""A server of ours in the test's own process, and a handler for it."""
 
 from __future__ import annotations
 
@@ -7,12 +7,22 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from tornado.testing import bind_unused_port
-from tornado.web import Application
+from tornado.web import Application, RequestHandler, stream_request_body
 
 from serving.connections import Limits
 from serving.server import Server
 
 HEADER_BYTES = 8192
+
+
+@stream_request_body
+class Unwanted(RequestHandler):
+    """Answers before anything of the body comes."""
+
+    def prepare(self) -> None:
+        self.finish(b"no")
+
+    def data_received(self, chunk: bytes) -> None: ...
 
 
 @contextmanager

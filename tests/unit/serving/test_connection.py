@@ -14,7 +14,7 @@ from tornado.web import Application, RequestHandler, stream_request_body
 
 from serving import connection, server
 from serving.connection import Connection
-from tests.web_server import served
+from tests.web_server import Unwanted, served
 
 DEADLINE_S = 5.0
 PATIENCE_S = 0.05
@@ -45,16 +45,6 @@ class Refusing(RequestHandler):
             self.finish(b"no")
 
     def post(self) -> None: ...
-
-
-@stream_request_body
-class Unwanted(RequestHandler):
-    """Answers before anything of the body comes."""
-
-    def prepare(self) -> None:
-        self.finish(b"no")
-
-    def data_received(self, chunk: bytes) -> None: ...
 
 
 @stream_request_body

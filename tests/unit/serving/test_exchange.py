@@ -9,7 +9,7 @@ import pytest
 from tornado.web import Application, RequestHandler, stream_request_body
 
 from serving import connection, exchange
-from tests.web_server import served
+from tests.web_server import Unwanted, served
 
 DEADLINE_S = 5.0
 SOON_S = 0.05
@@ -35,16 +35,6 @@ class Taking(RequestHandler):
     def on_connection_close(self) -> None:
         super().on_connection_close()
         self.told.append("gone")
-
-
-@stream_request_body
-class Unwanted(RequestHandler):
-    """Answers before anything of the body comes."""
-
-    def prepare(self) -> None:
-        self.finish(b"no")
-
-    def data_received(self, chunk: bytes) -> None: ...
 
 
 @stream_request_body
