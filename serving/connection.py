@@ -223,8 +223,10 @@ class Connection(asyncio.Protocol):
     def _linger(self, seconds: float) -> None:
         """End it from this side, and wait for the client to do the same."""
         self._held = b""
-        if not self._is_ended and not self._transport.is_closing():
-            self._is_ended = True
+        if self._is_ended:
+            return
+        self._is_ended = True
+        if not self._transport.is_closing():
             with suppress(OSError):  # the client has reset it, as ``connection_lost`` will hear
                 self._transport.write_eof()
             self._transport.resume_reading()

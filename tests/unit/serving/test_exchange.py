@@ -9,7 +9,7 @@ import pytest
 from tornado.web import Application, RequestHandler, stream_request_body
 
 from serving import connection, exchange
-from tests.web_server import Unwanted, served
+from tests.web_server import Unwanted, served, until
 
 DEADLINE_S = 5.0
 SOON_S = 0.05
@@ -170,6 +170,20 @@ async def test_a_body_that_is_broken_off_by_nonsense_is_no_request() -> None:
 
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert Taking.told == ["a", "gone"]
+
+
+@pytest.mark.gen_test
+async def test_nonsense_from_a_client_that_is_about_to_go_stops_nobody() -> None:
+    """It is found when the handler is ready, and the connection is being closed by then."""
+    with served(APPLICATION) as (running, port):
+        for _ in range(3):
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(HEAD % (b"taking", CHUNKED) + b"zz")
+            writer.write_eof()
+            await until(lambda: not running._connections)
+            writer.close()
+
+    assert "end" not in Taking.told
 
 
 @pytest.mark.gen_test
