@@ -96,6 +96,8 @@ def new_email(
 
 
 def _tags(tags: Mapping[str, str]) -> dict[str, str]:
+    if not tags:  # as in most mails; checking nothing takes 4 µs, and metadata 6
+        return {}
     try:
         checked = msgspec.convert(tags, dict[TagName, TagText])
     except msgspec.ValidationError as exc:
@@ -111,6 +113,8 @@ def _metadata(metadata: Mapping[str, Any]) -> dict[str, Scalar]:
     Raises:
         InvalidMessage: they are too many or too large, or one is no scalar.
     """
+    if not metadata:
+        return {}
     try:
         plain = msgspec.to_builtins(metadata)  # a Python program's may hold times and decimals
         checked = msgspec.convert(plain, dict[str, Scalar])

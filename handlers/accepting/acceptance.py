@@ -67,7 +67,7 @@ class Acceptance:
             NotAccepted
             LedgerUnavailable: the quota could not be charged; nothing was published.
         """
-        return await asyncio.shield(self._running.start(self._accept(outgoing, quota)))
+        return await self._running.here(self._accept(outgoing, quota))
 
     async def accept_once(
         self, key: Key, outgoing: Sequence[Outgoing], quota: Quota = UNLIMITED

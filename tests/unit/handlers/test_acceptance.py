@@ -22,7 +22,7 @@ from ledger import (
     commands,
     queries,
 )
-from tests.acceptance import Queue, acceptance, mail, run, status
+from tests.acceptance import Queue, acceptance, key, mail, run, status
 
 CERTAIN = [NotConnected("away"), PublishRejected("full"), Unroutable("no queue")]
 
@@ -96,21 +96,28 @@ def test_of_a_batch_only_what_was_refused_is_taken_out(ledger: Ledger, queue: Qu
     assert [status(ledger, one.id) for one in mails] == ["queued", None, "queued"]
 
 
-def test_a_request_that_is_dropped_is_finished_before_the_end(ledger: Ledger, queue: Queue) -> None:
+@pytest.mark.parametrize("with_key", [False, True])
+def test_what_has_begun_is_finished_before_the_end(
+    ledger: Ledger, queue: Queue, with_key: bool
+) -> None:
     one = mail()
 
-    async def drop_and_close() -> None:
+    async def begin_and_close() -> None:
         queue.gate = asyncio.Event()
         accepting = acceptance(ledger, queue)
-        request = asyncio.ensure_future(accepting.accept([one]))
+        request = asyncio.ensure_future(
+            accepting.accept_once(key(), [one]) if with_key else accepting.accept([one])
+        )
         await asyncio.sleep(0)
-        request.cancel()
+        if with_key:  # its task is shared by all requests with that key
+            request.cancel()
         asyncio.get_running_loop().call_later(0.05, queue.gate.set)
         await accepting.close(timeout_s=10)
+        assert queue.ids == [one.id]
+        await asyncio.wait({request})
 
-    run(drop_and_close())
+    run(begin_and_close())
 
-    assert queue.ids == [one.id]
     assert status(ledger, one.id) == "queued"
 
 

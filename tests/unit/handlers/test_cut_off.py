@@ -1,4 +1,4 @@
-"""A client that hangs up in the middle of its body leaves nothing behind."""
+"""A client that hangs up leaves nothing behind, and what it has begun is finished."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
-from tornado.web import Application
+from tornado.web import Application, RequestHandler
 
+from handlers.accepting.acceptance import Acceptance
+from handlers.accepting.outgoing import Outgoing
 from handlers.base import BaseHandler
 from handlers.budget import Budget
 from handlers.request_body import Bodies
+from ledger import Ledger
+from tests.acceptance import Queue, acceptance, mail, status
 from tests.web_server import served
 
 DEADLINE_S = 5.0
@@ -56,3 +60,34 @@ async def test_a_client_that_hangs_up_in_its_body_leaves_no_task_behind() -> Non
         assert not left
         assert services.bodies.take(1000)  # nothing counts any more
         assert Handler.newest.body.octets() == b""
+
+
+class Accepting(RequestHandler):
+    def initialize(self, accepting: Acceptance, one: Outgoing, steps: list[asyncio.Event]) -> None:
+        self._accepting, self._one = accepting, one
+        self._begun, self._gone = steps
+
+    def on_connection_close(self) -> None:
+        self._gone.set()
+
+    async def post(self) -> None:
+        self._begun.set()
+        await self._accepting.accept([self._one])
+
+
+@pytest.mark.gen_test
+async def test_a_mail_is_accepted_though_its_client_hangs_up(ledger: Ledger, queue: Queue) -> None:
+    queue.gate, begun, gone = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    accepting, one = acceptance(ledger, queue), mail()
+    given = {"accepting": accepting, "one": one, "steps": [begun, gone]}
+    with served(Application([("/", Accepting, given)])) as (_, port):
+        _reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+        await asyncio.wait_for(begun.wait(), DEADLINE_S)
+        writer.transport.abort()
+        await asyncio.wait_for(gone.wait(), DEADLINE_S)
+        queue.gate.set()
+        await accepting.close(DEADLINE_S)
+
+    assert queue.ids == [one.id]
+    assert status(ledger, one.id) == "queued"
