@@ -95,10 +95,10 @@ def _address(field: str, text: str) -> str:
         raise InvalidMessage(field, "must be one address: name at domain, or Name <name at domain>")
     if not local.isascii():
         # It would need SMTPUTF8 at every relay on the way, and has no fallback (RFC 6531).
-        raise InvalidMessage(field, "has non-ASCII before the @, which is not supported (SMTPUTF8)")
+        raise InvalidMessage(field, "has a local part that is not ASCII: SMTPUTF8 is not supported")
     if not _DOT_ATOM.fullmatch(local):
         # RFC 5321 section 4.1.2: hosts should not define mailboxes that need quotes.
-        raise InvalidMessage(field, "has characters before the @ that would need quotes")
+        raise InvalidMessage(field, "has a local part that would need quotes")
     address = f"{local}@{_domain(field, domain)}"
     if len(local) > LOCAL_PART_LENGTH or len(address) > ADDRESS_LENGTH:
         raise InvalidMessage(field, "is too long")

@@ -142,6 +142,8 @@ def _filename(field: str, value: object) -> str:
 
 
 def _content(field: str, value: object, limit_bytes: int) -> str:
+    if isinstance(value, bytes):  # what a Python program has read from a file
+        raise InvalidMessage(field, "must be base64 as text, not bytes")
     octets = base64_octets(field, check_text(field, value))
     if len(octets) // 4 * 3 - octets[-2:].count(b"=") > limit_bytes:
         raise TooLarge(field, f"is larger than {limit_bytes} bytes", limit_bytes)

@@ -88,6 +88,10 @@ def test_content_is_text(content: object) -> None:
     assert refused(one(), one(content=content)).field == "attachments[1].content"
 
 
+def test_the_bytes_of_a_file_are_no_content_until_they_are_base64() -> None:
+    assert refused(one(content=b"%PDF-1.7")).detail == "must be base64 as text, not bytes"
+
+
 def test_white_space_in_base64_is_nothing() -> None:
     [attachment] = composed(one(content=" SGVs\r\nbG8\t=\n")).attachments
 

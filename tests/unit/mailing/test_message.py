@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from mailing import InvalidMessage, Mail, compose
 from mailing.address import Mailbox, parse_mailbox, split_mailboxes
+from mailing.masking import MASK
 
 ADDRESS = "ann@example.com"
 
@@ -101,6 +102,7 @@ def test_bad_addresses_are_refused(values: dict[str, Any], field: str, detail: s
 
     assert error.field == field
     assert any(part in error.detail for part in detail.split("|")), error.detail
+    assert MASK not in error.detail  # our own words are no address
 
 
 def test_recipients_are_bare_and_each_once() -> None:
