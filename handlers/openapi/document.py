@@ -22,7 +22,8 @@ REFERENCE = "#/components/schemas/{name}"
 DESCRIPTION = """\
 Mails and Celery tasks over HTTP. A key is shown as `Authorization: Bearer <key>`; while no key was
 ever made, the server listens on loopback only and asks for none. The role beside an operation's
-security is the scope that the key needs."""
+security is the scope that the key needs. Links in answers are paths below the folder of this
+document."""
 
 
 class OpenApiHandler(ProbeHandler):
@@ -52,7 +53,7 @@ def document() -> dict[str, Any]:
     return {
         "openapi": "3.1.0",
         "info": {"title": "Windmail", "version": "1", "description": DESCRIPTION},
-        "servers": [{"url": "/"}],
+        "servers": [{"url": "./"}],  # beside this document, also behind a proxy's path
         "paths": paths,
         "components": {
             "schemas": {name: explicit(one) for name, one in components.items()},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 from jsonschema import Draft202012Validator
@@ -55,6 +56,13 @@ def test_every_route_is_described_and_every_description_has_its_route() -> None:
 
     assert described == served()
     assert len(OPERATIONS) == len(described)
+
+
+@pytest.mark.parametrize("base", ["http://127.0.0.1:8888/", "https://shop.example/mail/"])
+def test_the_server_is_found_where_the_document_is(base: str) -> None:
+    [server] = document()["servers"]
+
+    assert urljoin(f"{base}openapi.json", server["url"]) == base
 
 
 def test_no_two_paths_are_the_same_but_for_their_parameters_names() -> None:
