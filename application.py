@@ -23,6 +23,8 @@ logger = logging.getLogger("windmail.access")
 
 PROBES = ("/healthz", "/readyz")
 TASK_ID = r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
+#: A Python program may choose its mails' ids; PostgreSQL takes any character but NUL.
+EMAIL_ID = r"((?:(?!%00)[^/])+)"
 
 
 #: Which handler answers which path. They are tried in this order: the busiest come first.
@@ -33,11 +35,11 @@ ROUTES: tuple[tuple[str, type[BaseHandler]], ...] = (
     (rf"/celery/{TASK_ID}/events", EventsHandler),
     (r"/celery/?", CeleryHandler),
     (r"/emails/batch", EmailBatchHandler),
-    (rf"/emails/{TASK_ID}", OneEmailHandler),
-    (rf"/emails/{TASK_ID}/cancel", CancelHandler),
-    (rf"/emails/{TASK_ID}/retry", RetryHandler),
-    (rf"/emails/{TASK_ID}/raw", RawHandler),
-    (rf"/emails/{TASK_ID}/events", EmailEventsHandler),
+    (rf"/emails/{EMAIL_ID}", OneEmailHandler),
+    (rf"/emails/{EMAIL_ID}/cancel", CancelHandler),
+    (rf"/emails/{EMAIL_ID}/retry", RetryHandler),
+    (rf"/emails/{EMAIL_ID}/raw", RawHandler),
+    (rf"/emails/{EMAIL_ID}/events", EmailEventsHandler),
     (r"/emails/.*", NoEmailHandler),
     (r"/healthz", HealthHandler),
     (r"/readyz", ReadyHandler),

@@ -15,7 +15,7 @@ from handlers.canceling import cancel
 from handlers.emails.arguments import moment_to_send
 from handlers.emails.body import Rescheduling, read
 from handlers.emails.handler import SETTLED, EmailHandler
-from handlers.emails.representation import document
+from handlers.emails.representation import document, links
 from handlers.problems import Problem, invalid
 from handlers.representation import encode
 from ledger import Email, Sendable, commands
@@ -67,7 +67,7 @@ class RetryHandler(EmailHandler):
         wait_s = self.seconds_to_wait()
         change, order = partial(self._retry, email_id), quota_of(self.caller, ()).order
         await self._services.acceptance.send_again(email_id, change, order=order)
-        self.set_header("Location", f"/emails/{email_id}")
+        self.set_header("Location", links(email_id)["self"])
         email = await (self.email(email_id) if wait_s is None else self.settled(email_id, wait_s))
         waited = wait_s is not None and email.status in SETTLED
         self.write_email(email, 200 if waited else 202)

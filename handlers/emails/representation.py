@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 from handlers.representation import iso
 from ledger import Email, Event
@@ -12,7 +13,7 @@ from ledger.values import Recipient
 
 def links(email_id: str) -> dict[str, str]:
     """Return where a mail's document, events and octets are."""
-    own = f"/emails/{email_id}"
+    own = f"/emails/{quote(email_id, safe='')}"  # a Python program may choose the id
     return {"self": own, "events": f"{own}/events", "raw": f"{own}/raw"}
 
 

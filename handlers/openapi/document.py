@@ -75,7 +75,7 @@ def _types() -> tuple[type[msgspec.Struct], ...]:
 
 def _path_parameters(path: str) -> dict[str, Any]:
     known = {
-        "id": {"type": "string", "format": "uuid"},
+        "id": {"type": "string"} | ({} if path.startswith("/emails") else {"format": "uuid"}),
         "task": {"type": "string", "description": "a task's name, its last part, or an id"},
     }
     return {

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -106,6 +107,31 @@ def test_the_python_way_gives_the_same_verdict(server: Server, relay: SMTPServer
 
 
 # -- refused for good
+
+
+@pytest.mark.parametrize("chosen", ["(order) 7/{}", "(ä) 7?{}#%"])  # last in the list of mails
+def test_a_mail_under_an_id_of_the_programs_own_is_sent_once_and_its_links_lead_to_it(
+    server: Server, relay: SMTPServer, chosen: str
+) -> None:
+    before = len(relay.mails)
+    task_id = chosen.format(uuid4())
+    sendmail = app.tasks["task.sendmail"]
+    to = f"{uuid4().hex}@example.com"
+    for _ in range(2):
+        result = sendmail.apply_async(kwargs={**MAIL, "to": to}, task_id=task_id)
+        assert result.get(timeout=20)["code"] == 250
+    [listed] = server.get(f"/emails?to={to}").json()["data"]
+    links = listed["links"]
+
+    shown, again = server.get(links["self"]), server.post(f"{links['self']}/cancel")
+    with EventStream(server.port, links["self"].rpartition("/")[2], below="/emails") as stream:
+        types = [event.data["type"] for event in stream]
+
+    assert (listed["id"], shown.status, shown.json()["id"]) == (task_id, 200, task_id)
+    assert (again.status, again.json()["email_status"]) == (409, "sent")
+    assert types[-1] == "sent"
+    assert len(relay.mails) == before + 1
+    assert server.get("/emails/nobody%00knows").status == 404
 
 
 def test_a_5xx_fails_at_once_and_is_no_dead_letter(

@@ -11,7 +11,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from access import Scope
-from application import ROUTES, TASK_ID
+from application import EMAIL_ID, ROUTES, TASK_ID
 from handlers.base import SCOPES
 from handlers.emails.handler import NoEmailHandler
 from handlers.openapi.document import document
@@ -25,6 +25,7 @@ def served() -> set[tuple[str, str]]:
     found = set()
     for pattern, handler in ROUTES:
         path = pattern.replace("/?", "").replace("([^/]+)", "{task}").replace("\\.", ".")
+        path = path.replace(EMAIL_ID, "{id}")
         path = path.replace(TASK_ID, "{task}" if pattern == f"/celery/{TASK_ID}" else "{id}")
         if handler is not NoEmailHandler:
             methods = [name for name in handler.SUPPORTED_METHODS if implements(handler, name)]
