@@ -42,7 +42,7 @@ class StreamResultConsumer(BaseResultConsumer):
 
     def _stop(self) -> None:
         self._connection: Any = None
-        self._channel: Any = None
+        self._consumer: Any = None
         self._cache = RecordCache(CACHE_BYTES, pinned=self._asked)
         self._since: float | None = None
         self._last_offset = -1
@@ -99,6 +99,8 @@ class StreamResultConsumer(BaseResultConsumer):
 
     def stop(self) -> None:
         if self._connection is not None:
+            with suppress(*self._connection_errors):
+                self._consumer.cancel()  # or py-amqp complains, as below
             self._connection.close()
             self._release()
         self._stop()
@@ -129,8 +131,8 @@ class StreamResultConsumer(BaseResultConsumer):
             self._connection.connection_errors + self._connection.channel_errors
         )
         try:
-            self._channel = self._connection.default_channel
-            self._consume(self._channel, offset, self._on_message)
+            channel = self._connection.default_channel
+            self._consumer = self._consume(channel, offset, self._on_message)
         except BaseException:
             # Otherwise kombu would reconnect by itself, and we would read there without consuming.
             self._release()

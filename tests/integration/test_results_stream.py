@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 from uuid import uuid4
 
 import kombu
@@ -122,3 +124,17 @@ async def test_a_task_that_was_published_again_after_its_success_is_not_run_agai
         ignored = f"{result.id}] Task already completed successfully"
         await asyncio.to_thread(wait_until, lambda: ignored in celery_worker.text(), "the log")
         assert celery_worker.text().count(f"{result.id}] succeeded") == 1
+
+
+def test_a_reader_that_attaches_anew_leaves_no_warning_of_what_still_comes(
+    celery_worker: Process, caplog: pytest.LogCaptureFixture
+) -> None:
+    def add(number: int, **options: str) -> Any:
+        return task.add.apply_async((number, number), **options).get(timeout=30)
+
+    with ThreadPoolExecutor(1) as ours, ThreadPoolExecutor(1) as other:  # each has a reader
+        assert ours.submit(add, 1).result() == 2
+        assert other.submit(add, 2).result() == 4  # its states came for us as well
+        assert ours.submit(add, 3, task_id=str(uuid4())).result() == 6  # tells no time: from 0 on
+
+    assert not [record for record in caplog.records if record.name.startswith("amqp")]
