@@ -39,16 +39,23 @@ class NotGranted(Exception):
 
 
 class Attempt:
-    """What one call of :func:`delivery.send` knows; made of its arguments.
+    """What one call of :func:`delivery.send` knows; made of its arguments (``returns``: how often
+    the message came back).
 
     Raises:
         InvalidMessage: naming the argument.
     """
 
     def __init__(
-        self, email_id: str, arguments: Mapping[str, Any], track: int, moment: float | None
+        self,
+        email_id: str,
+        arguments: Mapping[str, Any],
+        track: int,
+        moment: float | None = None,
+        returns: int = 0,
     ) -> None:
         self.track = track
+        self.returns = returns
         self.moment = entry.accepted_at(email_id, moment)
         self.mail = entry.compose(arguments)
         keep = config.options.ledger_keep == "all"

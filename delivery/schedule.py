@@ -32,6 +32,12 @@ def untried_s() -> float:
     return _jittered(config.options.mail_retry_first_s)
 
 
+def busy_s(returns: int) -> float:
+    """Return after which delay it is looked whether another attempt has ended, which it does within
+    seconds, or never if it was killed; the end of its lease may come first."""
+    return unreachable_s(returns)
+
+
 def circuit_open_s(retry_after_s: float, returns: int) -> float:
     """Return the delay of a mail that was not tried because the circuit is open.
 

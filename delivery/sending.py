@@ -43,7 +43,7 @@ def send(
         arguments: of the mail's task.
         track: the number of this message.
         returns: how often this message came back: RATE_LIMITS then let it go before newcomers; an
-            open circuit makes it wait longer.
+            open circuit, or another attempt, makes it wait longer.
         moment: when the mail was accepted, if its id does not tell.
 
     Raises:
@@ -51,7 +51,7 @@ def send(
         Exception: a fault of ours, before the claim. All else is told by the step.
     """
     try:
-        attempt = Attempt(email_id, arguments, track, moment)
+        attempt = Attempt(email_id, arguments, track, moment, returns)
     except mailing.InvalidMessage as exc:
         return _refuse(email_id, arguments, exc)
     domains = {one.address.rpartition("@")[2] for one in attempt.new.recipients}
@@ -60,7 +60,7 @@ def send(
             if wait_s:
                 reason = mailing.TransientFailure(None, "held back by RATE_LIMITS")
                 return Wait(delay_s=wait_s, reason=reason)
-            return _send(attempt, returns)
+            return _send(attempt)
     except mailing.InvalidMessage as exc:  # nothing was sent of it
         return _refuse(email_id, arguments, exc)
     except LedgerUnavailable as exc:
@@ -71,11 +71,11 @@ def send(
         return Wait(delay_s=schedule.untried_s(), reason=exc)
 
 
-def _send(attempt: Attempt, returns: int) -> Step:
+def _send(attempt: Attempt) -> Step:
     try:
         parts.breaker().before_attempt()
     except mailing.CircuitOpen as exc:
-        open_s = schedule.circuit_open_s(exc.retry_after_s, returns)
+        open_s = schedule.circuit_open_s(exc.retry_after_s, attempt.returns)
         error = mailing.Unreachable(None, "the relay does not answer; not tried")
         return _put_off(attempt, error, lambda delays: open_s, counted=False)
     try:
@@ -168,7 +168,7 @@ def _put_off(
 
 def _standing(found: Claim, attempt: Attempt) -> Step:
     logger.info("mail %s is not sent: %s", attempt.new.id, type(found).__name__.lower())
-    return standing.step_for(found, attempt.message_id)
+    return standing.step_for(found, attempt.message_id, attempt.returns)
 
 
 def _record(attempt: Attempt, delivery: mailing.Delivery | mailing.DeliveryError) -> Step:

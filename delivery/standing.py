@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import mailing
+from delivery import schedule
 from delivery.steps import Again, Done, Drop, Fail, Step, Wait
 from ledger.values import Busy, Claim, Early, Ended, Forgotten, Recipient, Superseded
 
 
-def step_for(found: Claim, message_id: str) -> Step:
-    """Return what is to be done with a message whose mail was not granted."""
+def step_for(found: Claim, message_id: str, returns: int = 0) -> Step:
+    """Return what is to be done with a message whose mail was not granted; ``returns``: how often
+    it came back before."""
     match found:
         case Ended(status="sent"):
             return Done(result=_known_result(found, message_id))
@@ -24,7 +26,8 @@ def step_for(found: Claim, message_id: str) -> Step:
             gone = "its record was removed, LEDGER_DAYS after its end"
             return Fail(error=mailing.PermanentFailure(None, gone))
         case Busy():
-            return Wait(delay_s=max(1.0, found.until - time.time()), reason=busy())
+            wait_s = min(found.until - time.time(), schedule.busy_s(returns))
+            return Wait(delay_s=max(1.0, wait_s), reason=busy())
         case Early():
             early = mailing.TransientFailure(None, "the mail is not due yet")
             return Wait(delay_s=max(1.0, found.due_at - time.time()), reason=early)

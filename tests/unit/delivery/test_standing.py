@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from types import SimpleNamespace
 
 import pytest
 
+import config
 import mailing
 from delivery import Again, Done, Drop, Fail, Wait
 from delivery.standing import step_for
@@ -46,11 +48,18 @@ def test_a_canceled_mail_is_dropped_as_such() -> None:
     assert step_for(Ended(status="canceled", reason=None), "<id>") == Drop(canceled=True)
 
 
-def test_a_busy_mail_is_looked_at_when_its_lease_is_over() -> None:
-    step = step_for(Busy(until=time.time() + 30), "<id>")
+@pytest.mark.parametrize(
+    ("returns", "shortest_s", "longest_s"), [(0, 3.75, 6.25), (1, 22.5, 37.5), (9, 598, 600)]
+)
+def test_a_busy_mail_is_looked_at_soon_then_less_often_and_when_its_lease_is_over(
+    monkeypatch: pytest.MonkeyPatch, returns: int, shortest_s: float, longest_s: float
+) -> None:
+    times = SimpleNamespace(mail_retry_first_s=5.0, mail_retry_longest_s=14400.0)
+    monkeypatch.setattr(config, "options", times)
+    step = step_for(Busy(until=time.time() + 600), "<id>", returns)
 
     assert isinstance(step, Wait)
-    assert 29 < step.delay_s <= 30
+    assert shortest_s <= step.delay_s <= longest_s
 
 
 def test_a_lease_that_has_just_ended_is_not_asked_for_in_a_tight_loop() -> None:
