@@ -49,6 +49,7 @@ def environment(flower_auth: str) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "PORT": str(options.port),
         "FLOWER_AUTH": flower_auth,
+        "FLOWER_URL_PREFIX": "",  # one in .env is for a proxy, and none stands before it here
         "WORKER_SHUTDOWN_S": str(min(options.worker_shutdown_s, FINISH_S)),
         "DRAIN_S": str(min(options.drain_s, FINISH_S)),
     }

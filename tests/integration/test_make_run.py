@@ -35,6 +35,7 @@ class Installation(Process):
             "PORT": str(self.web),
             "FLOWER_PORT": str(self.flower),
             "FLOWER_AUTH": "me:secret",
+            "FLOWER_URL_PREFIX": "flower",  # of a proxy, which does not stand before this one
             "BROKER_URL": f"amqp://guest:guest@127.0.0.1:{free_port()}//",
             "SMTP_URL": f"smtp://127.0.0.1:{free_port()}",
             "VAR_DIR": str(self.var),
