@@ -141,6 +141,8 @@ class RequestParser:
             return
         self._without_upgrade = b""
         keeps_alive = http.should_keep_alive() and not is_tunnel
+        if version == "HTTP/1.0":  # for which llhttp looks for "keep-alive" alone
+            keeps_alive = keeps_alive and not _says_close(headers)
         request = Request(origin_form(line, headers), headers, keeps_alive)
         self._body_of = request
         self.requests.append(request)
@@ -157,6 +159,12 @@ class RequestParser:
             request.is_complete = True
             self._is_over = self._is_over or not request.keeps_alive
         self.is_between = True
+
+
+def _says_close(headers: HTTPHeaders) -> bool:
+    """Return whether it is the connection's last request (RFC 9112 section 9.3)."""
+    options = headers.get("Connection", "").split(",")
+    return any(option.strip().lower() == "close" for option in options)
 
 
 def _head(line: RequestStartLine, headers: HTTPHeaders) -> bytes:

@@ -128,6 +128,17 @@ def test_nothing_is_read_behind_a_request_that_is_its_connections_last(connectio
     assert parser.problem is None
 
 
+@pytest.mark.parametrize("version", [b"1.0", b"1.1"])
+@pytest.mark.parametrize(
+    "fields", [b"Connection: Close , keep-alive", b"Connection: keep-alive\r\nConnection: close"]
+)
+def test_close_counts_whatever_stands_beside_it(fields: bytes, version: bytes) -> None:
+    """RFC 9112, section 9.3."""
+    parser = parsed(b"GET / HTTP/%b\r\nHost: x\r\n%b\r\n\r\n" % (version, fields) + NEXT)
+
+    assert [one.keeps_alive for one in parser.requests] == [False]
+
+
 def test_a_trailer_is_no_part_of_a_header() -> None:
     parser = parsed(CHUNKED + b"1\r\na\r\n0\r\nAuthorization: Bearer x\r\n\r\n" + NEXT)
 
