@@ -106,8 +106,11 @@ class Exchange(HTTPConnection):
         return False
 
     def ask_for_the_body(self) -> None:
-        """Tell a client that waits for it to send its body (RFC 9110 section 10.1.1)."""
-        if self._expects_100 and self._delegate is not None:
+        """Tell a client that waits for it to send its body (RFC 9110 section 10.1.1).
+
+        One that sees its answer begin knows enough, and would take this for a part of it.
+        """
+        if self._expects_100 and self._delegate is not None and self._answer is None:
             self._expects_100 = False
             self._line.send(b"HTTP/1.1 100 Continue\r\n\r\n")
 
@@ -205,5 +208,9 @@ class Exchange(HTTPConnection):
 
     def _go_on(self, ready: Future[None]) -> None:
         self.is_waiting = False
-        self._line.advance()
+        has_failed = ready.cancelled() or ready.exception() is not None
+        if has_failed and self._delegate is not None:
+            self._line.abort()  # else its method would run with a part of the body
+        else:
+            self._line.advance()
         ready.result()  # a handler's unforeseen error is the loop's to log

@@ -67,8 +67,18 @@ class Broken(RequestHandler):
         self._reason = "a\r\nb: c"  # past Tornado's own check
 
 
+@stream_request_body
+class Stumbling(Taking):
+    """Cannot take its body, as it finds out after a while."""
+
+    async def data_received(self, chunk: bytes) -> None:  # type: ignore[override]
+        await asyncio.sleep(0)
+        raise ValueError
+
+
 ROUTES = [
     ("/taking", Taking),
+    ("/stumbling", Stumbling),
     ("/unwanted", Unwanted),
     ("/hasty", Hasty),
     (r"/wrong/(\d)(/?)", Wrong),
@@ -193,3 +203,25 @@ async def test_an_answer_that_has_begun_is_not_begun_again() -> None:
 
     assert answer.count(b"HTTP/1.1") == 1
     assert b"so far" in answer
+
+
+@pytest.mark.gen_test
+async def test_a_client_is_not_asked_for_its_body_in_the_middle_of_an_answer() -> None:
+    with served(APPLICATION) as (_, port):
+        head = HEAD % (b"hasty", b"Expect: 100-continue\r\nContent-Length: 2\r\n")
+        answer = await answered(port, head, b"{}")
+
+    assert answer.count(b"HTTP/1.1") == 1
+    assert answer.endswith(b"0\r\n\r\n")
+
+
+@pytest.mark.gen_test
+async def test_a_handler_that_fails_while_it_takes_its_body_gets_no_more_of_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Else it would go on with a part of it."""
+    with served(APPLICATION) as (_, port):
+        assert await answered(port, HEAD % (b"stumbling", CHUNKED) + b"1\r\na\r\n0\r\n\r\n") == b""
+
+    assert Taking.told == ["gone"]
+    assert [one.exc_info[0] for one in caplog.records if one.exc_info] == [ValueError]
