@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from tornado.httputil import HTTPHeaders, HTTPOutputError, ResponseStartLine
+import time
+
+from tornado.httputil import HTTPHeaders, HTTPOutputError, ResponseStartLine, format_timestamp
 
 from handlers.problems import Problem
 from handlers.representation import encode
 from serving.parser import Request
 
 
-def refusal(problem: Problem) -> bytes:
-    """Return the whole answer to what no handler can take."""
+def refusal(problem: Problem, request: Request | None) -> bytes:
+    """Return the whole answer to what no handler can take; without a request, it has no header
+    that can be read. Date, and no body for HEAD: RFC 9110 sections 6.6.1 and 9.3.2."""
     document = problem.body()
     body = encode(document) + b"\n"
     head = (
         f"HTTP/1.1 {problem.status_code} {document['title']}\r\n"
         "Content-Type: application/problem+json\r\n"
-        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        f"Content-Length: {len(body)}\r\nDate: {format_timestamp(time.time())}\r\n"
+        "Connection: close\r\n\r\n"
     )
-    return head.encode() + body
+    is_head = request is not None and request.start_line.method == "HEAD"
+    return head.encode() + (b"" if is_head else body)
 
 
 class Answer:

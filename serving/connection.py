@@ -217,7 +217,7 @@ class Connection(asyncio.Protocol):
         """Answer what no handler can take."""
         exchange, self._exchange = self._exchange, None
         if exchange is None or not exchange.break_off():
-            self.send(refusal(problem))
+            self.send(refusal(problem, exchange.request if exchange else None))
         self._linger(LINGER_S)
 
     def _linger(self, seconds: float) -> None:

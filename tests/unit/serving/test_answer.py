@@ -113,7 +113,7 @@ def test_no_field_brings_another_one(reason: str) -> None:
 
 
 def test_what_no_handler_can_take_is_a_problem_and_the_connections_last_answer() -> None:
-    top, _, body = refusal(Problem(431, "too large")).partition(b"\r\n\r\n")
+    top, _, body = refusal(Problem(431, "too large"), None).partition(b"\r\n\r\n")
 
     lines = top.split(b"\r\n")
     assert lines[0] == b"HTTP/1.1 431 Request Header Fields Too Large"

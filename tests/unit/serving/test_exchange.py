@@ -225,3 +225,17 @@ async def test_a_handler_that_fails_while_it_takes_its_body_gets_no_more_of_it(
 
     assert Taking.told == ["gone"]
     assert [one.exc_info[0] for one in caplog.records if one.exc_info] == [ValueError]
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("method", [b"HEAD", b"GET"])
+async def test_a_refusal_has_a_date_and_for_head_no_body(method: bytes) -> None:
+    """RFC 9110, sections 6.6.1 and 9.3.2."""
+    with served(APPLICATION) as (_, port):
+        head, _, body = (await answered(port, method + b" / HTTP/1.1\r\n\r\n")).partition(
+            b"\r\n\r\n"
+        )
+
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert b"\r\nDate: " in head
+    assert bool(body) == (method == b"GET")
