@@ -1,7 +1,6 @@
 """A client's connection: requests come by it one after another, and their answers go back.
 
-It stands where Tornado's ``HTTP1Connection`` would, which costs more than twice as much for each
-request (docs/design.md, "Where the time goes").
+It stands where Tornado's would, which costs twice as much (docs/design.md, "Where the time goes").
 """
 
 from __future__ import annotations
@@ -132,16 +131,20 @@ class Connection(asyncio.Protocol):
 
     # exchanges call these
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing can be sent any more."""
+        return self._is_gone or self._is_ended or self._transport.is_closing()
+
     def send(self, octets: bytes) -> Future[None]:
         """Send; the future ends when the system has it, or with ``StreamClosedError``."""
-        if self._is_gone or self._is_ended or self._transport.is_closing():
+        if self.is_closed:
             return _fail(self._loop.create_future())
         self._transport.write(octets)
         if not self._is_full:
             return self._flushed
-        flush: Future[None] = self._loop.create_future()
-        self._flushes.append(flush)
-        return flush
+        self._flushes.append(self._loop.create_future())
+        return self._flushes[-1]
 
     def advance(self) -> None:
         """Go on with what has come, as far as somebody takes it."""
@@ -198,8 +201,7 @@ class Connection(asyncio.Protocol):
 
     def _has_more(self) -> bool:
         """Return whether more than the present request has been read."""
-        parser = self._parser
-        return bool(self._held or parser.requests or parser.problem is not None)
+        return bool(self._held or self._parser.requests or self._parser.problem is not None)
 
     def _begin(self) -> None:
         self.until = time.monotonic() + self._limits.body_s

@@ -39,6 +39,10 @@ class Line(Protocol):
     context: Context
     until: float
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing can be sent any more."""
+
     def send(self, octets: bytes) -> Future[None]:
         """Send; the future ends when the system has it."""
 
@@ -170,10 +174,11 @@ class Exchange(HTTPConnection):
 
         Raises:
             HTTPOutputError: it is not as long as its Content-Length; the connection is closed.
+                If the client closed it before, the answer's length is nobody's fault.
         """
         answer = cast(Answer, self._answer)
         try:
-            end = answer.end()
+            end = b"" if self._line.is_closed else answer.end()
         except HTTPOutputError:
             self._line.abort()
             raise

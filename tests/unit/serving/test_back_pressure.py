@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import ClassVar
 
 import pytest
@@ -37,12 +38,11 @@ class Streaming(RequestHandler):
 class Late(RequestHandler):
     """Sends when its client is gone."""
 
-    failed: ClassVar[list[type[BaseException]]] = []
+    failed: ClassVar[list[type]] = []
     gone: ClassVar[asyncio.Event]
 
     async def get(self) -> None:
         await self.gone.wait()
-        self.write("late")
         try:
             await self.flush()
         except StreamClosedError as exc:
@@ -50,6 +50,15 @@ class Late(RequestHandler):
 
     def on_connection_close(self) -> None:
         self.gone.set()
+
+
+class Announcing(Late):
+    """Says how long its answer is, when its client is gone."""
+
+    async def get(self) -> None:
+        self.set_header("Content-Length", "4")
+        await super().get()
+        Late.failed.append(type(self))
 
 
 class Large(RequestHandler):
@@ -64,7 +73,13 @@ class Counting(RequestHandler):
         Counting.calls += 1
 
 
-ROUTES = [("/streaming", Streaming), ("/late", Late), ("/large", Large), ("/counting", Counting)]
+ROUTES = [
+    ("/streaming", Streaming),
+    ("/late", Late),
+    ("/announcing", Announcing),
+    ("/large", Large),
+    ("/counting", Counting),
+]
 APPLICATION = Application(ROUTES)
 
 
@@ -116,6 +131,23 @@ async def test_who_sends_when_the_client_is_gone_hears_of_it() -> None:
         writer.close()
 
         await until(lambda: Late.failed == [StreamClosedError])
+
+
+@pytest.mark.gen_test
+async def test_an_answer_that_its_client_does_not_wait_for_is_not_too_short(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    Late.gone = asyncio.Event()
+    with served(APPLICATION) as (_, port):
+        _reader, writer = await client(port)
+        writer.write(CALL % b"announcing")
+        await asyncio.sleep(SOON_S)
+
+        writer.close()
+
+        await until(lambda: Late.failed == [StreamClosedError, Announcing])
+        await asyncio.sleep(SOON_S)
+    assert not [one for one in caplog.records if one.levelno >= logging.ERROR]
 
 
 @pytest.mark.gen_test
