@@ -35,8 +35,8 @@ dead: $(RUNTIME) ## list the dead letters; ARGS="replay ID", ARGS="replay --all"
 broker-users: $(RUNTIME) ## make RabbitMQ users with the least permissions; ARGS="--rabbitmqctl='docker compose exec -T rabbitmq rabbitmqctl'"
 	@$(BIN)/python broker_users.py $(ARGS)
 
-test: $(DEV) ## run all tests; installs RabbitMQ, PostgreSQL, Chromium, openssl and curl where missing
-	@$(BIN)/python -m dev.packages rabbitmq postgresql chromium openssl curl
+test: $(DEV) ## run all tests; installs RabbitMQ, PostgreSQL, PgBouncer, Chromium, openssl and curl where missing
+	@$(BIN)/python -m dev.packages rabbitmq postgresql pgbouncer chromium openssl curl
 	@$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 bench: $(BENCH) ## measure speed beside similar systems, into bench/results; ARGS="--quick", ARGS="accept mails"

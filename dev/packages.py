@@ -1,7 +1,7 @@
 """The programs that Windmail needs from the system: RabbitMQ, and more for tests and measurements.
 
-`python -m dev.packages rabbitmq postgresql chromium openssl curl` looks for each one and installs
-what is missing with apt-get where that is possible, or says what to do instead.
+`python -m dev.packages rabbitmq postgresql pgbouncer chromium openssl curl` looks for each one
+and installs what is missing with apt-get where that is possible, or says what to do instead.
 """
 
 from __future__ import annotations
@@ -96,6 +96,11 @@ FINDERS: dict[str, tuple[Callable[[], Path | None], str, str]] = {
         postgresql_folder,
         "postgresql",
         "or on macOS:                        brew install postgresql",
+    ),
+    "pgbouncer": (
+        lambda: which("pgbouncer"),
+        "pgbouncer",
+        "or on macOS:                        brew install pgbouncer",
     ),
     "chromium": (_browser, "chromium", "or install Chromium or Chrome by hand"),
     "curl": (lambda: which("curl"), "curl", "or install curl by hand"),

@@ -7,10 +7,14 @@ import random
 import sqlite3
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING, cast
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
+
+if TYPE_CHECKING:
+    import psycopg
 
 #: How long to sleep before a locked SQLite database is tried again, in seconds. A writer holds it
 #: for less than a millisecond; SQLite's own pauses grow to 100 ms and starve who waits longest.
@@ -54,11 +58,7 @@ def writing(engine: Engine) -> Engine:
 
 def _postgresql(url: URL, timeout_s: float) -> Engine:
     timeout_ms = math.ceil(timeout_s * 1000)
-    # A statement's limit includes its wait for locks.
-    limits = ("statement_timeout", "idle_in_transaction_session_timeout")
-    own = " ".join(f"-c {name}={timeout_ms}" for name in limits)
-    given = url.normalized_query.get("options", ())  # such as a search_path, which stays
-    return create_engine(
+    engine = create_engine(
         url,
         hide_parameters=True,
         pool_size=CONNECTIONS,
@@ -69,9 +69,43 @@ def _postgresql(url: URL, timeout_s: float) -> Engine:
             "tcp_user_timeout": timeout_ms,  # a host that is gone answers nothing
             **KEEPALIVE,
             "client_encoding": "utf8",  # in a SQL_ASCII database psycopg would give octets for text
-            "options": " ".join((*given, own)),
         },
     )
+
+    @event.listens_for(engine, "connect")
+    def set_up(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
+        driver = cast("psycopg.Connection", connection)
+        record.info["is_pooled"] = _is_pooled(driver)
+        if record.info["is_pooled"]:
+            driver.prepare_threshold = None
+        else:
+            driver.execute(_limits(timeout_ms, local=False))
+        driver.commit()
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        if connection.info["is_pooled"]:
+            connection.exec_driver_sql(_limits(timeout_ms, local=True))
+
+    return engine
+
+
+def _is_pooled(connection: psycopg.Connection) -> bool:
+    """Whether a pooler (PgBouncer) answers in PostgreSQL's place.
+
+    Each transaction may then meet another of PostgreSQL's processes, with what other clients have
+    left there: even a prepared statement of the same name, which is another one.
+    """
+    row = connection.execute("SELECT pg_backend_pid()").fetchone()
+    return row is None or row[0] != connection.info.backend_pid
+
+
+def _limits(timeout_ms: int, *, local: bool) -> str:
+    """Return the statement that bounds a session's statements, which includes their waits for
+    locks, and pauses; ``local``: until the transaction's end."""
+    limits = ("statement_timeout", "idle_in_transaction_session_timeout")
+    calls = [f"set_config('{name}', '{timeout_ms}', {local})" for name in limits]
+    return f"SELECT {', '.join(calls)}"  # nosec B608 # our own names and a number
 
 
 def _sqlite(url: URL, timeout_s: float) -> Engine:
