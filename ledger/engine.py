@@ -7,10 +7,12 @@ import random
 import sqlite3
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Dialect, Engine, create_engine, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 if TYPE_CHECKING:
@@ -120,10 +122,24 @@ def _sqlite(url: URL, timeout_s: float) -> Engine:
         connect_args={"timeout": timeout_s, "isolation_level": None, "check_same_thread": False},
     )
 
+    @event.listens_for(engine, "do_connect")
+    def open_file(
+        _: Dialect, __: ConnectionPoolEntry, args: list[str], options: dict[str, object]
+    ) -> None:
+        # SQLite would make a missing file anew: empty, and readable by everybody.
+        args[0] = f"{Path(args[0]).as_uri()}?mode=rw"
+        options["uri"] = True
+
     @event.listens_for(engine, "connect")
-    def set_up(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+    def set_up(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
         # Changing to WAL does not wait for other processes by itself.
         _when_free(lambda: _set_up(connection), timeout_s)
+        record.info["file"] = _identity(url.database)
+
+    @event.listens_for(engine, "checkout")
+    def check_file(_: DBAPIConnection, record: ConnectionPoolEntry, __: object) -> None:
+        if _identity(url.database) != record.info["file"]:
+            raise DisconnectionError  # the pool then connects to what is there now, if anything
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
@@ -140,6 +156,16 @@ def _sqlite(url: URL, timeout_s: float) -> Engine:
         cursor.close()
 
     return engine
+
+
+def _identity(path: str | None) -> tuple[int, int] | None:
+    """Return which file lies there. A connection goes on with a file that was removed or replaced,
+    and all that it writes is lost when the last process has closed it."""
+    try:
+        found = Path(path or "").stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _set_up(connection: DBAPIConnection) -> None:

@@ -33,7 +33,7 @@ def upgrade(url: str) -> None:
         OtherVersion: a newer Windmail has changed them.
     """
     try:
-        _make_private(url)
+        make_private(url)
     except OSError as error:
         raise LedgerUnavailable(f"The ledger's file cannot be made: {error.strerror}.") from error
     engine = open_engine(url, TIMEOUT_S)
@@ -60,7 +60,8 @@ def _upgrade(connection: Connection) -> None:
     command.upgrade(config, "head")
 
 
-def _make_private(url: str) -> None:
+def make_private(url: str) -> None:
+    """Make a SQLite ledger's file, if it is not there, for its owner alone."""
     target = full_url(url)
     if target.get_backend_name() == "sqlite" and target.database:
         os.close(os.open(target.database, os.O_CREAT | os.O_RDWR, 0o600))

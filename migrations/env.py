@@ -13,13 +13,11 @@ NNNN is the number after that of the newest file in ``versions``.
 
 from __future__ import annotations
 
-import os
-
 from alembic import context
 from sqlalchemy import Connection
 
 from ledger.engine import open_engine, writing
-from ledger.migrate import TIMEOUT_S
+from ledger.migrate import TIMEOUT_S, make_private
 from ledger.schema import metadata
 
 
@@ -39,7 +37,7 @@ def migrate_the_configured_database() -> None:
     """Open the database of ``DATABASE_URL``, as the server and the workers do, and migrate it."""
     import config  # only here: whoever passes a connection needs no usable settings
 
-    os.umask(0o077)  # a new SQLite file is its owner's alone: there are addresses in it
+    make_private(config.database_url())
     engine = writing(open_engine(config.database_url(), TIMEOUT_S))
     with engine.begin() as connection:
         migrate(connection)

@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import IntegrityError, OperationalError
 
-from ledger import Ledger
+from ledger import Ledger, LedgerUnavailable
 from ledger.engine import open_engine, writing
 from tests.ledgers import ids, new_email
 
@@ -149,6 +149,7 @@ def test_a_writer_waits_until_another_process_has_recovered_the_file(file: Path)
 
 def test_what_no_waiting_helps_against_is_told_at_once(tmp_path: Path) -> None:
     engine = open_engine(f"sqlite:///{tmp_path}/new.sqlite3", timeout_s=10)
+    (tmp_path / "new.sqlite3").touch()
     (tmp_path / "new.sqlite3-wal").mkdir()
     begin = time.monotonic()
 
@@ -157,3 +158,37 @@ def test_what_no_waiting_helps_against_is_told_at_once(tmp_path: Path) -> None:
 
     assert time.monotonic() - begin < 5
     engine.dispose()
+
+
+def move_away(file: Path) -> None:
+    """Move a ledger's file, and what belongs to it, as for a backup that is put in its place."""
+    for each in file.parent.glob(f"{file.name}*"):
+        each.rename(file.parent / f"old-{each.name}")
+
+
+def test_a_file_that_was_removed_takes_no_more_mails(ledger: Ledger, file: Path) -> None:
+    ledger.accept(new_email()).result()
+    move_away(file)
+
+    with pytest.raises(LedgerUnavailable, match="unable to open database file"):
+        ledger.accept(new_email()).result()
+    with pytest.raises(LedgerUnavailable, match="unable to open database file"):
+        ledger.read(ids)
+    assert ledger.failure() is not None
+    assert not file.exists()
+
+
+def test_a_backup_put_in_the_file_s_place_is_used_at_once(ledger: Ledger, file: Path) -> None:
+    old, new = new_email(), new_email()
+    ledger.accept(old).result()
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("VACUUM INTO ?", [str(file.parent / "backup")])
+    ledger.accept(new_email()).result()
+
+    move_away(file)
+    (file.parent / "backup").rename(file)
+    ledger.accept(new).result()
+
+    assert ledger.read(ids) == {old.id, new.id}
+    with closing(sqlite3.connect(file)) as connection:
+        assert connection.execute("SELECT count(*) FROM emails").fetchone() == (2,)
