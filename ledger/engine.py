@@ -107,7 +107,7 @@ def _limits(timeout_ms: int, *, local: bool) -> str:
     locks, and pauses; ``local``: until the transaction's end."""
     limits = ("statement_timeout", "idle_in_transaction_session_timeout")
     calls = [f"set_config('{name}', '{timeout_ms}', {local})" for name in limits]
-    return f"SELECT {', '.join(calls)}"  # nosec B608 # our own names and a number
+    return f"SELECT {', '.join(calls)}"
 
 
 def _sqlite(url: URL, timeout_s: float) -> Engine:
