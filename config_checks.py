@@ -151,7 +151,10 @@ def user_and_password(value: str) -> str | None:
 
 def database(value: str) -> str | None:
     parts = split_url(value)
-    if not value or value.startswith("sqlite:///") or (parts and parts.scheme == "postgresql"):
+    file = value.partition("sqlite:///")[2]
+    # Each connection would have a ledger of its own in its memory.
+    is_file = bool(file) and not file.startswith((":memory:", "file:", "?"))
+    if not value or is_file or (parts and parts.scheme == "postgresql"):
         return None
     return "must be postgresql://user:password@host/name, or sqlite:///path"
 
