@@ -95,14 +95,16 @@ class Tap:
 
     def __enter__(self) -> Self:
         channel = self._connection.default_channel
-        name = self._queue or channel.queue_declare("", exclusive=True).queue
+        self._name = self._queue or channel.queue_declare("", exclusive=True).queue
         for exchange in self._exchanges:
-            channel.queue_bind(name, exchange, "#")
+            channel.queue_bind(self._name, exchange, "#")
         channel.basic_qos(0, 100, False)
-        channel.basic_consume(name, callback=self._on_message, arguments=self._arguments)
+        channel.basic_consume(self._name, callback=self._on_message, arguments=self._arguments)
         return self
 
     def __exit__(self, *_: object) -> None:
+        for exchange in self._exchanges:  # why: tests/spy.py
+            self._connection.default_channel.queue_unbind(self._name, exchange, "#")
         self._connection.release()
 
     def _on_message(self, message: Any) -> None:
