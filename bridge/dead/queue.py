@@ -16,6 +16,7 @@ import msgspec
 from amqp.exceptions import AccessRefused, ChannelError, MessageNacked
 from kombu.exceptions import OperationalError
 
+from bridge.dead.batch import BATCH, await_return, ready, take
 from bridge.dead.letter import DeadLetter
 from bridge.errors import BridgeError
 from bridge.message import PUBLISHED_AGAIN
@@ -66,10 +67,9 @@ def browse(
 ) -> Iterator[DeadLetter]:
     """Yield up to ``limit`` dead letters in the order of the queue, and remove none.
 
-    At first it is that of their deaths; letters that were looked at go back in any order.
-
-    One letter at a time is in memory. After a look at a part of the queue, the next look
-    begins with the rest. ``known``, ``signer``: see :meth:`DeadLetter.from_message`.
+    At first it is that of their deaths; letters that were looked at go back in any order. After a
+    look at a part of the queue, the next look begins with the rest. ``known``, ``signer``: see
+    :meth:`DeadLetter.from_message`.
 
     Raises:
         Interrupted: the broker was lost.
@@ -137,6 +137,7 @@ class _Desk:
         self.counts = Counts()
         self._connection = connection
         self._queue = DEFAULT.dead_queue
+        self._taken = 0  # letters that are out of the queue, and not removed
         self._errors = (
             *connection.connection_errors,
             *connection.channel_errors,
@@ -159,6 +160,7 @@ class _Desk:
             return
         with self._interrupted():
             self._reading.close()
+            await_return(self._publishing, self._queue, self._taken)
             self._publishing.close()
 
     @contextmanager
@@ -170,16 +172,18 @@ class _Desk:
 
     def messages(self, limit: int | None = None) -> Iterator[Any]:
         """Yield those that are in the queue now, each once; ``limit``: that many at most."""
-        left = limit
-        while left is None or left > 0:
+        with self._interrupted():
+            there = ready(self._reading, self._queue)  # those that come in later are left alone
+        left = there if limit is None else min(limit, there)
+        while left > 0:
             with self._interrupted():
-                message = self._reading.basic_get(self._queue)
-            if message is None:
-                return
-            # The first letter says how many follow it; those that come in later are left alone.
-            behind = message.delivery_info["message_count"]
-            left = behind if left is None else min(left - 1, behind)
-            yield message
+                taken = take(self._connection, self._reading, self._queue, min(left, BATCH))
+                left -= len(taken)
+                self._taken += len(taken)
+                if not taken:  # another look has those that were counted
+                    left = 0
+            while taken:
+                yield taken.popleft()
 
     def wanted(
         self, ids: Ids, known: Container[str] | None = None, signer: Signer | None = None
@@ -202,6 +206,7 @@ class _Desk:
     def remove(self, message: Any) -> None:
         with self._interrupted():
             self._reading.basic_ack(message.delivery_tag)
+            self._taken -= 1
 
     def publish(self, letter: DeadLetter, exchange: str, routing_key: str) -> bool:
         """Publish a letter as a live message and wait for the confirm; see :meth:`_publish`."""

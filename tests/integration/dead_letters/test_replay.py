@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from bridge import DeadLetter
 from bridge.dead import queue as dead_queue
+from bridge.dead.batch import BATCH
 from tests.dead_system import DeadSystem
 from tests.outside import Tap
 from tests.system import wait_until
@@ -66,6 +67,48 @@ def test_a_look_at_a_part_leaves_all_in_the_queue(system: DeadSystem) -> None:
     assert part == ["a", "b"]
     assert first in set("abcde")
     assert sorted(str(letter.id) for letter in system.letters()) == list("abcde")
+
+
+def test_a_look_at_many_goes_on_to_their_end_and_takes_out_no_more_than_it_shows(
+    system: DeadSystem,
+) -> None:
+    ids = [f"{number:03}" for number in range(2 * BATCH + 5)]
+    system.fill(*ids)
+
+    with kombu.Connection(system.url) as connection:
+        part = [letter.id for letter in dead_queue.browse(connection, BATCH + 5)]
+    letters = system.letters()
+
+    assert part == ids[: BATCH + 5]
+    assert sorted(str(letter.id) for letter in letters) == ids
+    looked_at = {str(letter.id) for letter in letters if letter.deliveries}
+    assert looked_at == set(part)
+
+
+def test_looks_at_the_same_time_see_different_letters(system: DeadSystem) -> None:
+    ids = [f"{number:03}" for number in range(BATCH + 5)]
+    system.fill(*ids)
+
+    with kombu.Connection(system.url) as one, kombu.Connection(system.url) as other:
+        first = dead_queue.browse(one, BATCH)
+        second = dead_queue.browse(other, len(ids))
+        seen = [next(first).id]
+        begun = [next(second).id]
+        seen += [letter.id for letter in first]  # which goes back
+        begun += [letter.id for letter in second]
+
+    assert seen == ids[:BATCH]
+    assert begun == ids[BATCH:]
+    assert sorted(str(letter.id) for letter in system.letters()) == ids
+
+
+def test_a_letter_behind_many_is_found(system: DeadSystem) -> None:
+    ids = [f"{number:03}" for number in range(BATCH + 1)]
+    system.fill(*ids)
+
+    assert dead_queue.discard(system.connection, [ids[-1]]).discarded == 1
+
+    assert [letter.id for letter in system.letters()] == ids[:-1]
 
 
 def test_a_letter_is_replayed_alone_and_keeps_the_others(system: DeadSystem) -> None:
