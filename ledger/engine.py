@@ -111,6 +111,7 @@ def _limits(timeout_ms: int, *, local: bool) -> str:
 
 
 def _sqlite(url: URL, timeout_s: float) -> Engine:
+    file = Path(url.database or "")
     engine = create_engine(
         url,
         hide_parameters=True,
@@ -134,11 +135,11 @@ def _sqlite(url: URL, timeout_s: float) -> Engine:
     def set_up(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
         # Changing to WAL does not wait for other processes by itself.
         _when_free(lambda: _set_up(connection), timeout_s)
-        record.info["file"] = _identity(url.database)
+        record.info["file"] = _identity(file)
 
     @event.listens_for(engine, "checkout")
     def check_file(_: DBAPIConnection, record: ConnectionPoolEntry, __: object) -> None:
-        if _identity(url.database) != record.info["file"]:
+        if _identity(file) != record.info["file"]:
             raise DisconnectionError  # the pool then connects to what is there now, if anything
 
     @event.listens_for(engine, "begin")
@@ -158,11 +159,11 @@ def _sqlite(url: URL, timeout_s: float) -> Engine:
     return engine
 
 
-def _identity(path: str | None) -> tuple[int, int] | None:
+def _identity(file: Path) -> tuple[int, int] | None:
     """Return which file lies there. A connection goes on with a file that was removed or replaced,
     and all that it writes is lost when the last process has closed it."""
     try:
-        found = Path(path or "").stat()
+        found = file.stat()
     except OSError:
         return None
     return found.st_dev, found.st_ino
