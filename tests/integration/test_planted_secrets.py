@@ -246,6 +246,9 @@ def test_a_mail_shows_in_the_body_of_its_message_alone_and_a_secret_nowhere(live
     heads = [(str(m.delivery_info), repr((m.headers, m.properties)).encode()) for m in messages]
     bodies = [(m.delivery_info["exchange"], raw(m)) for m in messages]
 
-    assert leaks(bodies, [HIDDEN]).keys() == {"windmail"}
+    of_mails = leaks(bodies, [HIDDEN]).keys()
+    assert "windmail" in of_mails
+    others = of_mails - {"windmail"}  # a mail's next try comes through the delay's exchanges
+    assert not [one for one in others if not one.startswith("celery_delayed_")]
     assert not leaks(bodies, system.secrets)
     assert not leaks(heads, [*system.secrets, HIDDEN])

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import config
-from application import ROUTES
+from application import EMAIL_ID, ROUTES, TASK_ID
 from dev import readiness
 from handlers.health import ProbeHandler
 from tests import spy
@@ -26,7 +26,7 @@ def routes() -> Iterator[tuple[str, str]]:
     for pattern, handler in ROUTES:
         if issubclass(handler, ProbeHandler):
             continue
-        path = pattern.replace("([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})", ID)
+        path = pattern.replace(TASK_ID, ID).replace(EMAIL_ID, ID)
         path = path.replace("/?", "").replace("([^/]+)", "add").replace(".*", "nothing")
         assert not set(path) & set("([?*\\"), path
         for method in ("GET", "HEAD", "POST", "PATCH", "DELETE", "PUT"):
