@@ -1,6 +1,6 @@
 """A client's connection: requests come by it one after another, and their answers go back.
 
-It stands where Tornado's would, which costs twice as much (docs/design.md, "Where the time goes").
+It stands where Tornado's would, which costs twice as much (docs/performance.md).
 """
 
 from __future__ import annotations

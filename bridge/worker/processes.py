@@ -1,7 +1,7 @@
 """The pool's processes run tasks, and the worker's main process writes their results.
 
 A process that writes its results itself waits for a confirm each time, over a connection of its
-own; RabbitMQ then has twice the work (docs/design.md, "Where the time goes").
+own; RabbitMQ then has twice the work (docs/performance.md).
 """
 
 from __future__ import annotations
