@@ -34,12 +34,13 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "var" / "export"
 
 
-def units(exported: Path) -> dict[str, dict[str, list[str]]]:
-    """Return what the section [Service] of each unit says, by the name of the process."""
+def units(exported: Path, section: str = "Service") -> dict[str, dict[str, list[str]]]:
+    """Return what a section of each service's unit says, by the name of the process."""
     found: dict[str, dict[str, list[str]]] = {}
     for file in (exported / "systemd").glob("*.service"):
         said = found.setdefault(file.stem.split("-")[1], {})
-        for line in file.read_text().partition("[Service]")[2].splitlines():
+        text = file.read_text().partition(f"[{section}]\n")[2].partition("\n[")[0]
+        for line in text.splitlines():
             name, equals, value = line.partition("=")
             if equals and not line.startswith("#"):
                 said.setdefault(name, []).append(value)
@@ -81,6 +82,16 @@ def test_systemd_holds_the_web_servers_socket(exported: Path) -> None:
 
     # A service is given the socket of its own name.
     assert sockets == [file.stem for file in (exported / "systemd").glob("*-web-*.service")]
+    # Without it, a service that is started by hand takes the port, and the socket fails.
+    for name, said in units(exported, "Unit").items():
+        assert said.get("Requires") == (["windmail-web-1.socket"] if name == "web" else None)
+
+
+def test_who_stops_the_target_waits_until_the_services_have_ended(exported: Path) -> None:
+    # What is to start after a target is stopped before it; without an order systemctl returns at
+    # once, and `make migrate` finds the old workers at their last mails.
+    for said in units(exported, "Unit").values():
+        assert "windmail.target" in said["After"][0].split()
 
 
 def test_every_program_of_supervisor_has_a_user_of_its_own_with_its_own_home(
