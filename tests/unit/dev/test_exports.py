@@ -92,6 +92,9 @@ def test_who_stops_the_target_waits_until_the_services_have_ended(exported: Path
     # once, and `make migrate` finds the old workers at their last mails.
     for said in units(exported, "Unit").values():
         assert "windmail.target" in said["After"][0].split()
+    # While it waits for the target's stop, systemd would reset all who connect.
+    socket = (exported / "systemd" / "windmail-web-1.socket").read_text()
+    assert "After=windmail.target\n" in socket
 
 
 def test_every_program_of_supervisor_has_a_user_of_its_own_with_its_own_home(
