@@ -27,13 +27,19 @@ def attempt_name() -> str:
 
 @cache
 def _name(pid: int) -> str:
-    return f"{_machine()}/{pid}/{_start_of(pid)}"
+    try:
+        start = _start_of(pid)
+    except OSError:
+        start = None
+    return f"{_machine()}/{pid}/{start}"
 
 
 @cache
 def _machine() -> str:
     # Host names are not unique among machines, and process ids not among containers.
     try:
+        if str((_PROC / "self").readlink()) != str(os.getpid()):
+            raise OSError(f"{_PROC} shows another namespace's processes")
         boot = (_PROC / "sys" / "kernel" / "random" / "boot_id").read_text().strip()
         namespace = str((_PROC / "self" / "ns" / "pid").readlink())
     except OSError:
@@ -42,13 +48,18 @@ def _machine() -> str:
 
 
 def _start_of(pid: int) -> str | None:
-    """Return when a process began, in the kernel's ticks; None where that cannot be told."""
+    """Return when a process began, in the kernel's ticks; None if it is not to be seen, and a
+    word if it has ended and nobody has waited for it.
+
+    Raises:
+        OSError: it cannot be told; too many open files, for one.
+    """
     try:
         stat = (_PROC / str(pid) / "stat").read_text()
-    except OSError:
+    except (FileNotFoundError, ProcessLookupError):
         return None
     fields = stat.rpartition(")")[2].split()
-    return None if fields[0] in "ZX" else fields[19]  # a zombie works no more; proc(5)
+    return "zombie" if fields[0] in "ZX" else fields[19]  # proc(5)
 
 
 def is_gone(name: str) -> bool:
@@ -57,13 +68,13 @@ def is_gone(name: str) -> bool:
     machine, _, pid = machine.rpartition("/")
     if machine != _machine() or machine.endswith("/") or rest == "None":
         return False
-    start = _start_of(int(pid))
-    if start is not None:
-        return start != rest
     try:
+        start = _start_of(int(pid))
+        if start is not None:
+            return start != rest
         os.kill(int(pid), 0)
-    except PermissionError:  # another user's, perhaps hidden from us: proc(5), hidepid
-        return False
     except ProcessLookupError:
+        return True
+    except OSError:
         pass
-    return True
+    return False  # perhaps hidden from us, even if we may signal it: proc(5), hidepid

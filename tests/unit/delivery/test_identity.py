@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -89,10 +90,17 @@ def comm(pid: int) -> str:
 
 @pytest.mark.parametrize("has_stat", [False, True])
 @pytest.mark.parametrize("has_boot", [False, True])
-def test_where_proc_tells_no_boot_or_no_start_a_process_is_not_gone(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, has_stat: bool, has_boot: bool
+@pytest.mark.parametrize("is_ours", [False, True])
+def test_where_proc_tells_no_boot_or_no_start_or_is_not_ours_a_process_is_not_gone(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    *,
+    has_stat: bool,
+    has_boot: bool,
+    is_ours: bool,
 ) -> None:
-    """Another machine of this name may have it, or a process that is hidden from us."""
+    """Another machine of this name may have it, or a process that is hidden from us. In /proc of
+    another process namespace (``unshare --pid`` alone), our number is that of another process."""
     pid = 2**22 + 1  # greater than the kernel gives
     if has_stat:
         (tmp_path / str(pid)).mkdir()
@@ -100,8 +108,10 @@ def test_where_proc_tells_no_boot_or_no_start_a_process_is_not_gone(
     if has_boot:
         (tmp_path / "sys/kernel/random").mkdir(parents=True)
         (tmp_path / "sys/kernel/random/boot_id").write_text("b\n")
-        (tmp_path / "self/ns").mkdir(parents=True)
-        (tmp_path / "self/ns/pid").symlink_to("pid:[1]")
+        own = tmp_path / str(os.getpid() if is_ours else 1)
+        (own / "ns").mkdir(parents=True)
+        (own / "ns/pid").symlink_to("pid:[1]")
+        (tmp_path / "self").symlink_to(own.name)
     monkeypatch.setattr(identity, "_PROC", tmp_path)
     monkeypatch.setattr(identity, "_machine", identity._machine.__wrapped__)
 
@@ -110,7 +120,7 @@ def test_where_proc_tells_no_boot_or_no_start_a_process_is_not_gone(
         (tmp_path / str(pid) / "stat").unlink()
 
     assert name.endswith("/77" if has_stat else "/None")
-    assert is_gone(name) == (has_stat and has_boot)
+    assert is_gone(name) == (has_stat and has_boot and is_ours)
 
 
 def test_a_machine_of_the_same_name_is_another_one() -> None:
@@ -124,18 +134,37 @@ def boot() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
+@pytest.mark.parametrize("may_signal", [False, True])
 def test_a_process_that_is_hidden_from_us_is_not_gone(
-    child: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+    child: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch, *, may_signal: bool
 ) -> None:
+    """``hidepid`` hides those that we may not trace: another user's, and ours if its program has
+    capabilities."""
     name = name_of(child.pid)
 
-    def refuse(pid: int, signum: int) -> None:
-        raise PermissionError
+    def answer(pid: int, signum: int) -> None:
+        if not may_signal:
+            raise PermissionError
 
     monkeypatch.setattr(identity, "_start_of", lambda pid: None)
-    monkeypatch.setattr(os, "kill", refuse)
+    monkeypatch.setattr(os, "kill", answer)
 
     assert not is_gone(name)
+
+
+def test_without_a_free_file_descriptor_nothing_is_known_of_a_process(
+    child: subprocess.Popen[bytes],
+) -> None:
+    name = name_of(child.pid)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            Path("/proc/self/stat").read_text()
+        assert not is_gone(name)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_a_name_fits_into_its_column() -> None:
