@@ -165,17 +165,20 @@ def _answers(url: str) -> bool:
     try:
         return amqp.answers(url)
     except amqp.Refused as exc:
-        lines = [f"BROKER_URL is {maybe_sanitize_url(url)}, but {exc}", *_ways_out(url)]
+        hung_up = isinstance(exc.__cause__, OSError)
+        lines = [f"BROKER_URL is {maybe_sanitize_url(url)}, but {exc}", *_ways_out(url, hung_up)]
         raise NotReady("\n  ".join(lines)) from exc
 
 
-def _ways_out(url: str) -> Iterator[str]:
+def _ways_out(url: str, hung_up: bool) -> Iterator[str]:
     parts = urlsplit(url)
     port = parts.port or AMQP_PORT
     here = is_loopback(parts.hostname or HOST)
     holder = ports.owner(port) if here else None
     if holder:
         yield f"Port {port} is held by {holder}."
+    if here and hung_up:  # Docker's proxy listens from the container's start
+        yield "A container's broker may still be starting: docker compose up -d --wait"
     yield "Put the right address, user, password and vhost into BROKER_URL"
     if here:
         other = f"amqp://guest:guest@{HOST}:{ports.next_free(HOST, port + 1)}//"

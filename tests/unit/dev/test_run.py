@@ -1,8 +1,10 @@
 import os
 import resource
 import shutil
+import socket
 import stat
 import sys
+import threading
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -104,6 +106,24 @@ def test_of_several_brokers_none_of_which_answers_each_is_named_without_its_pass
 
     assert all(node in str(caught.value) for node in nodes)
     assert "hunter2" not in str(caught.value)
+
+
+def test_where_a_container_s_port_hangs_up_its_broker_may_still_be_starting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as docker_proxy:
+        url = f"amqp://guest:guest@127.0.0.1:{docker_proxy.getsockname()[1]}//"
+        monkeypatch.setattr(config.options.mockable(), "broker_url", url)
+
+        def hang_up() -> None:
+            docker_proxy.accept()[0].close()
+
+        hanging_up = threading.Thread(target=hang_up)
+        hanging_up.start()
+
+        with pytest.raises(preflight.NotReady, match="still be starting: docker compose up"):
+            preflight.broker(tmp_path)
+        hanging_up.join()
 
 
 def test_a_disk_without_space_for_a_private_broker_is_told_before_it_starts(
