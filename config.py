@@ -9,7 +9,6 @@ agree. ``python config.py`` prints the effective settings and checks them.
 from __future__ import annotations
 
 import os
-import re
 import ssl
 import sys
 from collections.abc import Iterator, Mapping
@@ -22,8 +21,8 @@ from tornado.options import Error as OptionError
 from tornado.options import OptionParser
 
 from bridge.tls import AUTHORITIES, CERTIFICATE, KEY
-from config_checks import clear_hosts, dkim_key, is_loopback, names_in, own_certificate, split_url
-from config_table import SETTINGS, Setting
+from config_checks import clear_hosts, dkim_key, is_loopback, names_in, own_certificate
+from config_table import SETTINGS
 
 #: RabbitMQ closes the channel of a consumer that holds a message longer than this
 #: (``consumer_timeout``, https://www.rabbitmq.com/docs/consumers#acknowledgement-timeout).
@@ -204,25 +203,6 @@ def mail_headers() -> tuple[str, ...]:
     return tuple(names_in(options.mail_headers))
 
 
-def masked(setting: Setting) -> str:
-    """Return a setting's value as text with any password replaced by ``***``."""
-    value = str(options[setting.name])
-    if not setting.secret or not value or value.startswith("sqlite:"):
-        return value
-    if setting.name == "task_signing_keys":
-        return "***"  # secret throughout, also before a colon
-    return ";".join(_mask(part) for part in re.split(r";(?=amqps?://)", value))
-
-
-def _mask(text: str) -> str:
-    """Mask from the first colon after the user's name to the last @, and passwords behind the ?."""
-    if "://" not in text or split_url(text) is None:
-        user, colon, _ = text.partition(":")
-        return f"{user}:***" if colon else "***"
-    shown = re.sub(r"^([a-z]+://[^:@/?#]*):.*@", r"\1:***@", text, flags=re.DOTALL)
-    return re.sub(r"([?&]\w*password=)[^&]*", r"\1***", shown)
-
-
 def main(argv: list[str]) -> int:
     """Print the effective settings and check them; 0 when they are usable, 1 if not."""
     problems: ConfigError | None = None
@@ -236,7 +216,7 @@ def main(argv: list[str]) -> int:
         problems = exc
     width = max(len(setting.name) for setting in SETTINGS)
     for setting in SETTINGS:
-        print(f"{setting.name.upper():{width}}  {masked(setting)}")
+        print(f"{setting.name.upper():{width}}  {setting.masked(options[setting.name])}")
     for warning in warnings():
         print(f"\nwarning: {warning}", file=sys.stderr)
     if problems:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from kombu.compression import encoders as compression_types
 
 from config_checks import (
@@ -26,34 +24,8 @@ from config_checks import (
     signing_keys,
     user_and_password,
 )
+from config_setting import Setting, Value
 from mailing import Limits
-
-Value = str | int | float
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One setting. ``help`` states the unit; ``secret`` masks it wherever it is shown."""
-
-    group: str
-    name: str
-    default: Value
-    help: str
-    check: Check | None = None
-    secret: bool = False
-
-    def convert(self, text: str) -> Value:
-        """Turn a variable's or a flag's text into this setting's type.
-
-        Raises:
-            ValueError: the text is not a number where one is needed; says so.
-        """
-        try:
-            return type(self.default)(text)
-        except ValueError:  # text always converts, so this shows no secret
-            kind = "a whole number" if isinstance(self.default, int) else "a number"
-            raise ValueError(f"{text!r} is not {kind}") from None
-
 
 _SECONDS = between(0.1, 3600)
 _LIMITS = Limits()
@@ -154,7 +126,12 @@ _TABLE: dict[str, tuple[tuple[str, Value, str, Check | None], ...]] = {
         ("mail_concurrency", 16, "mails and threaded tasks at a time per worker", between(1, 1024)),
         ("smtp_timeout_s", 30.0, "how long each SMTP command may take, in seconds", _SECONDS),
         ("smtp_data_timeout_s", 600.0, "how long the final reply may take, in seconds", _SECONDS),
-        ("smtp_idle_s", 30.0, "unused SMTP sessions close after this many seconds", _SECONDS),
+        (
+            "smtp_idle_s",
+            30.0,
+            "an SMTP session unused for longer is replaced, in seconds",
+            _SECONDS,
+        ),
         ("mail_retry_first_s", 5.0, "first wait if the relay is unreachable, in seconds", _SECONDS),
         ("mail_retry_refused_s", 60.0, "first wait after a reply of 4xx, in seconds", _SECONDS),
         ("mail_retry_longest_s", 14400.0, "longest wait between two attempts, in seconds", _DAYS),

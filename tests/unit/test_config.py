@@ -81,6 +81,12 @@ def test_every_number_has_limits(load: Load) -> None:
     assert without == []
 
 
+def test_every_setting_that_may_hold_a_password_is_secret(load: Load) -> None:
+    telling = [s for s in load().SETTINGS if s.name.endswith(("_url", "_auth", "_keys", "_api"))]
+
+    assert [s.name for s in telling if not s.secret] == []
+
+
 def test_the_environment_replaces_a_default(load: Load) -> None:
     config = load(PORT="8000", SMTP_TIMEOUT_S="2.5", MAIL_FROM="me@example.com")
 
@@ -276,7 +282,7 @@ def test_a_password_is_masked(load: Load, name: str, value: str, shown: str) -> 
     config = load(**{name.upper(): value})
     (setting,) = (setting for setting in config.SETTINGS if setting.name == name)
 
-    assert config.masked(setting) == shown
+    assert setting.masked(config.options[name]) == shown
 
 
 def test_config_py_prints_the_effective_settings_without_secrets() -> None:

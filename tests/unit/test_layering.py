@@ -27,7 +27,8 @@ PRODUCT = sorted(
 MAY_IMPORT: dict[str, set[str]] = {
     "broker_users": {"config", "command_line", "bridge", "task"},
     "config": {"config_table", "config_checks", "bridge.tls"},
-    "config_table": {"config_checks", "mailing"},
+    "config_table": {"config_checks", "config_setting", "mailing"},
+    "config_setting": {"config_checks"},
     "config_checks": {"bridge.tls", "mailing"},
     "celeryconfig": {"config", "bridge.topology"},
     "flowerconfig": {"config"},
