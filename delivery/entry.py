@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from inspect import signature
 from typing import Any
 
 import msgspec
@@ -18,9 +19,7 @@ from ledger.values import Kind, Scalar, TagName, TagText, To
 from mailing.address import Mailbox
 
 #: The arguments that make the mail itself.
-CONTENT = (
-    "subject", "text", "to", "html", "from_", "cc", "bcc", "reply_to", "headers", "attachments",
-)  # fmt: skip
+CONTENT = tuple(name for name in signature(mailing.compose).parameters if name != "limits")
 #: Limits of tags and metadata: they stand in every list of mails, for as long as the mail's row.
 TAGS = 50
 METADATA_MEMBERS = 50

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from inspect import signature
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ import config
 import delivery
 import task
 from bridge.ids import new_task_id
+from delivery.entry import CONTENT, TRACK
 from ledger import NewEmail
 
 DAY_S = 86400.0
@@ -42,6 +44,24 @@ def deliver(request: dict[str, Any], **arguments: Any) -> None:
 
 def in_days(days: float) -> str:
     return (datetime.now(UTC) + timedelta(days=days)).isoformat()
+
+
+def test_whatever_the_task_is_given_is_what_the_mail_is_made_of(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    parameters = signature(task.sendmail.run).parameters
+    given = {name: f"<{name}>" for name in parameters}
+    passed: list[Any] = []
+
+    def send(email_id: str, arguments: Mapping[str, Any], *, track: Any, **_: Any) -> delivery.Step:
+        passed.append({**arguments, TRACK: track})
+        return delivery.Done(result={})
+
+    monkeypatch.setattr(delivery, "send", send)
+    task.sendmail(**given)
+
+    assert passed == [given]
+    assert set(CONTENT) <= parameters.keys()
 
 
 def test_a_programs_delayed_mail_is_tried_from_when_it_is_due(tried: list[NewEmail]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from datetime import UTC, datetime, timedelta
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 import config
 import delivery
+import task
 from handlers.emails.arguments import arguments, moment_to_send
 from handlers.emails.body import NAMED, EmailBody, Rescheduling, read
 from handlers.problems import Problem
@@ -19,6 +21,8 @@ from mailing import InvalidMessage
 from mailing.templates.rendering import Templates
 
 NOW = 1_800_000_000.0
+#: Members that become another argument, or another value.
+TESTED_BELOW = ("attachments", "template", "tags", "scheduled_at", "expires_at")
 MAIL = {"to": "ann@example.com", "subject": "Hello", "text": "?"}
 
 
@@ -61,6 +65,8 @@ def test_every_member_becomes_an_argument() -> None:
     expected = {**MAIL, **given, "from_": given["from"]}
     del expected["from"]
     assert found == expected
+    assert {*given, *MAIL, *TESTED_BELOW} == {*EmailBody.__struct_encode_fields__}
+    assert found.keys() <= signature(task.sendmail.run).parameters.keys()
 
 
 def test_a_mail_of_html_alone_has_an_empty_text() -> None:
