@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 from celery.events import event as _event  # event_exchange is the name of a setting
 
 import config
+from bridge.keepalive import KEEPALIVE
 from bridge.topology import DEFAULT
 
 #: The ledger is pruned every hour.
@@ -34,13 +35,12 @@ broker_connection_max_retries = None  # a worker outlasts an outage of any lengt
 # No read_timeout: during an alarm a publish waits for its confirm. With one, Celery would publish
 # again and again, and the broker would take every copy at the alarm's end.
 # A connection that waits for a confirm sends nothing. If the other end vanishes silently, the
-# kernel finds out: it asks after 5 s, and gives up after 7; with py-amqp's settings after 71.
-_keepalive = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 3}
+# kernel finds out, and gives up after 7 s; with py-amqp's settings after 71.
 broker_transport_options = {
     "confirm_publish": True,
     "socket_settings": {
         getattr(socket, name): value  # not every system has all of them
-        for name, value in _keepalive.items()
+        for name, value in KEEPALIVE.items()
         if hasattr(socket, name)
     },
 }

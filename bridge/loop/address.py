@@ -9,6 +9,7 @@ import kombu
 import pika
 
 from bridge import tls
+from bridge.keepalive import KEEPALIVE
 
 #: pika checks every 15 s whether anything came, so it notices a stalled peer within 15 to 30 s.
 #: RabbitMQ advises 5 to 20 s; with less, a busy broker is taken for a dead one
@@ -17,9 +18,7 @@ HEARTBEAT_S = 10
 #: If the other machine is gone, or the network has dropped the connection, the kernel gives up
 #: sooner: after 5 s without an answer to sent data (here in ms, tcp(7)), or 7 s of silence.
 TCP_OPTIONS = {
-    "TCP_KEEPIDLE": 5,
-    "TCP_KEEPINTVL": 2,
-    "TCP_KEEPCNT": 3,
+    **KEEPALIVE,
     "TCP_USER_TIMEOUT": 5000,
 }
 #: TCP connect, and the whole handshake; a black hole must not hold up the next attempt.

@@ -15,8 +15,9 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import IntegrityError, OperationalError
 
+from bridge import keepalive
 from ledger import Ledger, LedgerUnavailable
-from ledger.engine import open_engine, writing
+from ledger.engine import KEEPALIVE, open_engine, writing
 from tests.ledgers import ids, new_email
 
 TIMEOUT_S = 0.3
@@ -192,3 +193,13 @@ def test_a_backup_put_in_the_file_s_place_is_used_at_once(ledger: Ledger, file: 
     assert ledger.read(ids) == {old.id, new.id}
     with closing(sqlite3.connect(file)) as connection:
         assert connection.execute("SELECT count(*) FROM emails").fetchone() == (2,)
+
+
+def test_a_vanished_database_is_given_up_when_a_vanished_broker_is() -> None:
+    in_libpqs_words = {"IDLE": "idle", "INTVL": "interval", "CNT": "count"}
+    same = {
+        f"keepalives_{in_libpqs_words[name.removeprefix('TCP_KEEP')]}": number
+        for name, number in keepalive.KEEPALIVE.items()
+    }
+
+    assert same == KEEPALIVE
