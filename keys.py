@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import delivery
 from access import Scope, new_key
 from command_line import Commands, run
-from ledger import ApiKey, LedgerError, keys
+from ledger import ApiKey, LedgerError, api_keys
 from mailing import InvalidMessage
 from mailing.address import parse_mailbox
 from mailing.rate import Rate
@@ -98,7 +98,7 @@ def create(arguments: argparse.Namespace) -> int:
     """Make a key; print it, and nothing else, on standard output. Returns the exit code."""
     made = new_key()
     delivery.ledger().commit(
-        lambda connection: keys.enter(
+        lambda connection: api_keys.enter(
             connection,
             key_id=made.id,
             name=arguments.name,
@@ -118,8 +118,8 @@ def create(arguments: argparse.Namespace) -> int:
 def show() -> int:
     """Print the keys as a table. Returns the exit code."""
     head = ("ID", "NAME", "SCOPES", "DOMAINS", "RATE", "DAILY", "TODAY", "CREATED", "REVOKED")
-    found = delivery.ledger().read(keys.known)
-    lines = [head, *(row(key, keys.day_of(time.time())) for key in found)]
+    found = delivery.ledger().read(api_keys.known)
+    lines = [head, *(row(key, api_keys.day_of(time.time())) for key in found)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         print("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)))
@@ -150,7 +150,7 @@ def _date(moment: float) -> str:
 def revoke(key_id: str) -> int:
     """Revoke a key. Returns the exit code."""
     revoked = delivery.ledger().commit(
-        lambda connection: keys.revoke(connection, key_id, now=time.time())
+        lambda connection: api_keys.revoke(connection, key_id, now=time.time())
     )
     if not revoked:
         print("there is no such key, or it is revoked already", file=sys.stderr)

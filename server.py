@@ -28,7 +28,7 @@ from access import Buckets, Keyring
 from application import make_application
 from bridge import Bridge
 from handlers.services import Services, make_services
-from ledger import ApiKey, LedgerUnavailable, OtherVersion, keys
+from ledger import ApiKey, LedgerUnavailable, OtherVersion, api_keys
 from lifecycle import CIRCUIT_ID
 from serving.connections import Limits, bound_unread, possible, raise_file_limit
 from serving.listening import Listening, listen, url_of
@@ -112,7 +112,7 @@ def _keys() -> list[ApiKey] | None:
     """
     try:
         delivery.prepare_ledger()
-        return delivery.ledger().read(keys.known)
+        return delivery.ledger().read(api_keys.known)
     except LedgerUnavailable as exc:
         logger.warning("the ledger cannot be used: %s", exc)
         return None

@@ -10,7 +10,7 @@ from access.buckets import Buckets
 from access.caller import OPEN, Caller, caller_of
 from access.errors import KeysUnknown, NoKey, TooFast, UnknownKey
 from access.secret import id_in, matches
-from ledger import ApiKey, Ledger, LedgerUnavailable, keys
+from ledger import ApiKey, Ledger, LedgerUnavailable, api_keys
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +102,7 @@ class Keyring:
     def _read(self) -> tuple[dict[str, tuple[bytes, Caller]], bool]:
         """Return the keys that count, and whether everybody is let in. Not for the event loop:
         ten thousand keys take 0.07 s to check."""
-        found = self._ledger.read(keys.known)
+        found = self._ledger.read(api_keys.known)
         hashes = {
             key.id: (key.hash, caller)
             for key in found

@@ -1,7 +1,8 @@
 """What happened to each mail, in SQL; knows nothing of Celery or HTTP."""
 
-from ledger import claims, commands, idempotency, keys, migrate, outcomes, queries, retention
+from ledger import api_keys, claims, commands, idempotency, migrate, outcomes, queries, retention
 from ledger.accept import discard, enter
+from ledger.api_keys import ApiKey
 from ledger.book import Ledger
 from ledger.claims import Delayed
 from ledger.commands import Charge, Sendable
@@ -15,7 +16,6 @@ from ledger.errors import (
     UnknownEmail,
 )
 from ledger.idempotency import Reserved
-from ledger.keys import ApiKey
 from ledger.outcomes import Outcome, Recorded
 from ledger.values import (
     FINAL,
@@ -70,12 +70,12 @@ __all__ = [
     "Superseded",
     "To",
     "UnknownEmail",
+    "api_keys",
     "claims",
     "commands",
     "discard",
     "enter",
     "idempotency",
-    "keys",
     "migrate",
     "outcomes",
     "queries",

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Row, delete, update
 
-from ledger import keys, queries, rows, schema
+from ledger import api_keys, queries, rows, schema
 from ledger.errors import NotPossible, UnknownEmail
 from ledger.outcomes import drop_payload, enter_replies, keep_payload
 from ledger.values import FINAL, WAITING, Recipient, Reply, Value
@@ -107,7 +107,7 @@ def retry(
 def undo(connection: Connection, email_id: str, sendable: Sendable) -> None:
     """Put back what :func:`reschedule` or :func:`retry` changed: the mail's publish was refused."""
     if sendable.charge is not None:
-        keys.lock(connection, sendable.charge.key_id)  # first, as when it was charged
+        api_keys.lock(connection, sendable.charge.key_id)  # first, as when it was charged
     number = sendable.before["events"]
     # If nothing has happened to it since: an older message may have gone on in this one's place.
     untouched = (
@@ -118,7 +118,7 @@ def undo(connection: Connection, email_id: str, sendable: Sendable) -> None:
     changed = connection.execute(update(emails).where(*untouched).values(**sendable.before))
     if changed.rowcount:
         if sendable.charge is not None:
-            keys.refund(connection, **msgspec.structs.asdict(sendable.charge))
+            api_keys.refund(connection, **msgspec.structs.asdict(sendable.charge))
         enter_replies(connection, email_id, sendable.refusals)
         table = schema.events
         connection.execute(

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from access import Caller, QuotaExceeded
 from handlers.accepting.outgoing import Outgoing
-from ledger import Charge, Ledger, Sendable, keys
+from ledger import Charge, Ledger, Sendable, api_keys
 
 
 class Quota:
@@ -23,7 +23,7 @@ class Quota:
         self._daily_recipients = daily_recipients
         self._recipients = recipients
         self._now = time.time()
-        self._today = keys.day_of(self._now)
+        self._today = api_keys.day_of(self._now)
 
     @property
     def order(self) -> str:
@@ -46,11 +46,11 @@ class Quota:
         lock in different orders deadlock, which costs a second.
         """
         if self.is_limited:
-            keys.lock(connection, self._key_id)
+            api_keys.lock(connection, self._key_id)
 
     def charge(self, connection: Connection) -> bool:
         """Count the recipients; if there would be too many, count none and return False."""
-        return not self.is_limited or keys.charge(
+        return not self.is_limited or api_keys.charge(
             connection, key_id=self._key_id, recipients=self._recipients, today=self._today
         )
 
@@ -58,7 +58,7 @@ class Quota:
         """Take back what was charged for mails that were certainly not queued."""
         if self.is_limited:
             count = recipients_of(mails)
-            keys.refund(connection, key_id=self._key_id, recipients=count, today=self._today)
+            api_keys.refund(connection, key_id=self._key_id, recipients=count, today=self._today)
 
     def paid(self) -> Charge:
         """Return what was charged."""
@@ -66,7 +66,7 @@ class Quota:
 
     def exceeded(self) -> QuotaExceeded:
         """Return the error for a charge that was too much."""
-        tomorrow = (self._today + 1) * keys.DAY_S
+        tomorrow = (self._today + 1) * api_keys.DAY_S
         return QuotaExceeded(self._daily_recipients or 0, tomorrow - self._now)
 
 

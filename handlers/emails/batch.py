@@ -12,7 +12,7 @@ import msgspec
 import mailing
 from access import Caller, SenderRefused
 from handlers.accepting.outgoing import Outgoing
-from handlers.emails.acceptance import AcceptingHandler, prepare
+from handlers.emails.accepting_handler import AcceptingHandler, prepare
 from handlers.problems import Problem, from_exception, invalid
 from handlers.representation import iso
 

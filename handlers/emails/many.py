@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 import mailing
 from handlers.accepting.outgoing import Outgoing
-from handlers.emails.acceptance import LARGE_BYTES, AcceptingHandler, prepare
+from handlers.emails.accepting_handler import LARGE_BYTES, AcceptingHandler, prepare
 from handlers.emails.handler import SETTLED
 from handlers.emails.representation import accepted, summary
 from handlers.problems import Problem, invalid

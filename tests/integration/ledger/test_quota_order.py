@@ -14,7 +14,7 @@ from sqlalchemy import text
 from access import Caller, Scope
 from dev.postgres import PostgresNode
 from handlers.accepting.quota import quota_of
-from ledger import Ledger, commands, keys, migrate
+from ledger import Ledger, api_keys, commands, migrate
 from tests.acceptance import Queue, acceptance, key, mail
 from tests.ledgers import new_email
 
@@ -39,7 +39,7 @@ def pair(own_postgres: PostgresNode) -> Iterator[tuple[Ledger, Ledger]]:
     first.commit(lambda connection: connection.execute(text(SLOW)))
     for caller in (ANN, BOB):
         enter = partial(
-            keys.enter, key_id=caller.owner, name="k", hashed=b"h" * 32, scopes=("send",),
+            api_keys.enter, key_id=caller.owner, name="k", hashed=b"h" * 32, scopes=("send",),
             daily_recipients=caller.daily_recipients, now=1.0,
         )  # fmt: skip
         first.commit(enter)

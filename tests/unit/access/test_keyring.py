@@ -24,14 +24,14 @@ from access import (
     UnknownKey,
     new_key,
 )
-from ledger import Ledger, keys
+from ledger import Ledger, api_keys
 from mailing.rate import Rate
 
 
 def enter(ledger: Ledger, *scopes: str, domains: tuple[str, ...] = (), **given: Any) -> NewKey:
     made = new_key()
     ledger.commit(
-        lambda connection: keys.enter(
+        lambda connection: api_keys.enter(
             connection,
             key_id=made.id,
             name="test",
@@ -131,14 +131,14 @@ def test_a_key_that_is_wrong_in_one_letter_is_unknown(ledger: Ledger) -> None:
 
 def test_a_revoked_key_is_unknown_and_the_door_stays_shut(ledger: Ledger) -> None:
     made = enter(ledger, "send")
-    assert ledger.commit(lambda connection: keys.revoke(connection, made.id, now=1.0))
+    assert ledger.commit(lambda connection: api_keys.revoke(connection, made.id, now=1.0))
     ring = keyring(ledger)
 
     with pytest.raises(UnknownKey):
         ring.admit(bearer(made.text))
     with pytest.raises(NoKey):
         ring.admit(None)
-    assert not ledger.commit(lambda connection: keys.revoke(connection, made.id, now=2.0))
+    assert not ledger.commit(lambda connection: api_keys.revoke(connection, made.id, now=2.0))
 
 
 def test_until_the_keys_are_read_nobody_is_let_in(
@@ -192,7 +192,7 @@ def test_a_crowd_that_occupies_the_requests_threads_does_not_keep_a_key_from_bei
         loop.set_default_executor(ThreadPoolExecutor(1))
         await ring.start()
         crowd = asyncio.create_task(asyncio.to_thread(is_over.wait))
-        await ledger.change(lambda c: keys.revoke(c, made.id, now=time.time()))
+        await ledger.change(lambda c: api_keys.revoke(c, made.id, now=time.time()))
 
         def watched(query: Any) -> Any:
             loop.call_soon_threadsafe(is_read.release)

@@ -11,7 +11,7 @@ import pytest
 
 from access import Buckets, Caller, Keyring, keyring, new_key
 from access.caller import caller_of
-from ledger import ApiKey, Ledger, keys
+from ledger import ApiKey, Ledger, api_keys
 from tests.system import wait_until
 
 
@@ -40,7 +40,9 @@ def test_keys_are_checked_in_the_thread_that_reads_them(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = new_key()
-    ledger.commit(partial(keys.enter, key_id=made.id, name="a", hashed=made.hash, scopes=(), now=0))
+    ledger.commit(
+        partial(api_keys.enter, key_id=made.id, name="a", hashed=made.hash, scopes=(), now=0)
+    )
     ring = Keyring(ledger, Buckets(), may_be_open=True)
     threads: list[threading.Thread] = []
 

@@ -15,7 +15,7 @@ import task
 from access import OPEN
 from handlers.accepting.outgoing import Outgoing
 from handlers.celery.called_mail import called_mail
-from handlers.emails.acceptance import prepare
+from handlers.emails.accepting_handler import prepare
 from handlers.problems import from_exception
 
 MAIL = {"subject": "Hello", "text": "?", "to": "ann@example.com"}

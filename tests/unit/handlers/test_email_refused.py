@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any, cast
 
 from handlers.accepting.outgoing import Outgoing
-from handlers.emails.acceptance import AcceptingHandler
+from handlers.emails.accepting_handler import AcceptingHandler
 from handlers.problems import Problem
 
 

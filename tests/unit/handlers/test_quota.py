@@ -11,7 +11,7 @@ from access import Caller, Scope
 from bridge import NotConnected, PublishRejected, PublishTimeout
 from handlers.accepting.outgoing import NotAccepted
 from handlers.accepting.quota import Quota, quota_of
-from ledger import Ledger, keys
+from ledger import Ledger, api_keys
 from tests.acceptance import Queue, acceptance, key, mail, run
 
 CALLER = Caller(owner="k1", scopes=frozenset({Scope.SEND}), daily_recipients=10)
@@ -20,7 +20,7 @@ CALLER = Caller(owner="k1", scopes=frozenset({Scope.SEND}), daily_recipients=10)
 @pytest.fixture(autouse=True)
 def _key(ledger: Ledger) -> None:
     enter = partial(
-        keys.enter,
+        api_keys.enter,
         key_id=CALLER.owner,
         name="shop",
         hashed=b"h" * 32,
@@ -32,7 +32,7 @@ def _key(ledger: Ledger) -> None:
 
 
 def used(ledger: Ledger) -> int:
-    (found,) = ledger.read(keys.known)
+    (found,) = ledger.read(api_keys.known)
     return found.quota_used
 
 

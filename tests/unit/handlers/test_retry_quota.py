@@ -12,7 +12,7 @@ from access import Caller, Scope
 from bridge import NotConnected, PublishTimeout
 from handlers.accepting.outgoing import NotAccepted
 from handlers.accepting.quota import charged
-from ledger import Ledger, Sendable, commands, keys, schema
+from ledger import Ledger, Sendable, api_keys, commands, schema
 from tests.acceptance import Queue, acceptance, mail, run, status
 
 CALLER = Caller(owner="k1", scopes=frozenset({Scope.ADMIN}), daily_recipients=10)
@@ -23,7 +23,7 @@ def failed(ledger: Ledger) -> str:
     """A mail to three, of whom the relay has accepted one."""
     one = mail(to=["ann@example.com", "bob@example.com", "eve@example.com"])
     enter = partial(
-        keys.enter,
+        api_keys.enter,
         key_id="k1",
         name="shop",
         hashed=b"h" * 32,
@@ -58,7 +58,7 @@ def again(connection: Connection, email_id: str, late_s: float = 0) -> Sendable:
 
 
 def used(ledger: Ledger) -> int:
-    (key,) = ledger.read(keys.known)
+    (key,) = ledger.read(api_keys.known)
     return key.quota_used
 
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from ledger import ApiKey, Ledger, idempotency, keys
+from ledger import ApiKey, Ledger, api_keys, idempotency
 from tests.ledgers import NOW, ids, new_email
 from tests.system import ROOT
 
-DAY = keys.day_of(NOW)
+DAY = api_keys.day_of(NOW)
 
 
 @pytest.fixture
@@ -26,15 +26,15 @@ def ledger(database_url: str) -> Iterator[Ledger]:
 
 def enter(ledger: Ledger, key_id: str = "k1", **given: Any) -> None:
     plain: dict[str, Any] = {"name": "shop", "hashed": b"h" * 32, "scopes": ("send",), "now": NOW}
-    ledger.commit(partial(keys.enter, key_id=key_id, **{**plain, **given}))
+    ledger.commit(partial(api_keys.enter, key_id=key_id, **{**plain, **given}))
 
 
 def charge(ledger: Ledger, recipients: int, today: int = DAY) -> bool:
-    return ledger.commit(partial(keys.charge, key_id="k1", recipients=recipients, today=today))
+    return ledger.commit(partial(api_keys.charge, key_id="k1", recipients=recipients, today=today))
 
 
 def only(ledger: Ledger) -> ApiKey:
-    (key,) = ledger.read(keys.known)
+    (key,) = ledger.read(api_keys.known)
     return key
 
 
@@ -42,7 +42,7 @@ def test_a_key_is_read_as_it_was_entered(ledger: Ledger) -> None:
     enter(ledger, domains=("a.example",), rate="20/s", daily_recipients=7)
     enter(ledger, "k2", name="Zoë", scopes=("admin", "read"))
 
-    first, second = ledger.read(keys.known)
+    first, second = ledger.read(api_keys.known)
 
     assert (first.id, first.hash, first.scopes, first.domains) == (
         "k1",
@@ -89,8 +89,8 @@ def test_a_refund_gives_back_what_its_day_was_charged(ledger: Ledger) -> None:
     enter(ledger, daily_recipients=10)
     charge(ledger, 10)
 
-    ledger.commit(partial(keys.refund, key_id="k1", recipients=3, today=DAY))
-    ledger.commit(partial(keys.refund, key_id="k1", recipients=3, today=DAY - 1))
+    ledger.commit(partial(api_keys.refund, key_id="k1", recipients=3, today=DAY))
+    ledger.commit(partial(api_keys.refund, key_id="k1", recipients=3, today=DAY - 1))
 
     assert only(ledger).quota_used == 7
 
@@ -98,9 +98,9 @@ def test_a_refund_gives_back_what_its_day_was_charged(ledger: Ledger) -> None:
 def test_several_processes_charge_exactly_the_quota(ledger: Ledger, database_url: str) -> None:
     enter(ledger, daily_recipients=500)
     program = (
-        "import sys\nfrom functools import partial\nfrom ledger import Ledger, keys\n"
+        "import sys\nfrom functools import partial\nfrom ledger import Ledger, api_keys\n"
         "ledger = Ledger(sys.argv[1])\n"
-        f"charge = partial(keys.charge, key_id='k1', recipients=3, today={DAY})\n"
+        f"charge = partial(api_keys.charge, key_id='k1', recipients=3, today={DAY})\n"
         "entries = [ledger.write(charge) for _ in range(100)]\n"
         "print(sum(entry.result() for entry in entries))\n"
         "ledger.close()\n"
@@ -122,7 +122,7 @@ def test_an_idempotency_key_is_charged_once_and_a_refused_one_leaves_nothing(
     enter(ledger, daily_recipients=1)
 
     def reserve(key: str, email_id: str) -> idempotency.Reserved:
-        charge = partial(keys.charge, key_id="k1", recipients=1, today=DAY)
+        charge = partial(api_keys.charge, key_id="k1", recipients=1, today=DAY)
         times = {"now": NOW, "publisher_until": NOW - 1, "kept_s": 100.0}
         new = [new_email(id=email_id)]
         return ledger.commit(
@@ -137,5 +137,5 @@ def test_an_idempotency_key_is_charged_once_and_a_refused_one_leaves_nothing(
     assert (first.mine, again.mine, refused.mine) == (True, True, False)
     assert first.email_ids == again.email_ids
     assert ledger.read(ids) == {"1"}
-    ledger.commit(partial(keys.refund, key_id="k1", recipients=1, today=DAY))
+    ledger.commit(partial(api_keys.refund, key_id="k1", recipients=1, today=DAY))
     assert reserve("b", "4").email_ids == ("4",)
