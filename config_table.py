@@ -126,12 +126,7 @@ _TABLE: dict[str, tuple[tuple[str, Value, str, Check | None], ...]] = {
         ("mail_concurrency", 16, "mails and threaded tasks at a time per worker", between(1, 1024)),
         ("smtp_timeout_s", 30.0, "how long each SMTP command may take, in seconds", _SECONDS),
         ("smtp_data_timeout_s", 600.0, "how long the final reply may take, in seconds", _SECONDS),
-        (
-            "smtp_idle_s",
-            30.0,
-            "an SMTP session unused for longer is replaced, in seconds",
-            _SECONDS,
-        ),
+        ("smtp_idle_s", 30.0, "idle SMTP sessions are replaced after this many seconds", _SECONDS),
         ("mail_retry_first_s", 5.0, "first wait if the relay is unreachable, in seconds", _SECONDS),
         ("mail_retry_refused_s", 60.0, "first wait after a reply of 4xx, in seconds", _SECONDS),
         ("mail_retry_longest_s", 14400.0, "longest wait between two attempts, in seconds", _DAYS),

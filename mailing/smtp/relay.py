@@ -34,6 +34,10 @@ class Relay:
 
     ``ca`` is a PEM file of certificates to trust instead of the system's.
 
+    ``timeout_s`` is for connecting, and for the reply to each command; ``data_timeout_s`` for the
+    reply to the final dot (RFC 5321 section 4.5.3.2.6: 10 minutes; a shorter one makes outcomes
+    uncertain). A session that was idle for ``idle_s`` is not used again.
+
     ``dialogue_s`` bounds all of a mail's commands and its content together, up to the final dot,
     whatever each of them may take; and likewise the opening of a session, up to the login.
     """
@@ -50,22 +54,12 @@ class Relay:
     idle_s: float = 30.0
 
     @classmethod
-    def from_url(
-        cls,
-        url: str,
-        *,
-        timeout_s: float = 30.0,
-        data_timeout_s: float = 600.0,
-        idle_s: float = 30.0,
-    ) -> Relay:
+    def from_url(cls, url: str, **times_s: float) -> Relay:
         """Read ``smtp[s]://[user:password@]host[:port][?tls=none|opportunistic|required&ca=file]``.
 
         Args:
             url: user and password are percent-decoded. Ports default to 25 and 465.
-            timeout_s: for connecting, and for the reply to each command.
-            data_timeout_s: for the reply to the final dot (RFC 5321 section 4.5.3.2.6: 10
-                minutes; a shorter one makes outcomes uncertain).
-            idle_s: a session that was idle for this long is not used again.
+            times_s: the relay's members of these names.
 
         Raises:
             ValueError: saying what is wrong, without the credentials.
@@ -84,9 +78,7 @@ class Relay:
             user=user,
             password=password,
             ca=options.get("ca"),
-            timeout_s=timeout_s,
-            data_timeout_s=data_timeout_s,
-            idle_s=idle_s,
+            **times_s,
         )
 
     @property
