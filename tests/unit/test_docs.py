@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 import config_table
+from handlers.emails.body import EmailBody
+from handlers.openapi.paths import OPERATIONS
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("deploy/*.md")])
@@ -31,3 +33,18 @@ def test_the_settings_that_the_readme_names_exist_with_these_defaults() -> None:
 
     shown = {name: "" if value == "none" else value for name, value in named.items()}
     assert shown == {name: defaults[name].removesuffix(".0") for name in shown}
+
+
+def test_the_readme_names_every_path_and_every_member_of_a_mail() -> None:
+    text = (ROOT / "README.md").read_text()
+    paths = {one.path.replace("{", "<").replace("}", ">") for one in OPERATIONS}
+    unnamed = [
+        path for path in paths if path not in text and f"…{path[path.rindex('/') :]}" not in text
+    ]
+    members = [
+        name
+        for name in EmailBody.__struct_encode_fields__
+        if not re.search(rf"[\"`]{name}[\"`]", text)
+    ]
+
+    assert (unnamed, members) == ([], [])
