@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ledger import Ledger, engine, migrate
+from ledger import Ledger, migrate, sqlite
 from tests.ledgers import new_email
 
 LIMIT = 200_000
@@ -17,7 +17,7 @@ LIMIT = 200_000
 def test_the_wal_shrinks_when_a_long_read_is_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "WAL_BYTES", LIMIT)
+    monkeypatch.setattr(sqlite, "WAL_BYTES", LIMIT)
     file, wal = tmp_path / "ledger.sqlite3", tmp_path / "ledger.sqlite3-wal"
     migrate.upgrade(f"sqlite:///{file}")
     ledger = Ledger(f"sqlite:///{file}")
