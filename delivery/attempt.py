@@ -50,9 +50,10 @@ class Attempt:
         self,
         email_id: str,
         arguments: Mapping[str, Any],
+        *,
         track: int,
-        moment: float | None = None,
-        returns: int = 0,
+        returns: int,
+        moment: float | None,
     ) -> None:
         self.track = track
         self.returns = returns

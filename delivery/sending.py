@@ -51,7 +51,7 @@ def send(
         Exception: a fault of ours, before the claim. All else is told by the step.
     """
     try:
-        attempt = Attempt(email_id, arguments, track, moment, returns)
+        attempt = Attempt(email_id, arguments, track=track, returns=returns, moment=moment)
     except mailing.InvalidMessage as exc:
         return _refuse(email_id, arguments, exc)
     domains = {one.address.rpartition("@")[2] for one in attempt.new.recipients}

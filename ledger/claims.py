@@ -61,7 +61,11 @@ def claim(
         worker: the attempt's name: if the answer to COMMIT was lost, it finds its own claim again.
         is_gone: whether a worker is known to have ended, whatever its lease.
     """
-    row = _taken(connection, new, track, is_gone, now, worker=worker)
+    entered = _entered(connection, new, track)
+    if (entered.status, entered.worker) == ("sending", worker) and entered.lease_until > now:
+        recipients = rows.recipients(connection, new.id)
+        return _granted(entered, recipients, entered.attempts, entered.lease_until)
+    row = _free(connection, entered, new, track, is_gone, now)
     if isinstance(row, Value):
         return row
     # Nobody can be settled before the first attempt.
@@ -70,8 +74,10 @@ def claim(
         # An outcome that came late has settled the last ones.
         data = {"attempt": row.attempts, "error": "Nobody is left to send it to."}
         return _end(connection, row, recipients, new.payload, data, now)
-    taken = {"track": track, "worker": worker, "lease_until": lease_until}
-    return _grant(connection, row, recipients, taken, now)
+    attempt = row.attempts + 1
+    columns = {"track": track, "worker": worker, "lease_until": lease_until, "attempts": attempt}
+    rows.change(connection, row, "sending", now, {"attempt": attempt}, **columns)
+    return _granted(row, recipients, attempt, lease_until)
 
 
 def put_off(
@@ -92,7 +98,8 @@ def put_off(
         counted: whether this counts as one more such delay. If not, a mail that is already delayed
             gets no event: while a relay is away, there would be thousands.
     """
-    row = _taken(connection, new, track, is_gone, now, reason)
+    entered = _entered(connection, new, track)
+    row = _free(connection, entered, new, track, is_gone, now, reason)
     if isinstance(row, Value):
         return row
     due_at = min(next_attempt_at(row.delays), row.expires_at)
@@ -106,20 +113,17 @@ def put_off(
     return Delayed(track=track + 1, due_at=due_at)
 
 
-def _taken(
+def _free(
     connection: Connection,
+    row: Row[Any],
     new: NewEmail,
     track: int,
     is_gone: Callable[[str], bool],
     now: float,
     reason: dict[str, Any] | None = None,
-    worker: str | None = None,
 ) -> Row[Any] | Claim:
     """Return the row of a mail that this message may go on with, still ``sending`` if an attempt
     ended without an outcome; or what stands in the way. ``reason``: kept if its time is over."""
-    row = _entered(connection, new, track)
-    if worker and (row.status, row.worker) == ("sending", worker) and row.lease_until > now:
-        return _granted(row, rows.recipients(connection, row.id), row.attempts, row.lease_until)
     in_the_way = _in_the_way(connection, row, track, is_gone, now)
     if in_the_way is not None:
         return in_the_way
@@ -131,19 +135,6 @@ def _taken(
     if now > row.expires_at:
         return _expire(connection, row, new.payload, now, reason)
     return row
-
-
-def _grant(
-    connection: Connection,
-    row: Row[Any],
-    recipients: tuple[Recipient, ...],
-    taken: dict[str, Any],
-    now: float,
-) -> Granted:
-    """Begin the next attempt. ``taken``: the columns that say by whom, and for how long."""
-    attempt = row.attempts + 1
-    rows.change(connection, row, "sending", now, {"attempt": attempt}, attempts=attempt, **taken)
-    return _granted(row, recipients, attempt, taken["lease_until"])
 
 
 def _granted(row: Row[Any], to: tuple[Recipient, ...], attempt: int, until: float) -> Granted:

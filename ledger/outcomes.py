@@ -64,14 +64,10 @@ def record(
     data = {"attempt": attempt, **outcome.reason}
     if (row.attempts, row.status, row.reason) == (attempt, outcome.verdict, rows.dumps(data)):
         return Recorded(track=row.track)
-    late = _is_late(row, outcome, attempt)
-    replies = [one for one in outcome.replies if one.code < 300 or not late]
-    enter_replies(connection, email_id, replies)
-    if late:
-        rows.change(
-            connection, row, outcome.verdict, now, {**data, "late": True}, status=row.status
-        )
+    if _is_late(row, outcome, attempt):
+        _record_late(connection, row, outcome, data, now)
         return Recorded(track=row.track, late=True)
+    enter_replies(connection, email_id, outcome.replies)
     if outcome.doubtful:
         rows.change(connection, row, "uncertain", now, data)
         row = rows.known(connection, email_id)
@@ -100,6 +96,16 @@ def _is_late(row: Row[Any], outcome: Outcome, attempt: int) -> bool:
     if row.status == "uncertain":
         return outcome.next_attempt_at is not None
     return bool(row.status != "sending")
+
+
+def _record_late(
+    connection: Connection, row: Row[Any], outcome: Outcome, data: dict[str, Any], now: float
+) -> None:
+    """Tell of a late outcome in the timeline; only recipients whom the relay has accepted count."""
+    accepted = [one for one in outcome.replies if one.code < 300]
+    enter_replies(connection, row.id, accepted)
+    data = {**data, "late": True}
+    rows.change(connection, row, outcome.verdict, now, data, status=row.status)
 
 
 def enter_replies(connection: Connection, email_id: str, replies: Iterable[Reply]) -> None:

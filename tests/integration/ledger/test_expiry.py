@@ -45,6 +45,27 @@ def test_what_it_is_made_of_is_kept_where_nobody_has_it(memory: Engine) -> None:
     assert (found.status, payload) == ("failed", b"{}")
 
 
+def test_one_that_was_never_tried_ends_with_what_kept_it_from_the_last_try(memory: Engine) -> None:
+    new = new_email()
+    reply = {"code": None, "text": "the relay does not answer"}
+
+    with memory.begin() as connection:
+        found = claims.put_off(
+            connection,
+            new,
+            track=1,
+            is_gone=lambda _: False,
+            next_attempt_at=lambda _: new.expires_at + 60,
+            counted=True,
+            reason={"smtp": reply},
+            now=new.expires_at + 1,
+        )
+
+    assert isinstance(found, Ended)
+    assert found.reason is not None
+    assert (found.status, found.reason["smtp"]) == ("failed", reply)
+
+
 def test_a_mail_that_is_being_sent_is_not_given_up(mail: Mail) -> None:
     mail.pass_time(LIFE_S - 1)
     mail.claim(mail.take(mail.queue[0]))
