@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from celery import Celery, signals, states
@@ -35,40 +36,35 @@ CIRCUIT_ID = "circuit"
 def install(app: Celery) -> None:
     """Add to the app's workers what Celery's do not do: declare the topology, share limits and
     circuit, write results, run mails in threads, record dead letters, and stop in time."""
-
-    def announce(change: str) -> None:
-        logger.warning("the circuit before the relay has %s", change)
-        app.backend.store_result(CIRCUIT_ID, change, states.SUCCESS)
-
-    def prepare(**_: Any) -> None:
-        for warning in config.warnings():
-            logger.warning("%s", warning)
-        delivery.share()  # before the pool's processes are forked
-        prepare_forks()
-        delivery.announce_circuit_by(announce)
-        _prepare_ledger()
-
-    def bury(letter: DeadLetter) -> None:
-        mail = dead_mail(app, letter)
-        if mail is not None:
-            delivery.bury(mail)
-
     panel.install()
     reading.install()
     remembered.install()
     tracebacks.install()
+    threads = config.options.mail_concurrency
     app.steps["consumer"].add(DeclareTopology)
-    app.steps["worker"].add(WriteResults)
-    app.steps["worker"].add(
-        run_in_threads(
-            MAIL_QUEUE, MAILS_APART, config.options.mail_concurrency, mailing.close_sessions
-        )
-    )
-    app.steps["worker"].add(record_dead_letters(bury))
-    signals.worker_init.connect(prepare, weak=False)
+    app.steps["worker"] |= {
+        WriteResults,
+        run_in_threads(MAIL_QUEUE, MAILS_APART, threads, mailing.close_sessions),
+        record_dead_letters(partial(_bury, app)),
+    }
+    signals.worker_init.connect(_prepare, weak=False)
     signals.task_revoked.connect(_enter_revoked, weak=False)
     signals.worker_process_shutdown.connect(_end_pool_process, weak=False)
     signals.worker_shutting_down.connect(_bound_shutdown, weak=False)
+
+
+def _prepare(sender: Any, **_: Any) -> None:
+    for warning in config.warnings():
+        logger.warning("%s", warning)
+    delivery.share()  # before the pool's processes are forked
+    prepare_forks()
+    delivery.announce_circuit_by(partial(_announce, sender.app))
+    _prepare_ledger()
+
+
+def _announce(app: Celery, change: str) -> None:
+    logger.warning("the circuit before the relay has %s", change)
+    app.backend.store_result(CIRCUIT_ID, change, states.SUCCESS)
 
 
 def _prepare_ledger() -> None:
@@ -78,6 +74,12 @@ def _prepare_ledger() -> None:
         logger.warning("the ledger cannot be used: %s", exc)
     except OtherVersion as exc:  # the signal, which logs other errors, lets this end the worker
         raise SystemExit(str(exc)) from exc
+
+
+def _bury(app: Celery, letter: DeadLetter) -> None:
+    mail = dead_mail(app, letter)
+    if mail is not None:
+        delivery.bury(mail)
 
 
 def dead_mail(app: Celery, letter: DeadLetter) -> delivery.DeadMail | None:
