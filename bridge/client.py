@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -63,31 +64,18 @@ class Bridge:
         self._gauges: list[QueueGauge] = []
         self._publisher = Publisher()
         self._events = SentEvents(self._publisher.publish_nowait)
+        stream = app.backend.stream.name
         self.results = Results(
-            app,
-            app.backend.stream.name,
-            cache_bytes=cache_bytes,
-            replay_s=replay_s,
-            pinned=pinned,
+            app, stream, cache_bytes=cache_bytes, replay_s=replay_s, pinned=pinned
         )
         urls, tls_options = str(app.conf.broker_url).split(";"), app.conf.broker_use_ssl
-        self.publishing = Link(
-            "publisher",
-            urls,
-            setup=self._set_up_publisher,
-            on_lost=self._publisher.on_lost,
-            tls_options=tls_options,
-        )
+        link = partial(Link, urls=urls, tls_options=tls_options)
         follower = self.results.follower
-        self.reading = Link(
-            "results",
-            urls,
-            setup=self._set_up_reader,
-            on_lost=follower.on_lost,
-            tls_options=tls_options,
+        self.publishing = link(
+            "publisher", setup=self._set_up_publisher, on_lost=self._publisher.on_lost
         )
-        self._publisher.link = self.publishing
-        follower.link = self.reading
+        self.reading = link("results", setup=self._set_up_reader, on_lost=follower.on_lost)
+        self._publisher.link, follower.link = self.publishing, self.reading
 
     # -- life
 

@@ -41,6 +41,34 @@ class State(StrEnum):
     CLOSED = "closed"
 
 
+class _Tries:
+    """Which address is tried now, and how long the pause is before the next one."""
+
+    def __init__(self, addresses: Sequence[Address]) -> None:
+        self._count = len(addresses)
+        self._next = itertools.cycle(addresses)
+        self.address = next(self._next)
+        self.begin()
+
+    def begin(self) -> None:
+        """Count from the beginning: the next pause is a short one."""
+        self._failed, self._backoff_s = 0, FIRST_BACKOFF_S
+
+    def failed(self) -> None:
+        """Count a failure."""
+        self._failed += 1
+
+    def go_on(self) -> float:
+        """Turn to the next address; return the pause before it, in seconds: none, unless each
+        address has failed."""
+        self.address = next(self._next)
+        if self._failed % self._count:
+            return 0.0
+        pause_s = self._backoff_s * random.uniform(0.5, 1.0)  # nosec B311 # jitter
+        self._backoff_s = min(2 * self._backoff_s, LONGEST_BACKOFF_S)
+        return pause_s
+
+
 class Link:
     """A connection with one channel, kept open.
 
@@ -60,11 +88,7 @@ class Link:
         self.name = name
         self.state = State.CLOSED
         self.problem: str | None = "not started"
-        self._count = len(urls)
-        self._addresses = itertools.cycle(
-            [Address(url, f"windmail {name}", tls_options) for url in urls]
-        )
-        self._address = next(self._addresses)
+        self._tries = _Tries([Address(url, f"windmail {name}", tls_options) for url in urls])
         self._setup = setup
         self._on_lost = on_lost
         self._opened = asyncio.Event()
@@ -84,7 +108,7 @@ class Link:
     @property
     def url(self) -> str:
         """The address, with its password, of the node that the link is connected to, or tries."""
-        return self._address.url
+        return self._tries.address.url
 
     def start(self) -> None:
         """Begin to connect; returns at once."""
@@ -134,12 +158,12 @@ class Link:
             return await opened
 
     async def _keep_open(self) -> None:
-        backoff_s, failed = FIRST_BACKOFF_S, 0
+        self._tries.begin()
         while True:
             self.state = State.CONNECTING
             try:
                 lost = await self._open()
-                backoff_s, failed = FIRST_BACKOFF_S, 0
+                self._tries.begin()
                 reason = await lost
                 self._on_lost(reason)
             except asyncio.CancelledError:
@@ -148,25 +172,21 @@ class Link:
                 raise
             except Exception as exc:  # noqa: BLE001 - whatever it is, the answer is to try again
                 reason = f"{type(exc).__name__}: {exc}".rstrip(": ")
-                failed += 1
+                self._tries.failed()
             finally:
                 self._forget()
             self.state, self.problem = State.WAITING, reason
-            delay_s = 0.0
-            if failed % self._count == 0:
-                delay_s = backoff_s * random.uniform(0.5, 1.0)  # nosec B311 # jitter
-                backoff_s = min(2 * backoff_s, LONGEST_BACKOFF_S)
+            address, pause_s = self._tries.address, self._tries.go_on()
             logger.warning(
                 "%s: no connection to %s, next try in %.1f s (%s)",
-                self.name, self._address, delay_s, reason,
+                self.name, address, pause_s, reason,
             )  # fmt: skip
-            self._address = next(self._addresses)
-            await asyncio.sleep(delay_s)
+            await asyncio.sleep(pause_s)
 
     async def _open(self) -> asyncio.Future[str]:
         """Connect and set up; returns a future that will say why the connection was lost."""
         self._lost = lost = asyncio.get_running_loop().create_future()
-        parameters = await self._address.parameters()
+        parameters = await self._tries.address.parameters()
         async with asyncio.timeout(2 * CONNECT_TIMEOUT_S):
             self._connection = await connect(parameters)
         self._connection.add_on_close_callback(lambda _c, reason: self._lose(reason))
@@ -182,7 +202,7 @@ class Link:
         await setup
         self.state, self.problem = State.OPEN, None
         self._opened.set()
-        logger.info("%s: connected to %s", self.name, self._address)
+        logger.info("%s: connected to %s", self.name, self._tries.address)
         return lost
 
     def _lose(self, reason: object) -> None:

@@ -73,26 +73,59 @@ async def test_each_attempt_takes_the_next_address_and_the_wait_comes_after_the_
     assert at_once == [True, True, False] * 2
 
 
-@pytest.mark.gen_test
-async def test_the_wait_grows_to_a_bound(monkeypatch: pytest.MonkeyPatch, heard: Heard) -> None:
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How long links wait before their next attempts, in seconds; they do not really."""
+    noted: list[float] = []
+    sleep = asyncio.sleep
+
+    async def note(delay_s: float) -> None:
+        noted.append(delay_s)
+        await sleep(0)
+
     monkeypatch.setattr(connection, "FIRST_BACKOFF_S", 0.01)
     monkeypatch.setattr(connection, "LONGEST_BACKOFF_S", 0.04)
     monkeypatch.setattr("random.uniform", lambda _least, most: most)
-    waits: list[float] = []
-
-    async def note(delay_s: float) -> None:
-        waits.append(delay_s)
-        await sleep(0)
-
-    sleep = asyncio.sleep
     monkeypatch.setattr(asyncio, "sleep", note)
+    return noted
+
+
+@pytest.mark.gen_test
+async def test_the_wait_grows_to_a_bound_and_anew_after_a_close(
+    heard: Heard, waits: list[float]
+) -> None:
     link = Link("link", [url(free_port())], setup=nothing, on_lost=print)
+    for _ in range(2):
+        waits.clear()
+        link.start()
+        for _ in range(6):
+            await heard.messages.get()
+        await link.close()
+
+        assert waits[:5] == [0.01, 0.02, 0.04, 0.04, 0.04]
+
+
+@pytest.mark.gen_test
+async def test_the_wait_is_short_again_once_there_was_a_connection(
+    monkeypatch: pytest.MonkeyPatch, heard: Heard, waits: list[float]
+) -> None:
+    link = Link("link", [url(1)], setup=nothing, on_lost=print)
+    is_refused = iter([True, True, False, *[True] * 10])
+
+    async def open_and_lose() -> asyncio.Future[str]:
+        if next(is_refused):
+            raise ConnectionError("refused")
+        lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        lost.set_result("lost")
+        return lost
+
+    monkeypatch.setattr(link, "_open", open_and_lose)
     link.start()
     for _ in range(6):
         await heard.messages.get()
     await link.close()
 
-    assert waits[:5] == [0.01, 0.02, 0.04, 0.04, 0.04]
+    assert waits[:5] == [0.01, 0.02, 0.01, 0.02, 0.04]
 
 
 @pytest.mark.gen_test
