@@ -102,22 +102,19 @@ def replay(
     with _Desk(connection) as desk:
         for message, letter in desk.wanted(ids, known, signer):
             edited = edit(letter)
-            if edited is None:
-                desk.counts.kept += 1
-            elif edited.queue is None or not desk.publish(edited, DEFAULT.exchange, edited.queue):
-                desk.counts.unroutable += 1
-            else:
+            if edited is not None and desk.publish(edited):
                 desk.remove(message)
                 desk.counts.replayed += 1
                 continue
             desk.leave(message, letter)
+            if edited is None:
+                desk.counts.kept += 1
+            else:
+                desk.counts.unroutable += 1
     return desk.counts
 
 
-def discard(
-    connection: kombu.Connection,
-    ids: Ids,
-) -> Counts:
+def discard(connection: kombu.Connection, ids: Ids) -> Counts:
     """Remove letters for good.
 
     Raises:
@@ -208,10 +205,12 @@ class _Desk:
             self._reading.basic_ack(message.delivery_tag)
             self._taken -= 1
 
-    def publish(self, letter: DeadLetter, exchange: str, routing_key: str) -> bool:
-        """Publish a letter as a live message and wait for the confirm; see :meth:`_publish`."""
+    def publish(self, letter: DeadLetter) -> bool:
+        """Publish a letter as a live message to the queue where it died, as :meth:`_publish`."""
+        if letter.queue is None:
+            return False
         headers = {**letter.headers, PUBLISHED_AGAIN: True}
-        return self._publish(_message(letter, headers), exchange, routing_key)
+        return self._publish(_message(letter, headers), DEFAULT.exchange, letter.queue)
 
     def _publish(self, message: amqp.Message, exchange: str, routing_key: str) -> bool:
         """Return whether a queue has taken it; any refusal leaves everything as it was."""

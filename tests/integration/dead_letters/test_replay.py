@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import kombu
+import pytest
 from msgspec.structs import replace
 
 from bridge import DeadLetter
@@ -164,6 +165,27 @@ def test_a_letter_that_no_queue_takes_stays_and_the_next_goes_out(system: DeadSy
     assert (counts.replayed, counts.unroutable) == (1, 2)
     wait_until(lambda: "found" in system.worked(), "the other task")
     assert [letter.id for letter in system.letters()] == ["lost", "lost too"]
+
+
+def test_a_letter_of_which_nobody_knows_where_it_died_stays(system: DeadSystem) -> None:
+    system.fill("lost")
+
+    counts = dead_queue.replay(system.connection, None, lambda letter: replace(letter, queue=None))
+
+    assert (counts.replayed, counts.unroutable) == (0, 1)
+    assert [letter.id for letter in system.letters()] == ["lost"]
+
+
+def test_a_letter_that_is_kept_is_renewed_before_the_broker_drops_it(
+    system: DeadSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system.fill("kept")
+    monkeypatch.setattr(dead_queue, "RENEW_AT", 0)
+
+    dead_queue.replay(system.connection, None, lambda letter: None)
+
+    (letter,) = system.letters()
+    assert (letter.id, letter.deliveries) == ("kept", 0)
 
 
 def test_letters_are_discarded_by_id(system: DeadSystem) -> None:
