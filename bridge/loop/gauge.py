@@ -29,6 +29,14 @@ MEASURED_S = 2.5 * POLL_S
 KEPT_S = 600.0
 
 
+class _Poll(NamedTuple):
+    """``busy``: workers had something to drain; ``drained``: messages in all, so far."""
+
+    at: float
+    busy: bool
+    drained: int
+
+
 class _Stretch(NamedTuple):
     """A time between two polls in which the queue was not empty and workers were there."""
 
@@ -45,19 +53,24 @@ class Drain:
 
     def __init__(self) -> None:
         self._stretches: deque[_Stretch] = deque()
-        self._last: tuple[float, bool, int] | None = None
+        self._last: _Poll | None = None
 
     def add(self, now: float, busy: bool, drained: int) -> None:
         """Note a poll: whether workers had something to drain, and how many messages were drained
         in all."""
-        last, self._last = self._last, (now, busy, drained)
-        if last is not None and last[1] and busy:
-            self._stretches.append(_Stretch(now, now - last[0], drained - last[2]))
-        while self._stretches and (
-            self._stretches[0].end < now - KEPT_S
-            or sum(one.length_s for one in self._stretches) - self._stretches[0].length_s > WINDOW_S
-        ):
+        last, self._last = self._last, _Poll(now, busy, drained)
+        if last is not None and last.busy and busy:
+            self._stretches.append(_Stretch(now, now - last.at, drained - last.drained))
+        while self._stretches and self._is_past(self._stretches[0], now):
             self._stretches.popleft()
+
+    def _is_past(self, first: _Stretch, now: float) -> bool:
+        """Whether the first stretch is too old, or the others fill the window without it."""
+        others_s = self._length_s() - first.length_s
+        return first.end < now - KEPT_S or others_s > WINDOW_S
+
+    def _length_s(self) -> float:
+        return sum(one.length_s for one in self._stretches)
 
     def restart(self) -> None:
         """Forget the last poll: messages that were drained since may have gone unseen."""
@@ -66,7 +79,7 @@ class Drain:
     def per_s(self) -> float | None:
         """Return the rate; None: too little was measured, or nothing is drained."""
         drained = sum(one.drained for one in self._stretches)
-        length_s = sum(one.length_s for one in self._stretches)
+        length_s = self._length_s()
         return drained / length_s if drained and length_s >= MEASURED_S else None
 
 

@@ -40,6 +40,14 @@ def test_an_idle_queue_says_nothing_of_how_fast_it_could_drain() -> None:
     assert drain.per_s() is None
 
 
+def test_a_time_at_whose_beginning_a_queue_was_idle_says_nothing() -> None:
+    drain = Drain()
+    drain.add(0, False, 0)
+    drain.add(2 * MEASURED_S, True, 9)
+
+    assert drain.per_s() is None
+
+
 def test_a_queue_that_nobody_drains_has_no_rate() -> None:
     drain = Drain()
     for now in range(0, 60, 2):
