@@ -95,16 +95,14 @@ class Settlement:
         """Settle all that has ended; its acknowledgements are sent together."""
         if not self._ended:
             return  # an earlier call has settled it
-        afterwards: list[Callable[[], object]] = []
+        afterwards: list[Callable[[], object] | None] = []
         try:
             with joined(self._worker.consumer.connection):
                 while self._ended:
-                    settle, refusal = self._ended.popleft()
-                    if (then := _settled(settle, refusal)) is not None:
-                        afterwards.append(then)
+                    afterwards.append(_settled(*self._ended.popleft()))
         except OSError as exc:  # the main loop finds that out, too, and connects again
             logger.warning("acknowledgements are lost (%s)", type(exc).__name__)
-        for then in afterwards:
+        for then in filter(None, afterwards):
             then()
 
 

@@ -5,6 +5,7 @@ Bodies and answers are described by their msgspec types; those of bodies also de
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from functools import cache
 from http import HTTPStatus
@@ -15,7 +16,15 @@ import msgspec
 from handlers.emails.batch import LARGEST_BATCH
 from handlers.health import ProbeHandler
 from handlers.openapi import answers
-from handlers.openapi.paths import COMMON, JSON, OPERATIONS, PROBLEM, Answer, Operation
+from handlers.openapi.paths import (
+    COMMON,
+    JSON,
+    OPERATIONS,
+    PROBLEM,
+    Answer,
+    Kind,
+    Operation,
+)
 from handlers.openapi.schemas import explicit
 
 REFERENCE = "#/components/schemas/{name}"
@@ -66,11 +75,16 @@ def _types() -> tuple[type[msgspec.Struct], ...]:
     """Return the types of all bodies and answers, each once."""
     found: dict[type[msgspec.Struct], None] = {answers.Problem: None, answers.EmailProblem: None}
     for operation in OPERATIONS:
-        for kind in (operation.body, *operation.answers.values()):
-            for one in kind if isinstance(kind, tuple) else (kind,):
-                if isinstance(one, type):
-                    found[one] = None
+        described = (operation.body, *itertools.chain(*map(_kinds, operation.answers.values())))
+        found |= {one: None for one in described if isinstance(one, type)}
     return tuple(found)
+
+
+def _kinds(answer: Answer) -> tuple[Kind | str, ...]:
+    """Return the documents and media types of which an answer is one; none: it has no body."""
+    if answer is None:
+        return ()
+    return answer if isinstance(answer, tuple) else (answer,)
 
 
 def _path_parameters(path: str) -> dict[str, Any]:
@@ -125,11 +139,11 @@ def _body(operation: Operation, references: dict[Any, Any]) -> dict[str, Any]:
     return {"required": operation.path.startswith("/emails"), "content": {JSON: {"schema": schema}}}
 
 
-def _answer(status: int, kind: Answer, references: dict[Any, Any]) -> dict[str, Any]:
+def _answer(status: int, answer: Answer, references: dict[Any, Any]) -> dict[str, Any]:
     described = {"description": HTTPStatus(status).phrase}
-    if kind is None:
+    if answer is None:
         return described
-    kinds = kind if isinstance(kind, tuple) else (kind,)
+    kinds = _kinds(answer)
     content: dict[str, Any] = {
         one: {} if one == JSON else {"schema": {"type": "string"}}
         for one in kinds

@@ -32,6 +32,16 @@ def test_a_call_that_is_lost_with_a_connection_keeps_no_later_task_from_being_se
     second.assert_called_once_with(None)
 
 
+def test_tasks_are_settled_in_the_order_in_which_they_ended() -> None:
+    settlement, order = Settlement(MagicMock()), list[str]()
+    for name in ("first", "second"):
+        settlement.after(None, lambda _refusal, name=name: order.append(name))  # type: ignore[misc] # a default
+
+    settlement.settle()
+
+    assert order == ["first", "second"]
+
+
 def test_one_task_that_cannot_be_settled_keeps_no_other_from_it() -> None:
     worker, settled = MagicMock(), MagicMock(return_value=None)
     settlement = Settlement(worker)
