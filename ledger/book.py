@@ -56,7 +56,7 @@ class Ledger:
         self._lock = threading.Lock()
         self._process: _Process | None = None
         self._inbox: Inbox | None = None
-        self._rests: Writer | None = None  # whose work waits for a fork to be over
+        self._held: Writer | None = None  # which writes nothing until a fork is over
         _ledgers.add(self)
 
     def write(self, operation: Callable[[Connection], T], *, order: str = "") -> Future[T]:
@@ -174,18 +174,18 @@ class Ledger:
         would have that thread's locks, but nobody to release them."""
         process = self._process
         if process is not None and process.writer.at_work.acquire(timeout=FORK_WAIT_S):
-            self._rests = process.writer
+            self._held = process.writer
 
     def _after_fork_in_parent(self) -> None:
-        writer, self._rests = self._rests, None
+        writer, self._held = self._held, None
         if writer is not None:
             writer.at_work.release()
 
-    def _after_fork(self) -> None:
+    def _after_fork_in_child(self) -> None:
         if self._process is not None:
             _left_to_the_parent.append(self._process)
         self._lock = threading.Lock()
-        self._process = self._rests = None
+        self._process = self._held = None
 
 
 _ledgers: weakref.WeakSet[Ledger] = weakref.WeakSet()
@@ -207,7 +207,7 @@ def _after_fork_in_parent() -> None:
 
 def _after_fork_in_child() -> None:
     for ledger in list(_ledgers):
-        ledger._after_fork()
+        ledger._after_fork_in_child()
 
 
 os.register_at_fork(

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 import config
 import delivery
-from handlers.accepting.quota import charged, quota_of
+from handlers.accepting.quota import Quota, charged, quota_of
 from handlers.canceling import cancel
 from handlers.emails.arguments import moment_to_send
 from handlers.emails.body import Rescheduling, read
@@ -65,15 +65,16 @@ class RetryHandler(EmailHandler):
 
     async def post(self, email_id: str) -> None:
         wait_s = self.seconds_to_wait()
-        change, order = partial(self._retry, email_id), quota_of(self.caller, ()).order
-        await self._services.acceptance.send_again(email_id, change, order=order)
+        account = quota_of(self.caller, ())  # how much it is charged, only the retry itself knows
+        change = partial(self._retry, email_id, account)
+        await self._services.acceptance.send_again(email_id, change, order=account.order)
         self.set_header("Location", links(email_id)["self"])
         email = await (self.email(email_id) if wait_s is None else self.settled(email_id, wait_s))
         waited = wait_s is not None and email.status in SETTLED
         self.write_email(email, 200 if waited else 202)
 
-    def _retry(self, email_id: str, connection: Connection) -> Sendable:
-        quota_of(self.caller, ()).lock(connection)
+    def _retry(self, email_id: str, account: Quota, connection: Connection) -> Sendable:
+        account.lock(connection)
         now = time.time()
         sendable = commands.retry(
             connection,

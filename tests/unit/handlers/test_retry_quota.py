@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import time
 from functools import partial
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import AsyncMock, Mock
 
 import pytest
 from sqlalchemy import Connection
@@ -12,7 +15,8 @@ from access import Caller, Scope
 from bridge import NotConnected, PublishTimeout
 from handlers.accepting.outgoing import NotAccepted
 from handlers.accepting.quota import charged
-from ledger import Ledger, Sendable, api_keys, commands, schema
+from handlers.emails.one import RetryHandler
+from ledger import Ledger, Sendable, api_keys, commands, rows, schema
 from tests.acceptance import Queue, acceptance, mail, run, status
 
 CALLER = Caller(owner="k1", scopes=frozenset({Scope.ADMIN}), daily_recipients=10)
@@ -69,6 +73,35 @@ def test_only_those_whom_the_relay_has_not_accepted_are_charged(
 
     assert queue.ids == [failed]
     assert used(ledger) == 2
+
+
+def test_a_retry_locks_its_caller_s_key_first_and_has_its_place_among_those_that_do(
+    ledger: Ledger, queue: Queue, failed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In another order two processes that charge one key could deadlock on PostgreSQL."""
+    locked, places, lock, write = list[str](), list[str](), rows.locked, ledger.write
+
+    def lock_mail(connection: Connection, email_id: str) -> Any:
+        locked.append(email_id)
+        return lock(connection, email_id)
+
+    def noted_write(operation: Any, *, order: str = "") -> Any:
+        places.append(order)
+        return write(operation, order=order)
+
+    monkeypatch.setattr(keys, "lock", lambda _connection, key_id: locked.append(key_id))
+    monkeypatch.setattr(rows, "locked", lock_mail)
+    monkeypatch.setattr(ledger, "write", noted_write)
+    handler: Any = RetryHandler.__new__(RetryHandler)
+    handler.caller = CALLER
+    handler._services = SimpleNamespace(acceptance=acceptance(ledger, queue))
+    handler.seconds_to_wait = lambda: None
+    handler.email, handler.write_email, handler.set_header = AsyncMock(), Mock(), Mock()
+
+    run(handler.post(failed))
+
+    assert queue.ids == [failed]
+    assert (locked[:2], places[0]) == (["k1", failed], "k1")
 
 
 def test_a_retry_that_the_broker_refused_costs_nothing(

@@ -17,7 +17,8 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 
 from bridge import keepalive
 from ledger import Ledger, LedgerUnavailable
-from ledger.engine import KEEPALIVE, open_engine, writing
+from ledger.engine import open_engine, writing
+from ledger.postgresql import KEEPALIVE
 from tests.ledgers import ids, new_email
 
 TIMEOUT_S = 0.3
