@@ -53,9 +53,16 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrokerNode]:
 
 @pytest.fixture(scope="session")
 def relay() -> Iterator[SMTPServer]:
-    """The relay that SMTP_URL names; set its behaviour, and put it back."""
+    """The relay that SMTP_URL names; who sets its behaviour uses ``well_behaved``, too."""
     with SMTPServer(port=SMTP_PORT) as server:
         yield server
+
+
+@pytest.fixture
+def well_behaved(relay: SMTPServer) -> Iterator[None]:
+    """Have the relay behave again after the test."""
+    yield
+    relay.behave()
 
 
 @pytest.fixture(scope="session")
@@ -69,4 +76,11 @@ def celery_worker(broker: BrokerNode, relay: SMTPServer, logs: Path) -> Iterator
 def server(broker: BrokerNode, logs: Path) -> Iterator[Server]:
     """A web server."""
     with Server(logs / "server.log", {}, free_port()) as process:
+        yield process
+
+
+@pytest.fixture(scope="session")
+def lively(broker: BrokerNode, logs: Path) -> Iterator[Server]:
+    """Another web server, whose streams of events have heartbeats often."""
+    with Server(logs / "lively.log", {"SSE_HEARTBEAT_S": "0.1"}, free_port()) as process:
         yield process

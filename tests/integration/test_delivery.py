@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -19,13 +18,7 @@ from tests.system import wait_until
 
 ANN, BOB, CID = (f"{name}@example.com" for name in ("ann", "bob", "cid"))
 
-pytestmark = pytest.mark.usefixtures("celery_worker")
-
-
-@pytest.fixture(autouse=True)
-def _well_behaved(relay: SMTPServer) -> Iterator[None]:
-    yield
-    relay.behave()
+pytestmark = pytest.mark.usefixtures("celery_worker", "well_behaved")
 
 
 def send(**arguments: Any) -> AsyncResult:

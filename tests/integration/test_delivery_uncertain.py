@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 
 import pytest
@@ -17,13 +16,7 @@ from tests.system import wait_until
 
 ANN, BOB = "ann@example.com", "bob@example.com"
 
-pytestmark = pytest.mark.usefixtures("celery_worker")
-
-
-@pytest.fixture(autouse=True)
-def _well_behaved(relay: SMTPServer) -> Iterator[None]:
-    yield
-    relay.behave()
+pytestmark = pytest.mark.usefixtures("celery_worker", "well_behaved")
 
 
 def send(on_uncertain: str) -> AsyncResult:

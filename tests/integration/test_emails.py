@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import email
 import email.policy
-from collections.abc import Iterator
 from datetime import datetime
 from uuid import uuid4
 
@@ -14,11 +13,7 @@ from tests.emails import MAIL, accepted, address, later, mail, parsed, received_
 from tests.smtp_server import SMTPServer
 from tests.system import Process, Server
 
-
-@pytest.fixture(autouse=True)
-def _well_behaved(relay: SMTPServer) -> Iterator[None]:
-    yield
-    relay.behave()
+pytestmark = pytest.mark.usefixtures("well_behaved")
 
 
 def test_a_mail_is_accepted_with_its_id_its_links_and_its_place(server: Server) -> None:

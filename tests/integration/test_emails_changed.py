@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 import pytest
@@ -12,11 +11,7 @@ from tests.emails import accepted, address, later, mail, received_by
 from tests.smtp_server import SMTPServer
 from tests.system import Answer, Process, Server, wait_until
 
-
-@pytest.fixture(autouse=True)
-def _well_behaved(relay: SMTPServer) -> Iterator[None]:
-    yield
-    relay.behave()
+pytestmark = pytest.mark.usefixtures("well_behaved")
 
 
 def test_a_scheduled_mail_is_moved_and_canceled(server: Server, celery_worker: Process) -> None:

@@ -2,35 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
-from dev.broker import BrokerNode
-from dev.ports import free_port
 from tests.event_stream import Event, EventStream
 from tests.smtp_server import SMTPServer
 from tests.system import Process, Server
 
+pytestmark = pytest.mark.usefixtures("well_behaved")
+
 MAIL = {"subject": "Hello", "text": "How are you?"}
-
-
-@pytest.fixture(autouse=True)
-def _well_behaved(relay: SMTPServer) -> Iterator[None]:
-    yield
-    relay.behave()
-
-
-@pytest.fixture(scope="module")
-def other(broker: BrokerNode, logs: Path) -> Iterator[Server]:
-    """A second server, which sends heartbeats often."""
-    settings = {"SSE_HEARTBEAT_S": "0.1"}
-    with Server(logs / "other-server.log", settings, free_port()) as process:
-        yield process
 
 
 def send(server: Server, path: str = "/emails", **members: Any) -> str:
@@ -69,35 +53,35 @@ def test_the_timeline_of_a_mail_tells_what_the_relay_said(
 
 
 def test_a_timeline_is_resumed_at_another_server(
-    server: Server, other: Server, celery_worker: Process
+    server: Server, lively: Server, celery_worker: Process
 ) -> None:
     email_id = send(server, "/emails?wait=10")
     with timeline(server, email_id) as stream:
         events = list(stream)
 
-    with timeline(other, email_id, Last_Event_ID=events[0].id) as stream:
+    with timeline(lively, email_id, Last_Event_ID=events[0].id) as stream:
         rest = list(stream)
 
     assert rest == events[1:]
 
 
 def test_who_has_seen_the_end_is_told_to_stop(
-    server: Server, other: Server, celery_worker: Process
+    server: Server, lively: Server, celery_worker: Process
 ) -> None:
     email_id = send(server, "/emails?wait=10")
     with timeline(server, email_id) as stream:
         last = list(stream)[-1]
 
-    with timeline(other, email_id, Last_Event_ID=last.id) as stream:
+    with timeline(lively, email_id, Last_Event_ID=last.id) as stream:
         assert stream.status == 204
 
 
 def test_a_silent_timeline_is_kept_alive_and_hears_of_a_cancel(
-    server: Server, other: Server
+    server: Server, lively: Server
 ) -> None:
     email_id = send(server, scheduled_at=tomorrow())
 
-    with timeline(other, email_id) as stream:
+    with timeline(lively, email_id) as stream:
         events = iter(stream)
         seen = [next(events)]
         server.post(f"/emails/{email_id}/cancel")
@@ -106,8 +90,8 @@ def test_a_silent_timeline_is_kept_alive_and_hears_of_a_cancel(
     assert types(seen) == ["scheduled", "canceled"]
 
 
-def test_heartbeats_come_while_nothing_happens(server: Server, other: Server) -> None:
-    with timeline(other, send(server, scheduled_at=tomorrow())) as stream:
+def test_heartbeats_come_while_nothing_happens(server: Server, lively: Server) -> None:
+    with timeline(lively, send(server, scheduled_at=tomorrow())) as stream:
         lines = iter(stream._answer.readline, b"")
         comments = 0
         while comments < 3:

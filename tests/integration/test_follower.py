@@ -65,9 +65,11 @@ async def test_a_lookup_whose_channel_is_closed_does_not_wait_for_it(
     @asynccontextmanager
     async def closed(link: Any, stream: str, offset: Any, _read: Any) -> AsyncIterator[Any]:
         async with consuming(link, stream, offset, lambda _record: None) as channel:
+            is_closed = asyncio.Event()
+            channel.add_on_close_callback(lambda *_: is_closed.set())
             asyncio.get_running_loop().call_later(pause_s, channel.close)
             if not pause_s:
-                await asyncio.sleep(0.3)
+                await is_closed.wait()
             yield channel
 
     async with Bridge(task.app) as bridge:

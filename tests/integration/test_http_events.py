@@ -2,25 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from uuid import uuid4
 
-import pytest
-
-from dev.broker import BrokerNode
-from dev.ports import free_port
 from task import app
 from tests.event_stream import EventStream
 from tests.system import Process, Server, wait_until
-
-
-@pytest.fixture(scope="module")
-def other(broker: BrokerNode, logs: Path) -> Iterator[Server]:
-    """A second server, which sends heartbeats often."""
-    settings = {"SSE_HEARTBEAT_S": "0.1"}
-    with Server(logs / "other-server.log", settings, free_port()) as process:
-        yield process
 
 
 def call(server: Server, task: str, *args: object) -> str:
@@ -86,13 +72,13 @@ def test_who_comes_late_gets_the_history_first(server: Server, celery_worker: Pr
 
 
 def test_a_stream_is_resumed_at_another_server_without_gap_or_repetition(
-    server: Server, other: Server, celery_worker: Process
+    server: Server, lively: Server, celery_worker: Process
 ) -> None:
     task_id = call(server, "count", 6, 0.2)
     with EventStream(server.port, task_id) as stream:
         first = stream.until("PROGRESS")
 
-    with EventStream(other.port, task_id, Last_Event_ID=first[-1].id) as stream:
+    with EventStream(lively.port, task_id, Last_Event_ID=first[-1].id) as stream:
         rest = list(stream)
 
     with EventStream(server.port, task_id) as stream:
@@ -112,29 +98,29 @@ def test_the_middle_of_a_history_is_resumed(server: Server, celery_worker: Proce
 
 
 def test_who_has_seen_the_end_is_told_to_stop(
-    server: Server, other: Server, celery_worker: Process
+    server: Server, lively: Server, celery_worker: Process
 ) -> None:
     task_id = call(server, "add", 1, 2)
     with EventStream(server.port, task_id) as stream:
         end = list(stream)[-1]
 
-    for port in (server.port, other.port):
+    for port in (server.port, lively.port):
         with EventStream(port, task_id, Last_Event_ID=end.id) as stream:
             assert stream.status == 204
 
 
 def test_a_silent_stream_is_kept_alive_by_comments(
-    server: Server, other: Server, celery_worker: Process
+    server: Server, lively: Server, celery_worker: Process
 ) -> None:
-    with EventStream(other.port, call(server, "sleep", 1)) as stream:
+    with EventStream(lively.port, call(server, "sleep", 1)) as stream:
         states = [event.data["state"] for event in stream]
 
     assert states == ["STARTED", "SUCCESS"]
     assert 3 <= stream.comments <= 15
 
 
-def test_a_task_that_nobody_knows_yet_is_waited_for(other: Server) -> None:
-    with EventStream(other.port, str(uuid4())) as stream:
+def test_a_task_that_nobody_knows_yet_is_waited_for(lively: Server) -> None:
+    with EventStream(lively.port, str(uuid4())) as stream:
         lines = iter(stream._answer.readline, b"")
         assert [next(lines) for _ in range(4)] == [b":\n", b"\n"] * 2
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import select
 import socket
 import time
 from collections.abc import Iterator
@@ -86,7 +87,7 @@ def test_a_client_that_sends_all_before_it_reads_sees_why_it_is_refused(
     with socket.create_connection(("127.0.0.1", strict.port), timeout=10) as client:
         head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {LARGE}\r\n\r\n"
         client.sendall(head.encode())
-        time.sleep(0.2)  # the answer is there before the body
+        assert select.select([client], [], [], 10)[0], "the answer, before the body"
         client.sendall(bytes(LARGE))
         answer = everything(client)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import email
 import email.policy
-from collections.abc import Iterator
 from email.message import EmailMessage
 from urllib.parse import urlencode
 
@@ -14,14 +13,10 @@ from tests import spy
 from tests.smtp_server import ReceivedMail, SMTPServer
 from tests.system import Process, Server
 
+pytestmark = pytest.mark.usefixtures("well_behaved")
+
 OLD = {"title": "你好 & 再见", "text": "非常好\nüber", "tomail": "old@example.com"}
 NEW = {"subject": "new", "text": "body", "to": "new@example.com"}
-
-
-@pytest.fixture(autouse=True)
-def _well_behaved(relay: SMTPServer) -> Iterator[None]:
-    yield
-    relay.behave()
 
 
 def parsed(mail: ReceivedMail) -> EmailMessage:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import kombu
@@ -12,14 +11,10 @@ from task import app
 from tests.smtp_server import SMTPServer
 from tests.system import Process, Server, wait_until
 
+pytestmark = pytest.mark.usefixtures("well_behaved")
+
 ANN, BOB = "ann@example.com", "bob@example.com"
 MAIL = {"subject": "A sealed subject", "text": "A sealed text.", "to": ANN}
-
-
-@pytest.fixture(autouse=True)
-def _well_behaved(relay: SMTPServer) -> Iterator[None]:
-    yield
-    relay.behave()
 
 
 def send(server: Server, wait: str = "20", **mail: Any) -> str:

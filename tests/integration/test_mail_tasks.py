@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import email
 import email.policy
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 from typing import Any
@@ -21,13 +20,7 @@ from tests.system import Answer, Process, Server, wait_until
 ANN, BOB, CID, DAN = (f"{name}@example.com" for name in ("ann", "bob", "cid", "dan"))
 MAIL = {"subject": "A sealed subject", "text": "A sealed text.", "to": ANN}
 
-pytestmark = pytest.mark.usefixtures("celery_worker")
-
-
-@pytest.fixture(autouse=True)
-def _well_behaved(relay: SMTPServer) -> Iterator[None]:
-    yield
-    relay.behave()
+pytestmark = pytest.mark.usefixtures("celery_worker", "well_behaved")
 
 
 def send(server: Server, wait: str = "20", **mail: Any) -> Answer:

@@ -23,6 +23,8 @@ from tests.outside import Tap, python, virtual_host
 from tests.smtp_server import SMTPServer
 from tests.system import Server, beat, wait_until, worker
 
+pytestmark = pytest.mark.usefixtures("well_behaved")
+
 NEW, OLD, OTHER = "new-key-" + "n" * 35, "old-key-" + "o" * 35, "other-key-" + "x" * 35
 GREETED = "a-name-nobody-has"
 
@@ -80,12 +82,6 @@ def system(
         made = System(url, tmp_path_factory.mktemp("signed"))
         with made.worker, made.server:
             yield made
-
-
-@pytest.fixture(autouse=True)
-def _well_behaved(relay: SMTPServer) -> Iterator[None]:
-    yield
-    relay.behave()
 
 
 # -- ours

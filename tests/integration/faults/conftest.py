@@ -9,6 +9,8 @@ import pytest
 
 from dev.broker import BrokerNode
 from dev.ports import free_port
+from dev.road import Road
+from tests.conftest import BROKER_PORT
 from tests.system import Process, Server, wait_until, worker
 
 RELAY_PORT = free_port()
@@ -21,6 +23,13 @@ def own_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrokerNode]
     node.start()
     yield node
     node.stop()
+
+
+@pytest.fixture
+def road(broker: BrokerNode) -> Iterator[Road]:
+    """The way to the broker that all tests share, which can be cut without harm to the others."""
+    with Road(("127.0.0.1", BROKER_PORT)) as road:
+        yield road
 
 
 @pytest.fixture(scope="session")

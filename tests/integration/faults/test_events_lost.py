@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from contextlib import suppress
 
-import pytest
 from celery import Celery
 
 import task
@@ -14,12 +12,6 @@ from dev.broker import BrokerNode
 from dev.road import Road
 from tests.conftest import BROKER_PORT
 from tests.system import DEADLINE_S, wait_until
-
-
-@pytest.fixture
-def road(broker: BrokerNode) -> Iterator[Road]:
-    with Road(("127.0.0.1", BROKER_PORT)) as road:
-        yield road
 
 
 def test_a_heartbeat_on_a_connection_that_was_replaced_unnoticed_goes_out(

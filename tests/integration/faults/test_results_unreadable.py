@@ -33,12 +33,6 @@ LARGE = "x" * 150_000
 
 
 @pytest.fixture
-def road(broker: BrokerNode) -> Iterator[Road]:
-    with Road(("127.0.0.1", BROKER_PORT)) as road:
-        yield road
-
-
-@pytest.fixture
 def distant(broker: BrokerNode, road: Road) -> Iterator[Celery]:
     """An app whose broker is behind the road."""
     app = Celery("distant")

@@ -1,4 +1,5 @@
-"""Doubles for a link and its channel: they record what they are told, and answer on request."""
+"""Doubles for a link and its channel, which record what they are told and answer on request; and a
+failed task's outcome."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from typing import Any, cast
 import pika
 import pika.exceptions
 import pika.frame
+from billiard.einfo import ExceptionInfo
 from pika.spec import Basic
 
 from bridge.loop.connection import Link
@@ -19,6 +21,14 @@ from bridge.message import Message
 
 SHORT_S = 0.02
 LONG_S = 5.0
+
+
+def failed() -> tuple[int, ExceptionInfo, None]:
+    """Return the outcome of a task that has failed, as Celery's trace returns it."""
+    try:
+        raise ZeroDivisionError
+    except ZeroDivisionError:
+        return 1, ExceptionInfo(), None
 
 
 @dataclass(frozen=True)

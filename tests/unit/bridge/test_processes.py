@@ -8,7 +8,6 @@ from typing import Any
 from unittest.mock import MagicMock
 
 import pytest
-from billiard.einfo import ExceptionInfo
 from kombu.asynchronous import Hub
 
 from bridge.errors import ResultRefused
@@ -16,15 +15,9 @@ from bridge.message import Message
 from bridge.worker.processes import TaskPool, apply_async
 from bridge.worker.settlement import Settlement
 from tests.system import wait_until
+from tests.unit.bridge.fakes import failed
 
 SUCCEEDED = (0, "3", 0.1)
-
-
-def failed() -> tuple[int, ExceptionInfo, None]:
-    try:
-        raise ZeroDivisionError
-    except ZeroDivisionError:
-        return 1, ExceptionInfo(), None
 
 
 class Task:

@@ -9,11 +9,11 @@ from functools import partial
 from unittest.mock import MagicMock
 
 import pytest
-from billiard.einfo import ExceptionInfo
 
 from bridge.errors import ResultRefused
 from bridge.worker.settlement import Settlement
 from bridge.worker.threads import _settle
+from tests.unit.bridge.fakes import failed
 
 
 def test_a_call_that_is_lost_with_a_connection_keeps_no_later_task_from_being_settled() -> None:
@@ -111,13 +111,6 @@ def test_what_a_thread_could_not_run_has_failed() -> None:
 
     request.on_failure.assert_called_once_with(ended)
     request.on_success.assert_not_called()
-
-
-def failed() -> tuple[int, ExceptionInfo, None]:
-    try:
-        raise ZeroDivisionError
-    except ZeroDivisionError:
-        return 1, ExceptionInfo(), None
 
 
 def settled_after_a_refusal(ended: object) -> MagicMock:
