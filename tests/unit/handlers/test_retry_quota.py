@@ -89,7 +89,7 @@ def test_a_retry_locks_its_caller_s_key_first_and_has_its_place_among_those_that
         places.append(order)
         return write(operation, order=order)
 
-    monkeypatch.setattr(keys, "lock", lambda _connection, key_id: locked.append(key_id))
+    monkeypatch.setattr(api_keys, "lock", lambda _connection, key_id: locked.append(key_id))
     monkeypatch.setattr(rows, "locked", lock_mail)
     monkeypatch.setattr(ledger, "write", noted_write)
     handler: Any = RetryHandler.__new__(RetryHandler)
