@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -30,8 +31,8 @@ def ledger() -> Ledger:
 @cache
 def relay() -> mailing.Relay:
     """Return the relay of ``SMTP_URL``."""
-    return mailing.Relay.from_url(
-        options.smtp_url,
+    return replace(
+        mailing.Relay.from_url(options.smtp_url),
         timeout_s=options.smtp_timeout_s,
         data_timeout_s=options.smtp_data_timeout_s,
         idle_s=options.smtp_idle_s,

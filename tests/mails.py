@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from dataclasses import replace
 
 import msgspec
 
@@ -18,8 +19,16 @@ ANN, BOB, CID = "ann@example.com", "bob@example.com", "cid@example.com"
 CONTENT = b"Subject: a private subject\r\n\r\nHello\r\n"
 
 
-def relay_of(server: SMTPServer, query: str = "", **timeouts: float) -> Relay:
-    return Relay.from_url(server.url + query, **{"timeout_s": 5.0, **timeouts})
+def relay_of(
+    server: SMTPServer,
+    query: str = "",
+    *,
+    timeout_s: float = 5.0,
+    data_timeout_s: float = 600.0,
+    idle_s: float = 30.0,
+) -> Relay:
+    relay = Relay.from_url(server.url + query)
+    return replace(relay, timeout_s=timeout_s, data_timeout_s=data_timeout_s, idle_s=idle_s)
 
 
 def send(relay: Relay, *recipients: str, content: bytes = CONTENT) -> Delivery:

@@ -54,12 +54,10 @@ class Relay:
     idle_s: float = 30.0
 
     @classmethod
-    def from_url(cls, url: str, **times_s: float) -> Relay:
+    def from_url(cls, url: str) -> Relay:
         """Read ``smtp[s]://[user:password@]host[:port][?tls=none|opportunistic|required&ca=file]``.
 
-        Args:
-            url: user and password are percent-decoded. Ports default to 25 and 465.
-            times_s: the relay's members of these names.
+        User and password are percent-decoded. Ports default to 25 and 465.
 
         Raises:
             ValueError: saying what is wrong, without the credentials.
@@ -78,7 +76,6 @@ class Relay:
             user=user,
             password=password,
             ca=options.get("ca"),
-            **times_s,
         )
 
     @property

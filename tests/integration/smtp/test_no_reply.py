@@ -80,7 +80,9 @@ def test_a_reply_that_never_ends_ends_with_the_mails_time() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=trickling, args=(listener, stop))
         thread.start()
-        plain = Relay.from_url(f"smtp://127.0.0.1:{listener.getsockname()[1]}", timeout_s=2.0)
+        plain = replace(
+            Relay.from_url(f"smtp://127.0.0.1:{listener.getsockname()[1]}"), timeout_s=2.0
+        )
         try:
             with pytest.raises(TransientFailure, match="no reply to MAIL"):
                 send(replace(plain, dialogue_s=0.8))

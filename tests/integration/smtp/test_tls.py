@@ -6,6 +6,7 @@ import dataclasses
 import shutil
 import socket
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -98,7 +99,7 @@ def test_a_ca_file_that_is_missing_is_transient(tmp_path: Path) -> None:
 
 
 def with_login(server: SMTPServer, login: str, query: str = "") -> Relay:
-    return Relay.from_url(server.url.replace("://", f"://{login}@") + query, timeout_s=5)
+    return replace(Relay.from_url(server.url.replace("://", f"://{login}@") + query), timeout_s=5)
 
 
 @pytest.mark.parametrize("starttls", [True, False])
@@ -160,7 +161,7 @@ def test_a_challenge_that_is_no_base64_is_transient() -> None:
         thread.start()
         url = f"smtp://me:private@127.0.0.1:{listener.getsockname()[1]}"
         with pytest.raises(Unreachable, match="cannot log in") as caught:
-            send(Relay.from_url(url, timeout_s=5))
+            send(replace(Relay.from_url(url), timeout_s=5))
         thread.join()
 
     assert_private(caught.value)

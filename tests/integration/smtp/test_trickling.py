@@ -30,7 +30,7 @@ class TricklingRelay:
     def relay(self) -> Relay:
         port = self._listener.getsockname()[1]
         url = f"smtp://user:password@127.0.0.1:{port}"
-        return replace(Relay.from_url(url, timeout_s=TIMEOUT_S), dialogue_s=0.8)
+        return replace(Relay.from_url(url), timeout_s=TIMEOUT_S, dialogue_s=0.8)
 
     def close(self) -> None:
         self._stop.set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -42,7 +43,7 @@ class Server(SMTPServer):
 @pytest.fixture
 def relay(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     with Server() as server:
-        url = Relay.from_url(server.url, timeout_s=5, data_timeout_s=5)
+        url = replace(Relay.from_url(server.url), timeout_s=5, data_timeout_s=5)
         monkeypatch.setattr(parts, "relay", lambda: url)
         yield server
         mailing.close_sessions()
@@ -216,7 +217,7 @@ def test_a_copy_of_a_sent_mail_closes_the_circuit_as_it_found_a_session(
 def test_a_mail_that_cannot_be_made_any_more_fails_with_the_reason(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    away = Relay.from_url(f"smtp://127.0.0.1:{free_port()}", timeout_s=5, data_timeout_s=5)
+    away = replace(Relay.from_url(f"smtp://127.0.0.1:{free_port()}"), timeout_s=5, data_timeout_s=5)
     monkeypatch.setattr(parts, "relay", lambda: away)
     email_id = new_task_id()
     assert isinstance(tried(email_id), Again)

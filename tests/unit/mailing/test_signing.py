@@ -6,6 +6,7 @@ import base64
 import logging
 import re
 import subprocess
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
@@ -82,7 +83,7 @@ def test_a_signed_mail_verifies_after_smtp(signer: Signer, key: bytes) -> None:
 
     with SMTPServer() as server:
         deliver(
-            Relay.from_url(server.url, timeout_s=5.0),
+            replace(Relay.from_url(server.url), timeout_s=5.0),
             sender="ann@example.com",
             recipients=("bob@example.org",),
             content=signed,
