@@ -63,7 +63,10 @@ def _prepare(sender: Any, **_: Any) -> None:
 
 
 def _announce(app: Celery, change: str) -> None:
-    logger.warning("the circuit before the relay has %s", change)
+    if change == "opened":
+        logger.warning("the relay does not answer: the circuit before it has opened, mails wait")
+    else:
+        logger.info("the relay answers: the circuit before it has closed")
     app.backend.store_result(CIRCUIT_ID, change, states.SUCCESS)
 
 

@@ -14,7 +14,7 @@ from mailing.shared import SharedNumbers
 Change = Literal["opened", "closed"]
 
 # Indexes of the shared numbers. Closed: _OPEN_UNTIL is 0; open: in the future; half-open: past.
-_FAILURES, _OPEN_UNTIL, _OPEN_FOR, _PROBED_BY, _PROBED_UNTIL = range(5)
+_FAILURES, _OPEN_UNTIL, _OPEN_FOR, _PROBED_BY, _PROBED_UNTIL, _HAS_ANSWERED = range(6)
 
 
 class CircuitBreaker:
@@ -45,7 +45,7 @@ class CircuitBreaker:
         self._first_s = min(first_s, open_s)
         self._probe_s = probe_s
         self._clock = clock
-        self._numbers = SharedNumbers(5)
+        self._numbers = SharedNumbers(6)
 
     def before_attempt(self) -> None:
         """Return if the relay may be tried now, by this thread.
@@ -68,14 +68,19 @@ class CircuitBreaker:
             values[_PROBED_UNTIL] = now + self._probe_s
 
     def succeeded(self) -> Change | None:
-        """Note that the relay has answered."""
+        """Note that the relay has answered.
+
+        The first answer counts as a change: a worker that was killed may have announced last that
+        its breaker had opened.
+        """
         values = self._numbers.values
-        if not values[_OPEN_UNTIL] and not values[_FAILURES]:  # nothing to change; the usual case
-            return None
+        if values[_HAS_ANSWERED] and not values[_OPEN_UNTIL] and not values[_FAILURES]:
+            return None  # nothing to change; the usual case
         with self._numbers.locked() as values:
-            was_open = bool(values[_OPEN_UNTIL])
+            is_change = bool(values[_OPEN_UNTIL]) or not values[_HAS_ANSWERED]
             values[_FAILURES] = values[_PROBED_UNTIL] = values[_OPEN_UNTIL] = 0
-        return "closed" if was_open else None
+            values[_HAS_ANSWERED] = 1
+        return "closed" if is_change else None
 
     def failed(self) -> Change | None:
         """Note that the relay has not answered; to be called by the thread that tried.

@@ -79,6 +79,24 @@ def test_a_relay_that_is_away_is_shown_until_it_is_back(
     assert received == [2, 1, 1, 1]
 
 
+def test_an_open_circuit_s_news_does_not_outlive_the_worker_that_was_killed(
+    broker: BrokerNode, tmp_path: Path, logs: Path
+) -> None:
+    port = free_port()
+    away = {"SMTP_URL": f"smtp://127.0.0.1:{port}", "BREAKER_FAILURES": "1"}
+    with parts(broker, tmp_path, free_port(), **away) as mails:
+        env = {"BROKER_URL": mails.url, "VAR_DIR": str(mails.folder)}
+        with Server(logs / "killed-worker-server.log", env, free_port()) as server:
+            email_id = accepted(server.post("/emails", mail(to=address())))
+            wait_until(lambda: circuit(server, "opened"), "the circuit opens", 60)
+            mails.kill_worker()
+
+            with SMTPServer(port=port):
+                mails.start_again_after_crash()
+                mails.when(email_id, "sent")
+                wait_until(lambda: circuit(server, "closed"), "the circuit is closed", 30)
+
+
 def circuit(server: Server, change: str) -> Any:
     """Return what ``/readyz`` says of the relay, if this was the circuit's last change."""
     relay = server.get("/readyz").json()["relay"]

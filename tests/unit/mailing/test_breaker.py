@@ -65,7 +65,16 @@ def test_it_opens_after_so_many_failures_in_a_row(breaker: CircuitBreaker) -> No
     assert retry_after_s(breaker) == OPEN_S
 
 
+def test_the_first_answer_of_all_is_told_as_nobody_knows_what_was_told_before(
+    breaker: CircuitBreaker,
+) -> None:
+    breaker.failed()
+
+    assert [breaker.succeeded() for _ in range(3)] == ["closed", None, None]
+
+
 def test_a_success_starts_the_count_anew(breaker: CircuitBreaker) -> None:
+    breaker.succeeded()
     for _ in range(3):
         breaker.failed()
         breaker.failed()
