@@ -6,11 +6,14 @@ import asyncio
 import atexit
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import settings
+from packaging.version import Version
 
 from dev.ports import free_port
 
@@ -32,6 +35,11 @@ SETTINGS = {
 }
 os.environ.update(SETTINGS)
 atexit.register(shutil.rmtree, SETTINGS["VAR_DIR"], ignore_errors=True)
+
+# pytest-tornado 0.8.1 (the newest, of 2020) takes one function of pkg_resources, which setuptools
+# has no more. The versions that had it have a known hole (CVE-2026-59890).
+sys.modules["pkg_resources"] = SimpleNamespace(parse_version=Version)  # type: ignore[assignment]
+pytest_plugins = ["pytest_tornado.plugin"]
 
 # Speed is measured in bench/; a busy machine makes no example wrong.
 settings.register_profile("windmail", deadline=None)
