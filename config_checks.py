@@ -146,6 +146,8 @@ def not_empty(value: str) -> str | None:
 
 
 def user_and_password(value: str) -> str | None:
+    if not value.isascii():  # Flower compares texts that must be ASCII: each login is a 500
+        return "must be ASCII, or Flower lets nobody in"
     return None if not value or value.partition(":")[2] else "must be user:password"
 
 

@@ -172,6 +172,7 @@ def test_an_unknown_flag_is_refused(load: Load) -> None:
         ("TASK_TIME_LIMIT_S", "1800"),
         ("RESULT_STREAM", ""),
         ("FLOWER_AUTH", "only-a-user"),
+        ("FLOWER_AUTH", "user:gehe\u00edm"),
         ("FLOWER_BROKER_API", "http://user:secret@rabbit.example:15672/api/"),
         ("BROKER_URL", "amqps://a.example;amqp://b.example"),
         ("BROKER_CA_FILE", "/no/such/file"),
