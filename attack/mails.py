@@ -52,7 +52,7 @@ ADDRESSES = (
     "a@b.example\0", "a@b.example(c)", "@r.example:a@b.example", "a%evil.example@b.example",
     "evil.example!a@b.example", "g:a@b.example;", "a@@b.example", "a" * 65 + "@b.example", "a@" + "b." * 130,
     "\uff41@b.example", "a@b.example\u200b", "a@\u202eelpmaxe.b", "-oQ/tmp@b.example", "|id@b.example",
-    "=?utf-8?q?a?=@b.example", "a+b=c/d@b.example", "postmaster", "root@localhost", "a@127.0.0.1", "a@1",
+    f"=?utf-8?q?{EVIL.replace('@', '=40')}=2c?=@b.example", "a+b=c/d@b.example", "postmaster", "root@localhost", "a@127.0.0.1", "a@1",
 )  # fmt: skip
 SETTLE_S = 60.0
 

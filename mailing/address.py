@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from mailing.errors import InvalidMessage
-from mailing.header_check import check_value
+from mailing.header_check import ENCODED_WORD, check_value
 
 #: RFC 5321 section 4.5.3.1, octets.
 LOCAL_PART_LENGTH = 64
@@ -99,6 +99,10 @@ def _address(field: str, text: str) -> str:
     if not _DOT_ATOM.fullmatch(local):
         # RFC 5321 section 4.1.2: hosts should not define mailboxes that need quotes.
         raise InvalidMessage(field, "has a local part that would need quotes")
+    if ENCODED_WORD.search(local):
+        # RFC 2047 section 5 (3): readers that decode it all the same see another address, perhaps
+        # of a domain that the sender may not use (CPython issue 152519).
+        raise InvalidMessage(field, "has a local part that is an encoded word")
     address = f"{local}@{_domain(field, domain)}"
     if len(local) > LOCAL_PART_LENGTH or len(address) > ADDRESS_LENGTH:
         raise InvalidMessage(field, "is too long")

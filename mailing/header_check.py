@@ -18,8 +18,8 @@ VALUE_LENGTH = 8192
 # Controls (C0, DEL, C1), and the line separators that Python's str.splitlines also splits at.
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _UNSAFE_BYTE = re.compile(rb"[\x00-\x1f\x7f]")
-# As lenient as the readers are: white space inside, any charset, RFC 2231's language suffix.
-_WORD = re.compile(r"=\?([^?]*)\?([bq])\?(.*?)\?=", re.IGNORECASE | re.DOTALL)
+#: As lenient as the readers are: white space inside, any charset, RFC 2231's language suffix.
+ENCODED_WORD = re.compile(r"=\?([^?]*)\?([bq])\?(.*?)\?=", re.IGNORECASE | re.DOTALL)
 
 
 def check_text(field: str, value: object) -> str:
@@ -57,10 +57,10 @@ def check_value(field: str, value: object, longest: int = VALUE_LENGTH) -> str:
     if _UNSAFE.search(text):
         raise InvalidMessage(field, "holds a control character or a line break")
     reading = text
-    while _WORD.search(reading):  # each round is shorter than the one before
+    while ENCODED_WORD.search(reading):  # each round is shorter than the one before
         if any(_UNSAFE.search(other) for other in _joined(field, reading)):
             raise InvalidMessage(field, "holds an encoded control character or line break")
-        reading = _WORD.sub(lambda word: _characters(word[1], _octets(field, word)), reading)
+        reading = ENCODED_WORD.sub(lambda word: _characters(word[1], _octets(field, word)), reading)
         if _UNSAFE.search(reading):
             raise InvalidMessage(field, "holds an encoded control character or line break")
     return text
@@ -69,7 +69,7 @@ def check_value(field: str, value: object, longest: int = VALUE_LENGTH) -> str:
 def _joined(field: str, text: str) -> Iterator[str]:
     """Decode the words of each charset as one: readers join words before decoding them."""
     octets: defaultdict[str, bytes] = defaultdict(bytes)
-    for word in _WORD.finditer(text):
+    for word in ENCODED_WORD.finditer(text):
         octets[word[1].lower()] += _octets(field, word)
     return (_characters(charset, joined) for charset, joined in octets.items())
 

@@ -81,6 +81,8 @@ def test_addresses_are_read(to: object, expected: tuple[str, ...]) -> None:
         ({"to": '"a b"@c'}, "to", "quotes|one address"),
         ({"to": "a..b@c"}, "to", "quotes"),
         ({"to": "ü@b"}, "to", "SMTPUTF8"),
+        ({"from_": "=?utf-8?q?boss=40bank.example=2c?=@b"}, "from_", "encoded word"),
+        ({"to": "A <a.=?x?B?YUBi?=.a@b>"}, "to", "encoded word"),
         ({"to": "a@b..c"}, "to", "domain name"),
         ({"to": "a@-b"}, "to", "domain name"),
         ({"to": "a@b_c"}, "to", "domain name"),
