@@ -3,10 +3,8 @@
 from ledger import api_keys, claims, commands, idempotency, migrate, outcomes, queries, retention
 from ledger.accept import discard, enter
 from ledger.api_keys import ApiKey
-from ledger.book import Ledger
 from ledger.claims import Delayed
 from ledger.commands import Charge, Sendable
-from ledger.condition import Failure
 from ledger.errors import (
     EntryRefused,
     LedgerError,
@@ -15,7 +13,9 @@ from ledger.errors import (
     OtherVersion,
     UnknownEmail,
 )
+from ledger.health import Failure
 from ledger.idempotency import Reserved
+from ledger.ledger import Ledger
 from ledger.outcomes import Outcome, Recorded
 from ledger.values import (
     FINAL,

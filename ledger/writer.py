@@ -13,10 +13,10 @@ from typing import Any
 from sqlalchemy import Connection, Engine
 
 from ledger.accept import enter
-from ledger.condition import Condition
 from ledger.engine import writing
 from ledger.errors import LedgerUnavailable
 from ledger.failures import is_read_only, may_be_repeated, translated
+from ledger.health import Health
 from ledger.values import NewEmail
 
 #: With this many mails and other operations, a transaction takes no further entry.
@@ -55,9 +55,9 @@ class Entry:
 class Writer:
     """Commits in groups: while one group is written, the next one gathers."""
 
-    def __init__(self, engine: Engine, condition: Condition) -> None:
+    def __init__(self, engine: Engine, health: Health) -> None:
         self._engine = writing(engine)
-        self._condition = condition
+        self._health = health
         self._is_busy = False
         self._waiting: SimpleQueue[Entry | None] = SimpleQueue()
         self._lock = threading.Lock()
@@ -117,10 +117,10 @@ class Writer:
             values = self._commit(group)
         except Exception as raised:  # noqa: BLE001 - an operation may raise anything
             error = translated(raised)
-            self._condition.failed("write", error)
+            self._health.failed("write", error)
             self._fail(group, error)
         else:
-            self._condition.worked("write")
+            self._health.worked("write")
             for entry, value in zip(group, values, strict=True):
                 entry.future.set_result(value)
 

@@ -13,7 +13,7 @@ from bridge.errors import ResultsUnreadable
 from bridge.ids import created_at
 from bridge.records import CLOCK_SKEW_S, Record, RecordCache, TaskState
 from bridge.results.follower import Follower
-from bridge.results.subscriptions import Inbox, Subscriptions
+from bridge.results.subscriptions import Subscription, Subscriptions
 
 #: How many ids are remembered whose past was looked up, and is in the cache or was empty.
 LOOKED_UP_IDS = 100_000
@@ -80,12 +80,12 @@ class Results:
         Raises:
             ResultsUnreadable: the stream cannot be read now, or the bridge was closed.
         """
-        with self._subscriptions.open(task_id) as inbox:
+        with self._subscriptions.open(task_id) as subscription:
             newest = await self.state(task_id)
             try:
                 async with asyncio.timeout(timeout_s):
                     while not newest.ready:
-                        newest = self.decode(await inbox.get())
+                        newest = self.decode(await subscription.get())
             except TimeoutError:
                 pass
             return newest
@@ -96,7 +96,7 @@ class Results:
         Raises:
             ResultsUnreadable: the stream cannot be read now.
         """
-        with self._subscriptions.open(task_id) as inbox:
+        with self._subscriptions.open(task_id) as subscription:
             history = await self._load(task_id, whole=True)
             for record in history:
                 if record.offset > after:
@@ -105,7 +105,7 @@ class Results:
             if history and self.decode(history[-1]).ready:  # earlier ones may be: a mail's retry
                 return
             while True:
-                record = await inbox.get()
+                record = await subscription.get()
                 if record.offset <= after:
                     continue
                 after = record.offset
@@ -115,10 +115,10 @@ class Results:
                     return
 
     @contextmanager
-    def news(self, task_id: str) -> Iterator[Inbox]:
+    def news(self, task_id: str) -> Iterator[Subscription]:
         """Give the task's records that arrive while the block runs, even after a final one."""
-        with self._subscriptions.open(task_id) as inbox:
-            yield inbox
+        with self._subscriptions.open(task_id) as subscription:
+            yield subscription
 
     def decode(self, record: Record) -> TaskState:
         """Return a record as a state; a failure's result is an exception."""

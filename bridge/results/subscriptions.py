@@ -16,7 +16,7 @@ from bridge.records import HISTORY_LENGTH, Record
 WOKEN_AT_ONCE = 40
 
 
-class Inbox:
+class Subscription:
     """One subscriber's records, in their order; an ``asyncio.Queue`` costs each waiter 3 KiB.
 
     For one who does not read, the newest are kept, as many as in a task's history.
@@ -66,11 +66,11 @@ class Inbox:
 
 
 class Subscriptions:
-    """Inboxes of new records by task, one for each subscriber."""
+    """Who waits for new records, by task."""
 
     def __init__(self) -> None:
-        self._inboxes: dict[str, set[Inbox]] = {}
-        self._pending: deque[tuple[Inbox, Record]] = deque()
+        self._by_task: dict[str, set[Subscription]] = {}
+        self._pending: deque[tuple[Subscription, Record]] = deque()
         self._are_over = False
 
     def begin(self) -> None:
@@ -81,36 +81,38 @@ class Subscriptions:
         """Tell all subscribers, and those who come from now on, that no record will come."""
         self._are_over = True
         while self._pending:
-            inbox, record = self._pending.popleft()
-            inbox.put(record)
-        for task_id, inboxes in self._inboxes.items():
-            for inbox in inboxes:
-                inbox.end(_over(task_id))
+            subscription, record = self._pending.popleft()
+            subscription.put(record)
+        for task_id, subscriptions in self._by_task.items():
+            for subscription in subscriptions:
+                subscription.end(_over(task_id))
 
     @contextmanager
-    def open(self, task_id: str) -> Iterator[Inbox]:
+    def open(self, task_id: str) -> Iterator[Subscription]:
         """Give every record of the task that arrives from now on, while the block runs."""
-        inbox = Inbox(_over(task_id) if self._are_over else None)
-        inboxes = self._inboxes.setdefault(task_id, set())
-        inboxes.add(inbox)
+        subscription = Subscription(_over(task_id) if self._are_over else None)
+        subscriptions = self._by_task.setdefault(task_id, set())
+        subscriptions.add(subscription)
         try:
-            yield inbox
+            yield subscription
         finally:
-            inboxes.discard(inbox)
-            if not inboxes:
-                self._inboxes.pop(task_id, None)
+            subscriptions.discard(subscription)
+            if not subscriptions:
+                self._by_task.pop(task_id, None)
 
     def deliver(self, record: Record) -> None:
         """Hand a record to everybody who waits for its task, in the order of arrival."""
         idle = not self._pending
-        self._pending.extend((inbox, record) for inbox in self._inboxes.get(record.task_id, ()))
+        self._pending.extend(
+            (subscription, record) for subscription in self._by_task.get(record.task_id, ())
+        )
         if idle:
             self._hand_out()
 
     def _hand_out(self) -> None:
         for _ in range(min(WOKEN_AT_ONCE, len(self._pending))):
-            inbox, record = self._pending.popleft()
-            inbox.put(record)
+            subscription, record = self._pending.popleft()
+            subscription.put(record)
         if self._pending:
             asyncio.get_running_loop().call_soon(self._hand_out)
 

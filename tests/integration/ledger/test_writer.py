@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Connection, Engine
 
 from ledger import EntryRefused, Ledger, LedgerUnavailable, enter
-from ledger.condition import Condition
+from ledger.health import Health
 from ledger.writer import Entry, Writer
 from tests.ledgers import ids, keep_busy, new_email, transaction_of
 
@@ -170,7 +170,7 @@ def test_closing_writes_what_waits(ledger: Ledger, hold: threading.Event) -> Non
 
 
 def test_what_comes_when_the_writer_was_just_closed_is_unavailable(memory: Engine) -> None:
-    writer, late = Writer(memory, Condition()), Entry(lambda _: None)
+    writer, late = Writer(memory, Health()), Entry(lambda _: None)
     writer.close()
 
     writer.submit(late)

@@ -152,7 +152,9 @@ async def test_each_subscriber_gets_every_record_of_its_own_task() -> None:
             for offset, task_id in enumerate("aba"):
                 subscriptions.deliver(record(task_id, offset))
 
-            offsets = [[(await inbox.get()).offset for _ in range(2)] for inbox in (one, two)]
+            offsets = [
+                [(await subscription.get()).offset for _ in range(2)] for subscription in (one, two)
+            ]
             assert offsets == [[0, 2], [0, 2]]
             assert (await other.get()).offset == 1
         assert not any(map(len, (one, two, other)))
@@ -161,24 +163,24 @@ async def test_each_subscriber_gets_every_record_of_its_own_task() -> None:
 @pytest.mark.gen_test
 async def test_a_subscription_that_ended_gets_nothing_more() -> None:
     subscriptions = Subscriptions()
-    with subscriptions.open("a") as inbox:
+    with subscriptions.open("a") as subscription:
         pass
 
     subscriptions.deliver(record("a", 1))
 
-    assert not len(inbox)
+    assert not len(subscription)
 
 
 @pytest.mark.gen_test
 async def test_a_subscriber_reads_what_has_come_before_it_is_told_of_the_end() -> None:
     subscriptions = Subscriptions()
-    with subscriptions.open("a") as inbox:
+    with subscriptions.open("a") as subscription:
         for offset in range(WOKEN_AT_ONCE + 1):
             subscriptions.deliver(record("a", offset))
 
         subscriptions.end()
 
-        offsets = [(await inbox.get()).offset for _ in range(WOKEN_AT_ONCE + 1)]
+        offsets = [(await subscription.get()).offset for _ in range(WOKEN_AT_ONCE + 1)]
         assert offsets == list(range(WOKEN_AT_ONCE + 1))
         with pytest.raises(ResultsUnreadable):
-            await inbox.get()
+            await subscription.get()

@@ -1,4 +1,4 @@
-"""Who waits for which task: what an inbox keeps, and what it costs."""
+"""Who waits for which task: what a subscription keeps, and what it costs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import tracemalloc
 
 from bridge.records import HISTORY_LENGTH, Record
-from bridge.results.subscriptions import Inbox, Subscriptions
+from bridge.results.subscriptions import Subscription, Subscriptions
 
 COUNT = 200
 
@@ -27,12 +27,12 @@ def numbered(count: int) -> list[Record]:
 
 def test_records_come_out_as_they_went_in_before_and_after_somebody_waits() -> None:
     async def read() -> list[Record]:
-        inbox = Inbox()
-        inbox.put(records[0])
-        reader = asyncio.ensure_future(_all(inbox, len(records)))
+        subscription = Subscription()
+        subscription.put(records[0])
+        reader = asyncio.ensure_future(_all(subscription, len(records)))
         await asyncio.sleep(0)
         for record in records[1:]:
-            inbox.put(record)
+            subscription.put(record)
         return await reader
 
     records = numbered(5)
@@ -42,13 +42,13 @@ def test_records_come_out_as_they_went_in_before_and_after_somebody_waits() -> N
 
 def test_a_reader_that_gave_up_loses_nothing() -> None:
     async def read() -> Record:
-        inbox = Inbox()
-        impatient = asyncio.ensure_future(inbox.get())
+        subscription = Subscription()
+        impatient = asyncio.ensure_future(subscription.get())
         await asyncio.sleep(0)
-        inbox.put(record)
+        subscription.put(record)
         impatient.cancel()
         await asyncio.wait({impatient})
-        return await inbox.get()
+        return await subscription.get()
 
     (record,) = numbered(1)
 
@@ -56,21 +56,21 @@ def test_a_reader_that_gave_up_loses_nothing() -> None:
 
 
 def test_of_a_reader_who_does_not_read_the_newest_records_are_kept() -> None:
-    inbox, records = Inbox(), numbered(HISTORY_LENGTH + 10)
+    subscription, records = Subscription(), numbered(HISTORY_LENGTH + 10)
     for record in records:
-        inbox.put(record)
+        subscription.put(record)
 
-    assert asyncio.run(inbox.get()) == records[10]
+    assert asyncio.run(subscription.get()) == records[10]
 
 
 def test_who_leaves_takes_nothing_from_those_who_wait_for_the_same_task() -> None:
     async def read() -> Record:
         subscriptions = Subscriptions()
-        with subscriptions.open("one") as inbox:
+        with subscriptions.open("one") as subscription:
             with subscriptions.open("one"):
                 pass
             subscriptions.deliver(record)
-            return await asyncio.wait_for(inbox.get(), 5)
+            return await asyncio.wait_for(subscription.get(), 5)
 
     (record,) = numbered(1)
 
@@ -100,14 +100,14 @@ def test_a_subscriber_who_waits_costs_less_than_half_a_kibibyte() -> None:
         tracemalloc.start()
         opened = [subscriptions.open("one") for _ in range(COUNT)]
         before, _ = tracemalloc.get_traced_memory()
-        inboxes = [one.__enter__() for one in opened]
+        entered = [one.__enter__() for one in opened]
         after, _ = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-        assert len(inboxes) == COUNT
+        assert len(entered) == COUNT
         return after - before
 
     assert asyncio.run(grown()) / COUNT < 512
 
 
-async def _all(inbox: Inbox, count: int) -> list[Record]:
-    return [await inbox.get() for _ in range(count)]
+async def _all(subscription: Subscription, count: int) -> list[Record]:
+    return [await subscription.get() for _ in range(count)]

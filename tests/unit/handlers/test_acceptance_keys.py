@@ -17,7 +17,6 @@ from ledger import (
     Ledger,
     LedgerUnavailable,
     Reserved,
-    book,
     idempotency,
 )
 from tests.acceptance import Queue, acceptance, key, mail, run
@@ -46,7 +45,7 @@ def test_a_ledger_that_is_behind_writes_no_entry_that_nobody_waits_for_any_more(
         return entries[-1]
 
     monkeypatch.setattr(ledger, "write", never)
-    monkeypatch.setattr(book, "PATIENCE", 0.001)
+    monkeypatch.setattr("ledger.ledger.PATIENCE", 0.001)
 
     async def once() -> None:
         with pytest.raises(LedgerUnavailable):

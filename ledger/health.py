@@ -20,7 +20,7 @@ class Failure(Value, frozen=True, kw_only=True):
     since: float
 
 
-class Condition:
+class Health:
     """How the last read and the last write ended; on a full disk only writes fail. Thread-safe."""
 
     def __init__(self) -> None:

@@ -12,11 +12,11 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
-from ledger.condition import Condition, Failure
+from ledger.completions import Completions
 from ledger.engine import open_engine
 from ledger.errors import LedgerUnavailable
 from ledger.failures import may_be_repeated, translated
-from ledger.inbox import Inbox
+from ledger.health import Failure, Health
 from ledger.values import NewEmail
 from ledger.writer import Entry, Writer
 
@@ -32,9 +32,9 @@ FORK_WAIT_S = 5.0
 class _Process:
     """What one process has open."""
 
-    def __init__(self, url: str, timeout_s: float, condition: Condition) -> None:
+    def __init__(self, url: str, timeout_s: float, health: Health) -> None:
         self.engine = open_engine(url, timeout_s)
-        self.writer = Writer(self.engine, condition)
+        self.writer = Writer(self.engine, health)
 
     def close(self) -> None:
         self.writer.close()
@@ -52,10 +52,10 @@ class Ledger:
     def __init__(self, url: str, *, timeout_s: float = TIMEOUT_S) -> None:
         self._url = url
         self._timeout_s = timeout_s
-        self._condition = Condition()
+        self._health = Health()
         self._lock = threading.Lock()
         self._process: _Process | None = None
-        self._inbox: Inbox | None = None
+        self._completions: Completions | None = None
         self._held: Writer | None = None  # which writes nothing until a fork is over
         _ledgers.add(self)
 
@@ -113,9 +113,9 @@ class Ledger:
             as their futures; LedgerUnavailable also when the database does not answer at all.
         """
         loop = asyncio.get_running_loop()
-        if self._inbox is None or self._inbox.loop is not loop:
-            self._inbox = Inbox(loop, PATIENCE * self._timeout_s)
-        return await self._inbox.wait_for(entry)
+        if self._completions is None or self._completions.loop is not loop:
+            self._completions = Completions(loop, PATIENCE * self._timeout_s)
+        return await self._completions.wait_for(entry)
 
     def accept(self, *new: NewEmail) -> Future[None]:
         """Enter mails, all or none; the future ends after COMMIT, and raises as :meth:`write`'s.
@@ -138,16 +138,16 @@ class Ledger:
             except Exception as error:  # noqa: BLE001 - a query may raise anything
                 if last_try or not may_be_repeated(error):
                     told = translated(error)
-                    self._condition.failed("read", told)
+                    self._health.failed("read", told)
                     raise told from None
             else:
-                self._condition.worked("read")
+                self._health.worked("read")
                 return found
         raise AssertionError("unreachable")
 
     def failure(self) -> Failure | None:
         """Return since when this process has not been able to read or to write, and why."""
-        return self._condition.failure()
+        return self._health.failure()
 
     def _read(self, query: Callable[[Connection], T]) -> T:
         with self._here().engine.connect() as connection:
@@ -166,7 +166,7 @@ class Ledger:
             with self._lock:
                 process = self._process
                 if process is None:
-                    process = self._process = _Process(self._url, self._timeout_s, self._condition)
+                    process = self._process = _Process(self._url, self._timeout_s, self._health)
         return process
 
     def _before_fork(self) -> None:

@@ -9,7 +9,7 @@ from unittest.mock import patch
 import pytest
 
 from ledger import LedgerUnavailable
-from ledger.inbox import Inbox
+from ledger.completions import Completions
 
 LONG_S = 60.0
 SHORT_S = 0.05
@@ -17,9 +17,9 @@ SHORT_S = 0.05
 
 @pytest.mark.gen_test
 async def test_each_waiter_gets_what_its_own_entry_came_to() -> None:
-    inbox = Inbox(asyncio.get_running_loop(), LONG_S)
+    completions = Completions(asyncio.get_running_loop(), LONG_S)
     entries: list[Future[int]] = [Future() for _ in range(3)]
-    waiters = [inbox.wait_for(entry) for entry in entries]
+    waiters = [completions.wait_for(entry) for entry in entries]
 
     entries[1].set_exception(ValueError("not this one"))
     entries[2].set_result(2)
@@ -34,9 +34,9 @@ async def test_each_waiter_gets_what_its_own_entry_came_to() -> None:
 @pytest.mark.gen_test
 async def test_entries_that_end_together_wake_the_loop_once() -> None:
     loop = asyncio.get_running_loop()
-    inbox = Inbox(loop, LONG_S)
+    completions = Completions(loop, LONG_S)
     entries: list[Future[int]] = [Future() for _ in range(100)]
-    waiters = [inbox.wait_for(entry) for entry in entries]
+    waiters = [completions.wait_for(entry) for entry in entries]
 
     def end_all() -> None:
         for entry in entries:
@@ -51,20 +51,20 @@ async def test_entries_that_end_together_wake_the_loop_once() -> None:
 @pytest.mark.gen_test
 async def test_an_entry_that_ends_later_wakes_the_loop_again() -> None:
     loop = asyncio.get_running_loop()
-    inbox = Inbox(loop, LONG_S)
+    completions = Completions(loop, LONG_S)
     for _ in range(3):
         entry: Future[int] = Future()
-        waiter = inbox.wait_for(entry)
+        waiter = completions.wait_for(entry)
         loop.run_in_executor(None, entry.set_result, 7)
         assert await waiter == 7
 
 
 @pytest.mark.gen_test
 async def test_a_waiter_that_gave_up_disturbs_no_other() -> None:
-    inbox = Inbox(asyncio.get_running_loop(), LONG_S)
+    completions = Completions(asyncio.get_running_loop(), LONG_S)
     first: Future[int] = Future()
     second: Future[int] = Future()
-    gone, waiter = inbox.wait_for(first), inbox.wait_for(second)
+    gone, waiter = completions.wait_for(first), completions.wait_for(second)
 
     gone.cancel()
     first.set_result(1)
@@ -76,16 +76,16 @@ async def test_a_waiter_that_gave_up_disturbs_no_other() -> None:
 @pytest.mark.gen_test
 async def test_each_waiter_loses_patience_at_its_own_time() -> None:
     loop = asyncio.get_running_loop()
-    inbox = Inbox(loop, SHORT_S)
+    completions = Completions(loop, SHORT_S)
     begin = loop.time()
     ended: Future[int] = Future()
-    waiters = [inbox.wait_for(ended), inbox.wait_for(Future())]
+    waiters = [completions.wait_for(ended), completions.wait_for(Future())]
     ended.set_result(1)
     assert await waiters[0] == 1
 
     with pytest.raises(LedgerUnavailable):
         await waiters[1]
-    later: asyncio.Future[int] = inbox.wait_for(Future())
+    later: asyncio.Future[int] = completions.wait_for(Future())
     with pytest.raises(LedgerUnavailable):
         await later
 
@@ -95,7 +95,7 @@ async def test_each_waiter_loses_patience_at_its_own_time() -> None:
 def test_an_entry_that_ends_after_the_loop_is_nobodys(caplog: pytest.LogCaptureFixture) -> None:
     loop = asyncio.new_event_loop()
     entry: Future[int] = Future()
-    Inbox(loop, LONG_S).wait_for(entry)
+    Completions(loop, LONG_S).wait_for(entry)
     loop.close()
 
     entry.set_result(1)

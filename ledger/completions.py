@@ -13,7 +13,7 @@ from ledger.errors import LedgerUnavailable
 T = TypeVar("T")
 
 
-class Inbox:
+class Completions:
     """Where the writer's thread leaves the entries that have ended, for one event loop.
 
     A loop that is woken for each entry spends more on that, and on the interpreter's lock, than

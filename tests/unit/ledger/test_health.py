@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Connection
 
 from ledger import Failure, Ledger, LedgerUnavailable, migrate
-from ledger.condition import Condition
+from ledger.health import Health
 from tests.ledger_lock import locked
 from tests.ledgers import ids
 
@@ -72,13 +72,13 @@ def test_what_an_operation_or_a_query_raises_itself_is_none(impatient: Ledger) -
 
 
 def test_of_reads_and_writes_that_which_fails_longer_is_told_and_why_it_failed_last() -> None:
-    condition = Condition()
-    condition.failed("write", LedgerUnavailable("full"))
-    condition.failed("read", LedgerUnavailable("away"))
-    condition.failed("write", LedgerUnavailable("away, too"))
-    both = condition.failure()
-    condition.worked("write")
-    reading = condition.failure()
+    health = Health()
+    health.failed("write", LedgerUnavailable("full"))
+    health.failed("read", LedgerUnavailable("away"))
+    health.failed("write", LedgerUnavailable("away, too"))
+    both = health.failure()
+    health.worked("write")
+    reading = health.failure()
 
     assert both is not None
     assert reading is not None
