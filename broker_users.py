@@ -19,7 +19,7 @@ from kombu.exceptions import OperationalError
 
 import config
 from bridge import topology
-from bridge.awaiting import connect
+from bridge.broker import connect
 from bridge.topology import DEFAULT, ResultStream
 from command_line import CommandLine, run
 from task import app

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 from celery.events import event as _event  # event_exchange is the name of a setting
 
 import config
-from bridge.keepalive import KEEPALIVE
+from bridge.broker import KEEPALIVE
 from bridge.topology import DEFAULT
 
 #: The ledger is pruned every hour.

@@ -15,7 +15,7 @@ from kombu.exceptions import OperationalError
 
 import delivery
 from bridge import BridgeError, DeadLetter, DeadReason, Undecodable, topology
-from bridge.awaiting import connect
+from bridge.broker import connect
 from bridge.dead import queue as dead_queue
 from bridge.dead.queue import Counts, Ids
 from bridge.topology import MAIL_TASK

@@ -30,7 +30,7 @@ from bridge import Bridge
 from handlers.services import Services, make_services
 from ledger import ApiKey, LedgerUnavailable, OtherVersion, api_keys
 from lifecycle import CIRCUIT_ID
-from serving.connections import Limits, bound_unread, possible, raise_file_limit
+from serving.limits import Limits, bound_unread, possible, raise_file_limit
 from serving.listening import Listening, listen, url_of
 from serving.processes import run_processes
 from serving.server import Server

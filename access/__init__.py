@@ -2,9 +2,10 @@
 
 from access.buckets import Buckets
 from access.caller import OPEN, Caller, Scope
+from access.cross_site import refuse_cross_site
 from access.errors import (
     AccessError,
-    ForeignSite,
+    CrossSite,
     KeysUnknown,
     NoKey,
     NotPermitted,
@@ -15,14 +16,13 @@ from access.errors import (
 )
 from access.keyring import Keyring
 from access.secret import NewKey, new_key
-from access.site import check_site
 
 __all__ = [
     "OPEN",
     "AccessError",
     "Buckets",
     "Caller",
-    "ForeignSite",
+    "CrossSite",
     "Keyring",
     "KeysUnknown",
     "NewKey",
@@ -33,6 +33,6 @@ __all__ = [
     "SenderRefused",
     "TooFast",
     "UnknownKey",
-    "check_site",
     "new_key",
+    "refuse_cross_site",
 ]

@@ -23,7 +23,7 @@ class KeysUnknown(AccessError):
     """The API keys cannot be read now; try again later."""
 
 
-class ForeignSite(AccessError):
+class CrossSite(AccessError):
     """A request of another site's page, or by a name not of this machine, needs an API key."""
 
 

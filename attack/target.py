@@ -17,7 +17,7 @@ from attack.tally import Tally
 from attack.wire import ask, request
 from bench.stage import Program, Stage
 from dev.ports import free_port
-from serving.connections import raise_file_limit
+from serving.limits import raise_file_limit
 from tests.databases import new_postgres
 
 #: Short, so that attacks by slowness are over soon. The limit of the queue's wait is switched off.

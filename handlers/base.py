@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from tornado.web import Finish, RequestHandler, stream_request_body
 
 import config
-from access import OPEN, Caller, NotPermitted, Scope, check_site
+from access import OPEN, Caller, NotPermitted, Scope, refuse_cross_site
 from bridge import TaskResult, TaskState
 from handlers.problems import Problem, from_exception, invalid
 from handlers.representation import encode
@@ -62,7 +62,7 @@ class BaseHandler(RequestHandler):
         """Let the request in, or raise what is wrong with its key."""
         self.caller = self._services.keyring.admit(self.request.headers.get("Authorization"))
         if self.caller is OPEN:
-            check_site(self.request.headers)
+            refuse_cross_site(self.request.headers)
         try:
             self.caller.need(self.needed_scope())
         except NotPermitted:

@@ -10,7 +10,7 @@ from typing import Any
 from tornado.web import HTTPError
 
 from access import (
-    ForeignSite,
+    CrossSite,
     KeysUnknown,
     NoKey,
     NotPermitted,
@@ -129,7 +129,7 @@ def _of_access(exc: BaseException) -> Problem | None:
         case SenderRefused():
             errors = [{"argument": "from", "detail": exc.detail.removeprefix("from: ")}]
             return Problem(403, exc.detail, name="invalid_from_address", errors=errors)
-        case ForeignSite():
+        case CrossSite():
             return Problem(403, exc.detail)
         case NotPermitted():
             return Problem(403, exc.detail, scope=exc.scope)

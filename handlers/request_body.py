@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from tornado.httputil import HTTPHeaders
 
-from handlers.budget import Budget
+from handlers.limits import Budget
 from handlers.problems import SOON, Problem
 
 #: The most digits of a Content-Length: Python refuses to read numbers of thousands of digits.

@@ -16,9 +16,8 @@ from bridge.topology import MAIL_QUEUE, MAIL_TASK
 from handlers.accepting.acceptance import Acceptance
 from handlers.accepting.outgoing import publisher
 from handlers.accepting.pressure import Pressure
-from handlers.budget import Budget
+from handlers.limits import Budget, Turns
 from handlers.request_body import Bodies
-from handlers.turns import Turns
 from ledger import Ledger
 
 #: How many mails' contents a process reads and builds at a time: each may have many megabytes, and

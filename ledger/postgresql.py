@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 #: A client that waits for an answer sends nothing. If the network has forgotten the connection, the
 #: kernel finds out by asking, here after 5 s of silence; its default is two hours.
-#: The broker's connections have the same numbers (``bridge/keepalive.py``; a test compares them).
+#: The broker's connections have the same numbers (``bridge/broker.py``; a test compares them).
 KEEPALIVE = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
 
 

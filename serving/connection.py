@@ -19,8 +19,8 @@ from tornado.web import Application
 
 from handlers.problems import Problem
 from serving.answer import refusal
-from serving.connections import Limits
 from serving.exchange import DROPPED_BYTES, Context, Exchange
+from serving.limits import Limits
 from serving.parser import RequestParser
 
 logger = logging.getLogger("windmail.connections")

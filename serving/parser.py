@@ -5,6 +5,7 @@ https://github.com/MagicStack/httptools, https://llhttp.org, RFC 9112
 
 from __future__ import annotations
 
+import re
 from collections import deque
 
 from httptools import (
@@ -16,12 +17,13 @@ from httptools import (
 from tornado.httputil import HTTPHeaders, HTTPInputError, RequestStartLine
 
 from handlers.problems import Problem
-from serving.target import origin_form
 
 #: How much is parsed at a time, in bytes, of a body and of all else. Requests that come together
 #: wait for each other's answers, and those that wait are to be few.
 BODY_STEP = 16 * 1024
 HEAD_STEP = 4 * 1024
+
+_ABSOLUTE = re.compile(r"https?://([^/?#]+)(.*)", re.IGNORECASE)
 
 
 class Request:
@@ -143,7 +145,7 @@ class RequestParser:
         keeps_alive = http.should_keep_alive() and not is_tunnel
         if version == "HTTP/1.0":  # for which llhttp looks for "keep-alive" alone
             keeps_alive = keeps_alive and not _says_close(headers)
-        request = Request(origin_form(line, headers), headers, keeps_alive)
+        request = Request(_origin_form(line, headers), headers, keeps_alive)
         self._body_of = request
         self.requests.append(request)
 
@@ -159,6 +161,24 @@ class RequestParser:
             request.is_complete = True
             self._is_over = self._is_over or not request.keeps_alive
         self.is_between = True
+
+
+def _origin_form(start_line: RequestStartLine, headers: HTTPHeaders) -> RequestStartLine:
+    """Return the start line with its target's path and query alone (RFC 9112 section 3.2).
+
+    Proxies, and clients that take this server for one, send the whole URI. Its host then counts
+    instead of the ``Host`` header, which is replaced (section 3.2.2). A request whose ``Host``
+    header is missing or doubled stays as wrong as it is.
+    """
+    if start_line.path.startswith("/"):
+        return start_line
+    absolute = _ABSOLUTE.fullmatch(start_line.path)
+    if absolute is None:
+        return start_line
+    if len(headers.get_list("Host")) == 1:
+        headers["Host"] = absolute[1]
+    rest = absolute[2]
+    return start_line._replace(path=rest if rest.startswith("/") else f"/{rest}")
 
 
 def _says_close(headers: HTTPHeaders) -> bool:

@@ -17,7 +17,7 @@ from tornado.web import Application
 
 from handlers.services import Services
 from serving.connection import Connection
-from serving.connections import Limits
+from serving.limits import Limits
 from serving.listening import HANDSHAKE_S, Listening
 
 logger = logging.getLogger("windmail.server")

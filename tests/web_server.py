@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from tornado.testing import bind_unused_port
 from tornado.web import Application, RequestHandler, stream_request_body
 
-from serving.connections import Limits
+from serving.limits import Limits
 from serving.server import Server
 
 HEADER_BYTES = 8192

@@ -9,8 +9,8 @@ from concurrent.futures import Future
 
 from celery import Celery
 
-from bridge.awaiting import NOT_WHOLE, awaiting_broker
 from bridge.backend.result_channel import Result, ResultChannel
+from bridge.broker import UNAVAILABLE, awaiting_broker
 from bridge.message import Message
 
 #: Nobody could send any while a task runs; the kernel checks whether the broker is there.
@@ -45,11 +45,11 @@ class DirectWriter:
                     channel.settle()
                 except BaseException as exc:  # a time limit, too: a frame may be half read
                     channel.drop()
-                    if not isinstance(exc, NOT_WHOLE):
+                    if not isinstance(exc, UNAVAILABLE):
                         self._channel = None  # or the next write would send what was refused again
                     raise
 
-            awaiting_broker(send, NOT_WHOLE)
+            awaiting_broker(send, UNAVAILABLE)
         for future in written:
             future.result()
 

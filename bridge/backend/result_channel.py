@@ -15,7 +15,7 @@ from amqp.exceptions import MessageNacked, NotFound, PreconditionFailed
 from celery import Celery
 from celery.utils.log import get_logger
 
-from bridge.awaiting import connect
+from bridge.broker import connect
 from bridge.errors import ResultRefused
 from bridge.message import Message
 from bridge.topology import ResultStream

@@ -19,13 +19,13 @@ from celery import states
 from celery.backends.rpc import RPCBackend
 from kombu.serialization import dumps
 
-from bridge.awaiting import UNREADABLE, awaiting_broker
 from bridge.backend.direct_writer import DirectWriter
 from bridge.backend.late_starts import LateStarts
 from bridge.backend.result_channel import message_of
 from bridge.backend.result_writer import ResultWriter
 from bridge.backend.stream_consumer import StreamResultConsumer
 from bridge.backend.task_states import may_be_kept, now, properties_of, told_exception
+from bridge.broker import UNREADABLE, awaiting_broker
 from bridge.errors import ResultRefused
 from bridge.message import Message
 from bridge.records import Record

@@ -15,7 +15,7 @@ import kombu
 from celery import Celery, bootsteps, states
 from celery.exceptions import WorkerLostError
 
-from bridge.awaiting import connect
+from bridge.broker import connect
 from bridge.dead.letter import DeadLetter, DeadReason
 from bridge.topology import DEFAULT, may_declare
 

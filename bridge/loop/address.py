@@ -9,7 +9,7 @@ import kombu
 import pika
 
 from bridge import tls
-from bridge.keepalive import KEEPALIVE
+from bridge.broker import KEEPALIVE
 
 #: pika checks every 15 s whether anything came, so it notices a stalled peer within 15 to 30 s.
 #: RabbitMQ advises 5 to 20 s; with less, a busy broker is taken for a dead one

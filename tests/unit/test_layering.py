@@ -30,7 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "config_table": {"config_checks", "config_setting", "mailing"},
     "config_setting": {"config_checks"},
     "config_checks": {"bridge.tls", "mailing"},
-    "celeryconfig": {"config", "bridge.keepalive", "bridge.topology"},
+    "celeryconfig": {"config", "bridge.broker", "bridge.topology"},
     "flowerconfig": {"config"},
     "bridge": set(),
     "mailing": set(),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from handlers.budget import Budget
+from handlers.limits import Budget
 
 
 def test_a_budget_can_be_used_up_and_no_more_than_that() -> None:

@@ -12,7 +12,7 @@ from tornado.web import Application, RequestHandler
 from handlers.accepting.acceptance import Acceptance
 from handlers.accepting.outgoing import Outgoing
 from handlers.base import BaseHandler
-from handlers.budget import Budget
+from handlers.limits import Budget
 from handlers.request_body import Bodies
 from ledger import Ledger
 from tests.acceptance import Queue, acceptance, mail, status

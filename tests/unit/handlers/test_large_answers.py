@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from tornado.web import Application
 
-from handlers.budget import Budget
 from handlers.emails.handler import COUNTED_BYTES, EmailHandler
+from handlers.limits import Budget
 from handlers.request_body import Bodies
 from tests.web_server import served
 

@@ -12,7 +12,7 @@ import pytest
 from tornado.web import Application
 
 from handlers.base import BaseHandler
-from handlers.budget import Budget
+from handlers.limits import Budget
 from handlers.request_body import Bodies
 from serving.exchange import DROPPED_BYTES
 from tests.web_server import served

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from handlers.base import BaseHandler
-from handlers.turns import Turns
+from handlers.limits import Turns
 
 DEADLINE_S = 5.0
 

@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import IntegrityError, OperationalError
 
-from bridge import keepalive
+from bridge import broker
 from ledger import Ledger, LedgerUnavailable
 from ledger.engine import open_engine, writing
 from ledger.postgresql import KEEPALIVE
@@ -200,7 +200,7 @@ def test_a_vanished_database_is_given_up_when_a_vanished_broker_is() -> None:
     in_libpqs_words = {"IDLE": "idle", "INTVL": "interval", "CNT": "count"}
     same = {
         f"keepalives_{in_libpqs_words[name.removeprefix('TCP_KEEP')]}": number
-        for name, number in keepalive.KEEPALIVE.items()
+        for name, number in broker.KEEPALIVE.items()
     }
 
     assert same == KEEPALIVE

@@ -13,7 +13,7 @@ from tornado.web import Application, RequestHandler, stream_request_body
 
 from serving import server as serving_server
 from serving.connection import Connection
-from serving.connections import Limits
+from serving.limits import Limits
 from serving.server import Server
 
 KEPT_S = 0.1

@@ -12,22 +12,22 @@ from functools import lru_cache
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from access.errors import ForeignSite
+from access.errors import CrossSite
 
 _OURS = frozenset({"none", "same-origin"})
 
 
-def check_site(headers: Mapping[str, str]) -> None:
+def refuse_cross_site(headers: Mapping[str, str]) -> None:
     """Check that a request does not come from another site.
 
     Raises:
-        ForeignSite
+        CrossSite
     """
     host = headers.get("Host", "").lower()
     origin = headers.get("Origin", f"http://{host}").lower()
     is_ours = headers.get("Sec-Fetch-Site", "none") in _OURS
     if not (is_ours and origin.partition("://")[2] == host and _is_local(host)):
-        raise ForeignSite
+        raise CrossSite
 
 
 @lru_cache(maxsize=64)

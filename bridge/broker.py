@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 #: Errors of a broker that is away, or not fully up: it answers 404 for a stream that it knows but
 #: has not started yet.
-NOT_WHOLE = (
+UNAVAILABLE = (
     OperationalError,
     *Connection.recoverable_connection_errors,
     *Connection.recoverable_channel_errors,
@@ -27,6 +27,10 @@ NOT_WHOLE = (
 #: The same for a reader. Celery raises ``RuntimeError`` when its reader cannot reconnect.
 UNREADABLE = (OperationalError, AMQPError, OSError, RuntimeError)
 AGAIN_S = 0.5
+#: When the kernel gives up a connection whose other end is gone without a word: it asks after 5 s
+#: of silence, and every 2 s from then on, three times; tcp(7). The ledger's connections have the
+#: same, in libpq's words (``ledger/postgresql.py``).
+KEEPALIVE = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 3}
 
 
 def connect(connection: kombu.Connection) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from access import ForeignSite, check_site
+from access import CrossSite, refuse_cross_site
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ from access import ForeignSite, check_site
     ],
 )
 def test_who_is_on_this_machine_is_let_in(headers: dict[str, str]) -> None:
-    check_site(headers)
+    refuse_cross_site(headers)
 
 
 @pytest.mark.parametrize(
@@ -41,5 +41,5 @@ def test_who_is_on_this_machine_is_let_in(headers: dict[str, str]) -> None:
     ],
 )
 def test_another_sites_page_is_not(headers: dict[str, str]) -> None:
-    with pytest.raises(ForeignSite):
-        check_site(headers)
+    with pytest.raises(CrossSite):
+        refuse_cross_site(headers)
