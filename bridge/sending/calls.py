@@ -12,7 +12,7 @@ from celery.utils.time import utcoffset
 
 from bridge.message import Message
 from bridge.sending.options import normalise
-from bridge.sending.prepared import EventMould, Mould, cut, cut_event
+from bridge.sending.prepared import EventTemplate, MessageTemplate, event_template_of, template_of
 from bridge.sending.recorder import Recorder
 from bridge.sending.shown import hidden, shown
 from bridge.sending.tasks import DurableTask, TaskAMQP
@@ -23,10 +23,12 @@ _SIGNALS = (signals.task_sent, signals.before_task_publish, signals.after_task_p
 
 
 class PreparedTask:
-    """A task with its mould, and the rest of what Celery does at each call."""
+    """A task with its template, and the rest of what Celery does at each call."""
 
-    def __init__(self, app: Celery, task: Task, mould: Mould, event: EventMould | None) -> None:
-        self._mould = mould
+    def __init__(
+        self, app: Celery, task: Task, template: MessageTemplate, event: EventTemplate | None
+    ) -> None:
+        self._template = template
         self._event = event
         self._clock = app.clock
         self._check = getattr(task, "__header__", None) if task.typing else None
@@ -41,7 +43,7 @@ class PreparedTask:
         if self._check is not None:
             self._check(*args, **kwargs)
         texts = self._show(args, 0), self._show(kwargs, 1)
-        message = self._mould.fill(task_id, args, kwargs, texts)
+        message = self._template.fill(task_id, args, kwargs, texts)
         if self._event is None:
             return [message]
         clock = self._clock.forward()
@@ -116,10 +118,12 @@ class Calls:
         if not self._is_common(task):
             return None
         message, *events = messages
-        mould, moulds = cut(message, args, kwargs), [cut_event(event) for event in events]
-        if mould is None or None in moulds:
+        template = template_of(message, args, kwargs)
+        event_templates = [event_template_of(event) for event in events]
+        if template is None or None in event_templates:
             return None
-        return PreparedTask(self._app, task, mould, moulds[0] if moulds else None)
+        event = event_templates[0] if event_templates else None
+        return PreparedTask(self._app, task, template, event)
 
     def _is_common(self, task: Task) -> bool:
         """Return whether Celery's code alone decides how the task's messages look."""

@@ -1,7 +1,7 @@
 """Prepared calls: all of a task's message but its id and arguments is encoded once.
 
-Celery itself makes a task's first message. A mould is cut from it, and later calls fill in what
-differs. A mould that does not reproduce the first message, byte for byte, is not used.
+Celery itself makes a task's first message. A template is made of it, and later calls fill in what
+differs. One that does not reproduce the first message, byte for byte, is not used.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _ARGS, _KWARGS = "<args>", "<kwargs>"
 _OF_EVENT = ("args", "kwargs", "clock", "utcoffset", "timestamp")
 
 
-class Mould(msgspec.Struct, frozen=True, kw_only=True):
+class MessageTemplate(msgspec.Struct, frozen=True, kw_only=True):
     """What all messages of a task's calls without options have in common.
 
-    ``header`` is a template for ``%``; ``table_size``: of the headers, without the texts of the
+    ``header`` is a format for ``%``; ``table_size``: of the headers, without the texts of the
     arguments; ``rest``: what follows the arguments in the body.
     """
 
@@ -61,8 +61,8 @@ class Mould(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-class EventMould(msgspec.Struct, frozen=True, kw_only=True):
-    """The same for Celery's ``task-sent`` event; ``body`` is a template for ``%``."""
+class EventTemplate(msgspec.Struct, frozen=True, kw_only=True):
+    """The same for Celery's ``task-sent`` event; ``body`` is a format for ``%``."""
 
     event: Message
     body: str
@@ -83,32 +83,34 @@ class EventMould(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self.event, body=body.encode())
 
 
-def cut(message: Message, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Mould | None:
-    """Return the mould of a call's message as Celery made it; None: there can be none."""
+def template_of(
+    message: Message, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> MessageTemplate | None:
+    """Return the template of a call's message as Celery made it; None: there can be none."""
     properties = message.properties
     headers = properties.headers
     if properties.content_type != JSON or "compression" in headers:
         return None
     shown = headers["argsrepr"], headers["kwargsrepr"]
-    header, table_size = _header_template(properties)
+    header, table_size = _header_format(properties)
     rest = message.body.removeprefix(b"[%b, %b" % (json_of(args), json_of(kwargs)))
-    mould = Mould(message=message, header=header, table_size=table_size, rest=rest)
-    again = mould.fill(message.correlation_id, args, kwargs, shown)
-    return mould if again == message else None
+    template = MessageTemplate(message=message, header=header, table_size=table_size, rest=rest)
+    again = template.fill(message.correlation_id, args, kwargs, shown)
+    return template if again == message else None
 
 
-def cut_event(event: Message) -> EventMould | None:
-    """Return the mould of a call's event as Celery made it; None: there can be none."""
+def event_template_of(event: Message) -> EventTemplate | None:
+    """Return the template of a call's event as Celery made it; None: there can be none."""
     if event.properties.content_type != JSON:
         return None
     told = msgspec.json.decode(event.body, type=dict[str, Any])
-    mould = EventMould(event=event, body=_event_template(told))
+    template = EventTemplate(event=event, body=_event_format(told))
     moment = told["clock"], told["utcoffset"], told["timestamp"]
-    again = mould.fill(told["uuid"], (told["args"], told["kwargs"]), *moment)
-    return mould if again == event else None
+    again = template.fill(told["uuid"], (told["args"], told["kwargs"]), *moment)
+    return template if again == event else None
 
 
-def _header_template(properties: pika.BasicProperties) -> tuple[bytes, int]:
+def _header_format(properties: pika.BasicProperties) -> tuple[bytes, int]:
     task_id = properties.correlation_id
     headers = {k: _ID if v == task_id else v for k, v in properties.headers.items()}
     properties.headers = {**headers, "argsrepr": _ARGS, "kwargsrepr": _KWARGS}
@@ -124,7 +126,7 @@ def _header_template(properties: pika.BasicProperties) -> tuple[bytes, int]:
     return template, size - len(_ARGS) - len(_KWARGS)
 
 
-def _event_template(told: dict[str, Any]) -> str:
+def _event_format(told: dict[str, Any]) -> str:
     places = {name: f"%({name})s" for name in _OF_EVENT}
     places |= {name: "%(id)s" for name, value in told.items() if value == told["uuid"]}
     constant = {n: v.replace("%", "%%") if isinstance(v, str) else v for n, v in told.items()}
