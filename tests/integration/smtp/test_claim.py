@@ -132,7 +132,7 @@ def test_a_mail_whose_time_the_claim_has_taken_is_transient_and_was_not_begun(
 
 def test_there_is_no_claim_for_a_mail_that_is_not_valid(server: SMTPServer) -> None:
     with pytest.raises(InvalidMessage):
-        deliver(relay_of(server), sender="", recipients=[], content=b"", claim=refused)
+        deliver(relay_of(server), sender="a@b", recipients=[], content=b"", claim=refused)
 
 
 def test_there_is_no_claim_without_a_session() -> None:

@@ -53,7 +53,8 @@ def test_a_kept_session_has_the_timeout_of_commands(
 def test_sessions_are_closed_when_the_process_ends(server: SMTPServer) -> None:
     code = (
         "from mailing import Relay, deliver\n"
-        f"deliver(Relay.from_url({server.url!r}), sender='', recipients=['a@b'], content=b'')"
+        f"relay = Relay.from_url({server.url!r})\n"
+        "deliver(relay, sender='a@b', recipients=['a@b'], content=b'\\r\\n')"
     )
     done = subprocess.run(
         [sys.executable, "-X", "dev", "-W", "error", "-c", code],

@@ -105,20 +105,6 @@ def test_what_is_no_name_is_refused(pattern: str) -> None:
         Limits(header_names=(pattern,))
 
 
-@pytest.mark.parametrize(
-    "values",
-    [
-        {"recipients_per_field": -1},
-        {"total_bytes": -1},
-        {"attachments": -1},
-        {"subject_length": 8193},
-    ],
-)
-def test_numbers_without_sense_are_refused(values: Any) -> None:
-    with pytest.raises(ValueError, match=next(iter(values))):
-        Limits(**values)
-
-
 # -- lists and automatic mail
 
 
