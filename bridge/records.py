@@ -88,7 +88,6 @@ class TaskState(msgspec.Struct, frozen=True, kw_only=True):
     started_at: str | None = None
     worker: str | None = None
     retries: int = 0
-    children: list[Any] = msgspec.field(default_factory=list)
     offset: int | None = None
 
     @property

@@ -63,7 +63,7 @@ class TaskMessage(NamedTuple):
 def id_of(headers: Mapping[str, Any], properties: Mapping[str, Any]) -> str | None:
     """Return the task's id according to the envelope; None where that has no usable one."""
     for value in (headers.get("id"), properties.get("correlation_id")):
-        if _is_id(value):
+        if is_short_name(value):
             return str(value)
     return None
 
@@ -121,7 +121,7 @@ def _decoded(decode: Callable[[], Any]) -> Any:
 
 def _check_fields(fields: Mapping[str, Any]) -> None:
     _expect(isinstance(fields.get("task"), str), "its task's name is no text")
-    _expect(_is_id(fields.get("id")), "it has no usable task id")
+    _expect(is_short_name(fields.get("id")), "it has no usable task id")
     for name, types in _TYPES.items():
         value = fields.get(name)
         _expect(value is None or isinstance(value, types), f"its {name} has a wrong type")
@@ -143,7 +143,8 @@ def _is_deep(value: Any) -> bool:
     return True
 
 
-def _is_id(value: object) -> bool:
+def is_short_name(value: object) -> bool:
+    """Return whether a task's id, or a queue's name, may be this."""
     return (
         isinstance(value, str) and value.isprintable() and 0 < len(value.encode()) <= LONGEST_SHORT
     )

@@ -81,9 +81,6 @@ class StreamBackend(RPCBackend):
     def on_task_call(self, producer: Any, task_id: str) -> None:
         """Do nothing: there is no reply queue to declare."""
 
-    def destination_for(self, task_id: str, request: Any) -> tuple[str, str]:
-        return self.stream.name, task_id
-
     def store_result(
         self,
         task_id: str,
@@ -232,8 +229,6 @@ class StreamBackend(RPCBackend):
         if record is None:
             return {"status": "PENDING", "result": None}
         return self.meta_from_record(record)
-
-    poll = get_task_meta
 
     def meta_from_record(self, record: Record) -> dict[str, Any]:
         """Decode a record; exceptions become exceptions again."""

@@ -19,10 +19,10 @@ from bridge.task_message import (
     Undecodable,
     deliveries_of,
     id_of,
+    is_short_name,
     printable,
     read,
 )
-from bridge.writable import LONGEST_SHORT
 
 #: Properties that have a field of their own, or must not be published again: the broker refuses
 #: another user's ``user_id``, and would drop what has an ``expiration``.
@@ -199,10 +199,7 @@ def _explained(letter: DeadLetter, said: object, known: Container[str] | None) -
 def _name(value: object) -> str | None:
     """Return a queue's name, or None if it cannot be one. RabbitMQ 3.10 does not set
     ``x-last-death-queue``, so any publisher may have."""
-    is_name = (
-        isinstance(value, str) and value.isprintable() and len(value.encode()) <= LONGEST_SHORT
-    )
-    return str(value) if is_name else None
+    return str(value) if is_short_name(value) else None
 
 
 def _bytes(body: bytes | str) -> bytes:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractContextManager
 
 from celery import Celery, states
 
@@ -114,11 +114,9 @@ class Results:
                 if state.ready:
                     return
 
-    @contextmanager
-    def news(self, task_id: str) -> Iterator[Subscription]:
+    def news(self, task_id: str) -> AbstractContextManager[Subscription]:
         """Give the task's records that arrive while the block runs, even after a final one."""
-        with self._subscriptions.open(task_id) as subscription:
-            yield subscription
+        return self._subscriptions.open(task_id)
 
     def decode(self, record: Record) -> TaskState:
         """Return a record as a state; a failure's result is an exception."""
@@ -132,7 +130,6 @@ class Results:
             started_at=meta.get("started"),
             worker=meta.get("worker"),
             retries=meta.get("retries") or 0,
-            children=meta.get("children") or [],
             offset=record.offset,
         )
 
