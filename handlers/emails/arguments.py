@@ -57,9 +57,7 @@ def _content(body: EmailBody) -> dict[str, str | None]:
             raise invalid(name, "cannot be given together with template")
     rendered = delivery.templates().render(body.template.id, body.template.variables)
     subject = rendered.subject if body.subject is None else body.subject
-    if subject is None:
-        raise missing("subject")
-    return {"subject": subject, "text": rendered.text or "", "html": rendered.html}
+    return {"subject": subject, "text": rendered.text, "html": rendered.html}
 
 
 def _attachment(index: int, given: Attachment) -> dict[str, str]:
