@@ -183,7 +183,8 @@ def main(argv: list[str]) -> int:
     _spare_garbage_collection()
     buckets = Buckets()  # before the fork: all processes share them
     count = config.options.processes or os.cpu_count() or 1
-    return run_processes(count, lambda: _run(listening, buckets), listening.close)
+    run_processes(count, lambda: _run(listening, buckets), listening.close)
+    return 0
 
 
 def _run(listening: Listening, buckets: Buckets) -> None:

@@ -22,16 +22,16 @@ RESTART_DELAY_S = 1.0
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-def run_processes(count: int, run: Callable[[], None], before_stop: Callable[[], None]) -> int:
+def run_processes(count: int, run: Callable[[], None], before_stop: Callable[[], None]) -> None:
     """Run ``run`` in ``count`` forked processes (for 1: in this one) until told to stop.
 
     At SIGTERM or SIGINT this process runs ``before_stop``, and then sends SIGTERM to the others;
-    returns 0 once all have ended.
+    returns once all have ended.
     """
     if count == 1:
         run()
-        return 0
-    return _Parent(count, run, before_stop).supervise()
+    else:
+        _Parent(count, run, before_stop).supervise()
 
 
 class _Parent:
@@ -44,7 +44,7 @@ class _Parent:
         self._children: set[int] = set()
         self._stopping = False
 
-    def supervise(self) -> int:
+    def supervise(self) -> None:
         for signum in STOP_SIGNALS:
             signal.signal(signum, self._stop)
         for _ in range(self._count):
@@ -57,7 +57,6 @@ class _Parent:
                 logger.error("process %d ended (%d); starting another", pid, code)
                 time.sleep(RESTART_DELAY_S)
                 self._fork()
-        return 0
 
     def _fork(self) -> None:
         """Start a process, unless told to stop."""
