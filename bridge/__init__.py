@@ -16,7 +16,6 @@ from bridge.errors import (
     ResultsUnreadable,
     Unroutable,
 )
-from bridge.loop.gauge import QueueGauge
 from bridge.records import TaskState
 from bridge.sending.broadcast import Control
 from bridge.sending.events import DurableEvents
@@ -46,7 +45,6 @@ __all__ = [
     "PrivateTask",
     "PublishRejected",
     "PublishTimeout",
-    "QueueGauge",
     "ResultsUnreadable",
     "TaskAMQP",
     "TaskResult",

@@ -3,7 +3,6 @@
 from ledger import api_keys, claims, commands, idempotency, migrate, outcomes, queries, retention
 from ledger.accept import discard, enter
 from ledger.api_keys import ApiKey
-from ledger.claims import Delayed
 from ledger.commands import Charge, Sendable
 from ledger.errors import (
     EntryRefused,
@@ -16,15 +15,10 @@ from ledger.errors import (
 from ledger.health import Failure
 from ledger.idempotency import Reserved
 from ledger.ledger import Ledger
-from ledger.outcomes import Outcome, Recorded
+from ledger.outcomes import Outcome
 from ledger.values import (
     FINAL,
-    WAITING,
-    Busy,
-    Claim,
-    Early,
     Email,
-    Ended,
     Event,
     Granted,
     Kind,
@@ -33,21 +27,14 @@ from ledger.values import (
     Recipient,
     Reply,
     Status,
-    Superseded,
     To,
 )
 
 __all__ = [
     "FINAL",
-    "WAITING",
     "ApiKey",
-    "Busy",
     "Charge",
-    "Claim",
-    "Delayed",
-    "Early",
     "Email",
-    "Ended",
     "EntryRefused",
     "Event",
     "Failure",
@@ -62,12 +49,10 @@ __all__ = [
     "OtherVersion",
     "Outcome",
     "Recipient",
-    "Recorded",
     "Reply",
     "Reserved",
     "Sendable",
     "Status",
-    "Superseded",
     "To",
     "UnknownEmail",
     "api_keys",

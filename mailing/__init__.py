@@ -27,17 +27,14 @@ from mailing.errors import (
     Uncertain,
     Unreachable,
 )
-from mailing.limits import DEFAULT_LIMITS, Limits
+from mailing.limits import Limits
 from mailing.message import Mail, compose
 from mailing.mime import build, message_id
 from mailing.rates import RateLimits
-from mailing.signing import Signer
 from mailing.smtp.relay import Relay
 from mailing.smtp.sessions import close_sessions, deliver
-from mailing.templates.rendering import Rendered, Templates
 
 __all__ = [
-    "DEFAULT_LIMITS",
     "Attachment",
     "CircuitBreaker",
     "CircuitOpen",
@@ -51,10 +48,7 @@ __all__ = [
     "RateLimits",
     "Recipient",
     "Relay",
-    "Rendered",
-    "Signer",
     "TemplateError",
-    "Templates",
     "TooLarge",
     "TransientFailure",
     "Uncertain",
