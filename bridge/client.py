@@ -33,7 +33,7 @@ START_TIMEOUT_S = 15.0
 
 
 class Bridge:
-    """The non-blocking road between an event loop and a Celery app over RabbitMQ.
+    """Calls an app's Celery tasks over RabbitMQ from an event loop, which it never blocks.
 
     Two connections: one publishes, one reads results, since an alarm of the broker blocks
     publishing connections only. Use it as ``async with Bridge(app) as bridge`` (raises

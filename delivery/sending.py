@@ -17,11 +17,11 @@ from sqlalchemy import Connection
 
 import config
 import mailing
-from delivery import circuit, entry, parts, retention, schedule, standing
+from delivery import circuit, entry, not_granted, parts, retention, schedule
 from delivery.attempt import Attempt, NotGranted
 from delivery.identity import is_gone
 from delivery.steps import Again, Done, Drop, Fail, Step, Wait
-from delivery.verdicts import judge, reason_of
+from delivery.verdicts import judge, reason_of, task_result
 from ledger import claims, commands, outcomes
 from ledger.errors import LedgerUnavailable, NotPossible, UnknownEmail
 from ledger.values import Claim
@@ -81,7 +81,7 @@ def _send(attempt: Attempt) -> Step:
     try:
         delivery = _dialogue(attempt)
     except NotGranted as exc:
-        return _standing(exc.found, attempt)
+        return _not_granted(exc.found, attempt)
     if attempt.granted is None and isinstance(delivery, mailing.DeliveryError):
         return _put_off(attempt, delivery, schedule.unreachable_s, counted=True)
     return _record(attempt, delivery)
@@ -137,7 +137,7 @@ def _refuse(email_id: str, arguments: Mapping[str, Any], error: mailing.InvalidM
     except LedgerUnavailable as exc:
         return Wait(delay_s=schedule.untried_s(), reason=exc)
     except NotPossible:  # an attempt may end without an outcome, and only this message would notice
-        return Wait(delay_s=schedule.untried_s(), reason=standing.busy())
+        return Wait(delay_s=schedule.untried_s(), reason=not_granted.busy())
     return Fail(error=error)
 
 
@@ -163,12 +163,12 @@ def _put_off(
     found = attempt.change(retention.unless_forgotten(attempt.new, put_off))
     if isinstance(found, claims.Delayed):
         return Again(track=found.track, due_at=found.due_at, reason=error)
-    return _standing(found, attempt)
+    return _not_granted(found, attempt)
 
 
-def _standing(found: Claim, attempt: Attempt) -> Step:
+def _not_granted(found: Claim, attempt: Attempt) -> Step:
     logger.info("mail %s is not sent: %s", attempt.new.id, type(found).__name__.lower())
-    return standing.step_for(found, attempt.message_id, attempt.returns)
+    return not_granted.step_for(found, attempt.message_id, attempt.returns)
 
 
 def _record(attempt: Attempt, delivery: mailing.Delivery | mailing.DeliveryError) -> Step:
@@ -188,7 +188,7 @@ def _record(attempt: Attempt, delivery: mailing.Delivery | mailing.DeliveryError
     recorded = attempt.persistently("an outcome", operation, until=granted.lease_until)
     if judged.error is None:
         smtp = judged.outcome.reason["smtp"]
-        return Done(result=standing.result(smtp, attempt.message_id, judged.recipients))
+        return Done(result=task_result(smtp, attempt.message_id, judged.recipients))
     if recorded.late:  # somebody else has gone on with it
         return Drop()
     if judged.outcome.next_attempt_at is None:

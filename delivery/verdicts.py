@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -33,8 +33,8 @@ def judge(
     settled = {reply.address: reply for reply in granted.settled}
     asked = [one.address for one in new.recipients if one.address not in settled]
     replies = tuple(_replies(delivery, asked, last=last))
-    standing = settled | {reply.address: reply for reply in replies}
-    recipients = tuple(_recipients(new, standing))
+    known = settled | {reply.address: reply for reply in replies}
+    recipients = tuple(_recipients(new, known))
     verdict, error = _verdict(delivery, recipients, new, last=last)
     next_attempt_at = None
     if verdict == "delivery_delayed":
@@ -106,9 +106,9 @@ def _replies(
                 )
 
 
-def _recipients(new: NewEmail, standing: dict[str, Reply]) -> Iterable[Recipient]:
+def _recipients(new: NewEmail, known: dict[str, Reply]) -> Iterable[Recipient]:
     for to in new.recipients:
-        reply = standing.get(to.address)
+        reply = known.get(to.address)
         yield Recipient(
             kind=to.kind,
             mailbox=to.mailbox,
@@ -127,3 +127,16 @@ def reason_of(delivery: Any) -> dict[str, Any]:
     if isinstance(delivery, mailing.Delivery):
         return {"smtp": smtp}
     return {"smtp": smtp, "error": str(delivery)}
+
+
+def task_result(
+    smtp: Mapping[str, Any], message_id: str, recipients: Sequence[Recipient]
+) -> dict[str, Any]:
+    """Return the result of the task of a mail that is sent: the relay's verdict."""
+    accepted = [_reply_to(one) for one in recipients if one.accepted]
+    refused = [_reply_to(one) for one in recipients if one.code is not None and not one.accepted]
+    return {**smtp, "message_id": message_id, "accepted": accepted, "refused": refused}
+
+
+def _reply_to(one: Recipient) -> dict[str, Any]:
+    return {"address": one.address, "code": one.code, "text": one.text, "enhanced": one.enhanced}

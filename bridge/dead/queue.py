@@ -74,11 +74,11 @@ def browse(
     Raises:
         Interrupted: the broker was lost.
     """
-    with _Desk(connection) as desk:
-        for message in desk.messages(limit):
+    with _DeadQueue(connection) as dead:
+        for message in dead.messages(limit):
             letter = DeadLetter.from_message(message, known, signer)
             yield letter
-            desk.leave(message, letter)
+            dead.leave(message, letter)
 
 
 def replay(
@@ -99,19 +99,19 @@ def replay(
     Raises:
         Interrupted: the broker was lost; ``counts`` says what was done before.
     """
-    with _Desk(connection) as desk:
-        for message, letter in desk.wanted(ids, known, signer):
+    with _DeadQueue(connection) as dead:
+        for message, letter in dead.wanted(ids, known, signer):
             edited = edit(letter)
-            if edited is not None and desk.publish(edited):
-                desk.remove(message)
-                desk.counts.replayed += 1
+            if edited is not None and dead.publish(edited):
+                dead.remove(message)
+                dead.counts.replayed += 1
                 continue
-            desk.leave(message, letter)
+            dead.leave(message, letter)
             if edited is None:
-                desk.counts.kept += 1
+                dead.counts.kept += 1
             else:
-                desk.counts.unroutable += 1
-    return desk.counts
+                dead.counts.unroutable += 1
+    return dead.counts
 
 
 def discard(connection: kombu.Connection, ids: Ids) -> Counts:
@@ -120,15 +120,15 @@ def discard(connection: kombu.Connection, ids: Ids) -> Counts:
     Raises:
         Interrupted: the broker was lost; ``counts`` says what was done before.
     """
-    with _Desk(connection) as desk:
-        for message, _letter in desk.wanted(ids):
-            desk.remove(message)
-            desk.counts.discarded += 1
-    return desk.counts
+    with _DeadQueue(connection) as dead:
+        for message, _letter in dead.wanted(ids):
+            dead.remove(message)
+            dead.counts.discarded += 1
+    return dead.counts
 
 
-class _Desk:
-    """The dead queue's letters; its channel, when it closes, gives back those not removed."""
+class _DeadQueue:
+    """The dead queue while it is looked at; its channel gives back, when it closes, what stays."""
 
     def __init__(self, connection: kombu.Connection) -> None:
         self.counts = Counts()
@@ -143,7 +143,7 @@ class _Desk:
         self._reading: Any = None
         self._publishing: Any = None
 
-    def __enter__(self) -> _Desk:
+    def __enter__(self) -> _DeadQueue:
         with self._interrupted():
             self._reading = self._connection.channel()
             self._reading.auto_decode = False  # bodies stay bytes

@@ -12,8 +12,8 @@ from typing import Any, cast
 
 from mailing.errors import Unreachable
 from mailing.reply import parse
-from mailing.smtp.patience import Patience, Replies
 from mailing.smtp.relay import Relay
+from mailing.smtp.replies import DeadlineReader, Replies
 from mailing.smtp.session import Session, reason
 
 #: How long authorities count that were read from their files, in seconds: reading takes 20 ms, and
@@ -33,9 +33,9 @@ class _Opening(smtplib.SMTP):
 
     def getreply(self) -> tuple[int, bytes]:
         if self.file is None:  # at first, and after STARTTLS
-            patience = Patience(cast(socket.socket, self.sock), self.timeout)
-            patience.until = self._until
-            self.file = Replies(patience)
+            reader = DeadlineReader(cast(socket.socket, self.sock), self.timeout)
+            reader.until = self._until
+            self.file = Replies(reader)
         return super().getreply()
 
 

@@ -14,8 +14,8 @@ from typing import cast
 
 from mailing.errors import TransientFailure, Uncertain
 from mailing.reply import SERVICE_CLOSING, START_MAIL_INPUT, Reply, parse
-from mailing.smtp.patience import Patience, Replies
 from mailing.smtp.relay import Relay
+from mailing.smtp.replies import DeadlineReader, Replies
 
 #: A session unused for longer is asked (RSET) whether it is still there, seconds.
 CHECK_AFTER_S = 1.0
@@ -32,17 +32,17 @@ class Session:
     """A session with a relay, ready for MAIL. For the thread and the process that opened it.
 
     After a lost connection, an answer out of protocol or a 421 it is not ``alive`` any more.
-    Once it has delivered a mail, it is ``worn``: a relay may take only so many in a session.
+    ``has_delivered``: a mail went through it; a relay may take only so many in a session.
     """
 
     def __init__(self, relay: Relay, smtp: smtplib.SMTP, *, tls: bool) -> None:
         self.relay = relay
         self.tls = tls
         self.alive = True
-        self.worn = False
+        self.has_delivered = False
         self._smtp = smtp
-        self._patience = Patience(cast(socket.socket, smtp.sock), relay.timeout_s)
-        smtp.file = Replies(self._patience)
+        self._reader = DeadlineReader(cast(socket.socket, smtp.sock), relay.timeout_s)
+        smtp.file = Replies(self._reader)
         self._pid = os.getpid()
         self._used_at = time.monotonic()
         self._in_transaction = False
@@ -60,7 +60,7 @@ class Session:
         if not self.alive or self._pid != os.getpid():
             self.abandon()
             return False
-        self._patience.until = math.inf
+        self._reader.until = math.inf
         idle_s = time.monotonic() - self._used_at
         if idle_s >= self.relay.idle_s:
             self.close()
@@ -72,20 +72,20 @@ class Session:
     def _reset(self) -> None:
         """See if the relay answers, and end a refused mail's transaction (RFC 5321 4.1.1.5)."""
         try:
-            self._be_patient(min(CHECK_TIMEOUT_S, self.relay.timeout_s))
+            self._set_deadline(min(CHECK_TIMEOUT_S, self.relay.timeout_s))
             if not self.command("RSET").accepted:
                 self.abandon()
         except (OSError, TransientFailure):
             self.abandon()
         else:
             self._in_transaction = False
-            self._patience.until = math.inf
+            self._reader.until = math.inf
             self._wait_up_to(self.relay.timeout_s)
 
     def begin_mail(self, until: float) -> None:
         """Set the deadline of everything before the final dot (``time.monotonic()``); what misses
         it fails like a command without a reply."""
-        self._patience.until = until
+        self._reader.until = until
 
     def send_ahead(self, commands: Sequence[tuple[str, str]]) -> None:
         """Send commands in one packet, each verb with its arguments, where the relay offers
@@ -161,11 +161,11 @@ class Session:
 
     def _verdict(self) -> Reply:
         try:
-            self._be_patient(self.relay.data_timeout_s)
+            self._set_deadline(self.relay.data_timeout_s)
             code, raw = self._smtp.getreply()
             if code // 100 not in _VERDICTS:  # the relay is out of step, so it may have the mail
                 raise smtplib.SMTPException("not an SMTP verdict")
-            self._patience.until = math.inf
+            self._reader.until = math.inf
             self._wait_up_to(self.relay.timeout_s)
         except Exception as exc:  # also a worker's soft time limit: the mail is out all the same
             self.abandon()
@@ -175,7 +175,7 @@ class Session:
         # RFC 5321 section 4.1.1.4 ends it here anyway. Postfix does not, where one of its
         # smtpd_end_of_data_restrictions refuses: the next MAIL would be 503, and fail for good.
         self._in_transaction = not reply.accepted
-        self.worn = self.worn or reply.accepted
+        self.has_delivered = self.has_delivered or reply.accepted
         return reply
 
     def _checked(self, verb: str, reply: Reply) -> Reply:
@@ -194,18 +194,18 @@ class Session:
 
     def _wait_up_to(self, timeout_s: float | None = None) -> None:
         self._check_connected()
-        self._patience.wait_up_to(timeout_s)
+        self._reader.wait_up_to(timeout_s)
 
-    def _be_patient(self, timeout_s: float) -> None:
+    def _set_deadline(self, timeout_s: float) -> None:
         """Give the next reply this long, for all its parts together."""
-        self._patience.until = time.monotonic() + timeout_s
+        self._reader.until = time.monotonic() + timeout_s
         self._wait_up_to(timeout_s)
 
     def close(self) -> None:
         """Say QUIT and close the connection; never raises for a connection that is gone."""
         if self.alive and self._pid == os.getpid():
             with contextlib.suppress(OSError):
-                self._be_patient(min(CHECK_TIMEOUT_S, self.relay.timeout_s))
+                self._set_deadline(min(CHECK_TIMEOUT_S, self.relay.timeout_s))
                 self._smtp.docmd("QUIT")
         self.abandon()
 

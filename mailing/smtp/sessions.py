@@ -121,7 +121,7 @@ def _begin(
     try:
         transaction.begin(session, sender, recipients, content)
     except TransientFailure:
-        if not replace or (session.alive and not session.worn):
+        if not replace or (session.alive and not session.has_delivered):
             raise
         logger.debug("session with %s is over, opening another", session.relay.host)
         session.close()

@@ -11,7 +11,7 @@ KILLED = """
 import os, signal, sys
 from bridge.dead import queue as dead_queue
 import dead
-setattr(dead_queue._Desk, {point!r}, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+setattr(dead_queue._DeadQueue, {point!r}, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
 sys.exit(dead.main(["dead.py", "replay", {email_id!r}]))
 """
 

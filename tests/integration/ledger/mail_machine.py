@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import msgspec
 from sqlalchemy import Connection, Engine, Row, StaticPool, create_engine, delete, select
 
-from delivery import standing
+from delivery import not_granted
 from delivery.steps import Again, Wait
 from delivery.verdicts import judge
 from ledger import NewEmail, claims, enter, outcomes, schema
@@ -121,7 +121,7 @@ class Mail:
             worker.granted = found
         else:
             self.passed_on()
-            worker.step = standing.step_for(found, "<id>")
+            worker.step = not_granted.step_for(found, "<id>")
 
     def put_off(self, worker: Worker, *, counted: bool = True) -> None:
         found = self.write(
@@ -141,7 +141,7 @@ class Mail:
             away = TransientFailure(None, "away")
             worker.step = Again(track=found.track, due_at=found.due_at, reason=away)
         else:
-            worker.step = standing.step_for(found, "<id>")
+            worker.step = not_granted.step_for(found, "<id>")
 
     def passed_on(self) -> None:
         after = self.state

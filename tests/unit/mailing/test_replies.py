@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from mailing.smtp.patience import LINE_LENGTH, MOST_LINES, Replies
+from mailing.smtp.replies import LINE_LENGTH, MOST_LINES, Replies
 
 LINE, LAST = b"250-more\r\n", b"250 done\r\n"
 

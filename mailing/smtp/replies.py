@@ -14,7 +14,7 @@ LINE_LENGTH = 4096
 MOST_LINES = 10_000
 
 
-class Patience(io.RawIOBase):
+class DeadlineReader(io.RawIOBase):
     """What a relay says, as a file; smtplib's own restarts the timeout at each part of a reply.
 
     ``until``: the deadline of the mail, or of the session's opening (``time.monotonic()``).
@@ -47,7 +47,7 @@ class Patience(io.RawIOBase):
 
 
 class Replies(io.BufferedReader):
-    """A relay's replies, read from a :class:`Patience`; very long lines are cut.
+    """A relay's replies, read from a :class:`DeadlineReader`; very long lines are cut.
 
     smtplib gives up the session at such a line, and a verdict would be lost though its code is
     there. A reply of more than MOST_LINES lines is a ConnectionError.

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import mailing
 from delivery import schedule
 from delivery.steps import Again, Done, Drop, Fail, Step, Wait
-from ledger.values import Busy, Claim, Early, Ended, Forgotten, Recipient, Superseded
+from delivery.verdicts import task_result
+from ledger.values import Busy, Claim, Early, Ended, Forgotten, Superseded
 
 
 def step_for(found: Claim, message_id: str, returns: int = 0) -> Step:
@@ -54,17 +54,4 @@ def _known_failure(found: Ended) -> Exception:
 
 def _known_result(found: Ended, message_id: str) -> dict[str, Any]:
     smtp = (found.reason or {}).get("smtp") or {}
-    return result(smtp, message_id, found.recipients)
-
-
-def result(
-    smtp: Mapping[str, Any], message_id: str, recipients: Sequence[Recipient]
-) -> dict[str, Any]:
-    """Return the result of the task of a mail that is sent: the relay's verdict."""
-    accepted = [_shown(one) for one in recipients if one.accepted]
-    refused = [_shown(one) for one in recipients if one.code is not None and not one.accepted]
-    return {**smtp, "message_id": message_id, "accepted": accepted, "refused": refused}
-
-
-def _shown(one: Recipient) -> dict[str, Any]:
-    return {"address": one.address, "code": one.code, "text": one.text, "enhanced": one.enhanced}
+    return task_result(smtp, message_id, found.recipients)

@@ -10,7 +10,7 @@ import pytest
 import config
 import mailing
 from delivery import Again, Done, Drop, Fail, Wait
-from delivery.standing import step_for
+from delivery.not_granted import step_for
 from ledger.values import Busy, Early, Ended, Recipient, Superseded
 
 REPLY = {"code": 250, "text": "ok", "enhanced": "2.0.0"}
