@@ -6,7 +6,7 @@ import asyncio
 import math
 from asyncio import Future
 from collections.abc import Awaitable, Callable
-from typing import NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from tornado.httputil import (
     HTTPConnection,
@@ -22,6 +22,9 @@ from handlers.request_body import declared_length
 from serving.answer import Answer
 from serving.parser import Request
 
+if TYPE_CHECKING:
+    from serving.connection import Connection
+
 #: How much of an unwanted body is read at most, in bytes; Resend's mails have up to 40 MB.
 DROPPED_BYTES = 64 * 2**20
 
@@ -33,35 +36,6 @@ class Context(NamedTuple):
     protocol: str
 
 
-class Line(Protocol):
-    """The connection that an exchange uses; ``until``: when it has taken too long."""
-
-    context: Context
-    until: float
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether nothing can be sent any more."""
-
-    def send(self, octets: bytes) -> Future[None]:
-        """Send; the future ends when the system has it."""
-
-    def advance(self) -> None:
-        """Go on with what has come."""
-
-    def drop(self, size_bytes: int) -> None:
-        """Count octets that nobody wants."""
-
-    def end_exchange(self, *, closes: bool) -> None:
-        """Go on to the next request, or end the connection."""
-
-    def linger_for_body(self) -> None:
-        """End this side of the connection, and drop what still comes of a body."""
-
-    def abort(self) -> None:
-        """Close the connection at once."""
-
-
 class Exchange(HTTPConnection):
     """One request and its answer; Tornado's handlers take it for the connection.
 
@@ -70,12 +44,12 @@ class Exchange(HTTPConnection):
     a client that is still sending never sees the answer (RFC 9112 section 9.6).
     """
 
-    def __init__(self, line: Line, request: Request) -> None:
-        self.context = line.context
+    def __init__(self, connection: Connection, request: Request) -> None:
+        self.context = connection.context
         self.request = request
         self.is_waiting = False  # the handler is not ready for more
         self.is_forgone = False  # the rest of the body is dropped
-        self._line = line
+        self._connection = connection
         self._delegate: HTTPMessageDelegate | None = None  # while it takes the request
         self._answer: Answer | None = None
         is_new = request.start_line.version == "HTTP/1.1"  # HTTP/1.0 knows no such answer
@@ -86,7 +60,7 @@ class Exchange(HTTPConnection):
 
     def begin(self, application: Application) -> None:
         """Hand on the header."""
-        delegate = self._delegate = application.start_request(self._line, self)
+        delegate = self._delegate = application.start_request(self._connection, self)
         self._await(delegate.headers_received(self.request.start_line, self.request.headers))
 
     def step(self) -> bool:
@@ -97,14 +71,14 @@ class Exchange(HTTPConnection):
             part = b"".join(request.parts)  # of chunks of one octet there may be thousands
             request.parts.clear()
             if delegate is None:
-                self._line.drop(len(part))
+                self._connection.drop(len(part))
             else:
                 self._await(delegate.data_received(part))
             return True
         if request.is_complete and self.is_forgone:
-            self._line.end_exchange(closes=True)
+            self._connection.end_exchange(closes=True)
         elif request.is_complete and delegate is not None:
-            self._line.until = math.inf  # from here on, the time is the handler's
+            self._connection.until = math.inf  # from here on, the time is the handler's
             self._delegate = None
             delegate.finish()
         return False
@@ -116,7 +90,7 @@ class Exchange(HTTPConnection):
         """
         if self._expects_100 and self._delegate is not None and self._answer is None:
             self._expects_100 = False
-            self._line.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self._connection.send(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def break_off(self) -> bool:
         """Tell the handler that the client is gone; returns whether an answer had begun."""
@@ -152,10 +126,10 @@ class Exchange(HTTPConnection):
             if chunk:
                 octets += answer.body(chunk)
         except (HTTPOutputError, ValueError):
-            self._line.abort()
+            self._connection.abort()
             raise
         self._answer = answer
-        return self._line.send(octets)
+        return self._connection.send(octets)
 
     def write(self, chunk: bytes) -> Future[None]:
         """Go on with the answer.
@@ -164,9 +138,9 @@ class Exchange(HTTPConnection):
             HTTPOutputError: it is longer than its Content-Length.
         """
         try:
-            return self._line.send(cast(Answer, self._answer).body(chunk))
+            return self._connection.send(cast(Answer, self._answer).body(chunk))
         except HTTPOutputError:
-            self._line.abort()
+            self._connection.abort()
             raise
 
     def finish(self) -> None:
@@ -178,15 +152,15 @@ class Exchange(HTTPConnection):
         """
         answer = cast(Answer, self._answer)
         try:
-            end = b"" if self._line.is_closed else answer.end()
+            end = b"" if self._connection.is_closed else answer.end()
         except HTTPOutputError:
-            self._line.abort()
+            self._connection.abort()
             raise
         if end:
-            self._line.send(end)
+            self._connection.send(end)
         self._forgo_the_body()
         if self.request.is_complete:
-            self._line.end_exchange(closes=answer.closes)
+            self._connection.end_exchange(closes=answer.closes)
         else:
             self._drop_the_body()
 
@@ -200,11 +174,11 @@ class Exchange(HTTPConnection):
         """Read no more than it takes for the answer to arrive."""
         self.is_forgone = True
         if declared_length(self.request.headers) > DROPPED_BYTES:
-            self._line.end_exchange(closes=True)
+            self._connection.end_exchange(closes=True)
         elif self._expects_100:
             # The client waits, and sends nothing after this answer; or it sends the body all the
             # same (RFC 9110 section 10.1.1), as Caddy does.
-            self._line.linger_for_body()
+            self._connection.linger_for_body()
 
     def _await(self, ready: Awaitable[None] | None) -> None:
         if ready is not None:
@@ -215,7 +189,7 @@ class Exchange(HTTPConnection):
         self.is_waiting = False
         has_failed = ready.cancelled() or ready.exception() is not None
         if has_failed and self._delegate is not None:
-            self._line.abort()  # else its method would run with a part of the body
+            self._connection.abort()  # else its method would run with a part of the body
         else:
-            self._line.advance()
+            self._connection.advance()
         ready.result()  # a handler's unforeseen error is the loop's to log
