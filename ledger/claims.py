@@ -26,7 +26,6 @@ from ledger.values import (
     Granted,
     NewEmail,
     Recipient,
-    Reply,
     Status,
     Superseded,
     Value,
@@ -138,11 +137,7 @@ def _free(
 
 
 def _granted(row: Row[Any], to: tuple[Recipient, ...], attempt: int, until: float) -> Granted:
-    settled = tuple(
-        Reply(address=one.address, code=one.code, text=one.text or "", enhanced=one.enhanced)
-        for one in to
-        if one.settled and one.code is not None
-    )
+    settled = tuple(reply for one in to if (reply := one.reply) and reply.settled)
     return Granted(
         attempt=attempt,
         lease_until=until,

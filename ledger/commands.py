@@ -130,17 +130,7 @@ def _forgotten_refusals(
     connection: Connection, email_id: str, asked: Iterable[Recipient]
 ) -> tuple[Reply, ...]:
     """Clear the relay's refusals, so that it is asked again; return them."""
-    found = tuple(
-        Reply(
-            address=one.address,
-            code=one.code,
-            text=one.text or "",
-            enhanced=one.enhanced,
-            settled=one.settled,
-        )
-        for one in asked
-        if one.code is not None
-    )
+    found = tuple(reply for one in asked if (reply := one.reply))
     table = schema.recipients
     refused = update(table).where(table.c.email_id == email_id, table.c.code >= 300)
     connection.execute(refused.values(code=None, enhanced=None, text=None, settled=False))

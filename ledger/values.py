@@ -86,6 +86,19 @@ class Recipient(Value, frozen=True, kw_only=True):
         """Whether the relay has taken the mail for this recipient."""
         return self.code is not None and self.code < 300
 
+    @property
+    def reply(self) -> Reply | None:
+        """What the relay said to this recipient; None: nothing yet."""
+        if self.code is None:
+            return None
+        return Reply(
+            address=self.address,
+            code=self.code,
+            text=self.text or "",
+            enhanced=self.enhanced,
+            settled=self.settled,
+        )
+
 
 class Event(Value, frozen=True, kw_only=True):
     """An entry of a mail's timeline. ``data``: ``smtp``, ``next_attempt_at``, ``attempt`` ..."""
