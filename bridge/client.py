@@ -80,8 +80,7 @@ class Bridge:
     # -- life
 
     def start(self) -> None:
-        """Begin to connect both connections; returns at once. Needs a running loop."""
-        self.results.start()
+        """Begin to connect both connections, once; returns at once. Needs a running loop."""
         self.publishing.start()
         self.reading.start()
 

@@ -18,6 +18,8 @@ from bridge.ids import created_text
 HISTORY_LENGTH = 1000
 #: The clocks of two machines (broker, workers, callers) may differ by this much.
 CLOCK_SKEW_S = 10.0
+#: How long the broker may take to send the first message of a stream that has some.
+FIRST_MESSAGE_S = 0.3
 #: What a record costs in memory besides its body (tuple, strings, dictionary slots).
 RECORD_OVERHEAD_BYTES = 400
 

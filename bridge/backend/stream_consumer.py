@@ -16,7 +16,7 @@ import kombu
 from celery.backends.asynchronous import BaseResultConsumer
 
 from bridge.ids import created_at
-from bridge.records import CLOCK_SKEW_S, Record, RecordCache
+from bridge.records import CLOCK_SKEW_S, FIRST_MESSAGE_S, Record, RecordCache
 
 #: Each thread that asks has a reader of its own, and a worker has many for `threaded` tasks (mails
 #: ask the ledger).
@@ -27,8 +27,6 @@ SETTLE_S = 0.05
 #: While others write there is no silence. What was written before we asked lies before the end that
 #: the broker gives, or in the chunk that begins there, which comes in one go.
 BUSY_S = 0.25
-#: How long the broker may take to send the first message of a stream that has some.
-FIRST_MESSAGE_S = 0.3
 
 
 class StreamResultConsumer(BaseResultConsumer):

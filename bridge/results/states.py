@@ -52,10 +52,6 @@ class Results:
         self._evicted: set[str] = set()  # since the last lookup began
         self._lookup: asyncio.Task[dict[str, tuple[Record, ...]]] | None = None
 
-    def start(self) -> None:
-        """Accept waiters, also again after :meth:`close`."""
-        self._subscriptions.begin()
-
     def close(self) -> None:
         """End all waits: nothing is read any more."""
         self._subscriptions.end()

@@ -11,12 +11,10 @@ from typing import Any
 
 from bridge.loop.connection import Link
 from bridge.loop.futures import resolve
-from bridge.records import Record
+from bridge.records import FIRST_MESSAGE_S, Record
 from bridge.results import stream_channel
 
-#: How long the broker may take to send the first message of a stream that has some.
-FIRST_MESSAGE_S = 0.3
-#: The same for a stream that surely has some.
+#: FIRST_MESSAGE_S for a stream that surely has some.
 FIRST_CHUNK_S = 15.0
 
 

@@ -73,10 +73,6 @@ class Subscriptions:
         self._pending: deque[tuple[Subscription, Record]] = deque()
         self._are_over = False
 
-    def begin(self) -> None:
-        """Accept subscribers, also again after :meth:`end`."""
-        self._are_over = False
-
     def end(self) -> None:
         """Tell all subscribers, and those who come from now on, that no record will come."""
         self._are_over = True

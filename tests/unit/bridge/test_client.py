@@ -119,20 +119,6 @@ async def test_who_waits_for_a_result_without_a_timeout_is_told_of_the_close(app
         await news()  # who comes later, too
 
 
-@pytest.mark.gen_test
-async def test_a_bridge_that_is_started_again_has_waiters_again(app: Celery) -> None:
-    bridge = Bridge(app)
-    bridge.start()
-    await bridge.close()
-
-    bridge.start()
-    bridge.results.follower.caught_up.set()
-    state = await bridge.result(new_task_id()).wait(0.05)
-
-    assert state.state == "PENDING"
-    await bridge.close()
-
-
 def record(task_id: str, offset: int) -> Record:
     return Record(
         task_id=task_id,
