@@ -81,28 +81,18 @@ class Calls:
             InvalidOption, InvalidArgument
             TypeError: the arguments do not fit the task.
         """
-        messages = self._unsigned(task, args, kwargs, task_id, options)
-        signer = self._amqp.signer
-        if signer is not None:
-            messages[0] = signer.signed(messages[0])
-        return messages
-
-    def _unsigned(
-        self,
-        task: Task,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        task_id: str,
-        options: dict[str, Any],
-    ) -> list[Message]:
         given = {name: value for name, value in options.items() if value is not None}
         plain = not given and _OWN_ID.fullmatch(task_id) and not self._is_watched()
         prepared = self._prepared.get(task) if plain else None
         if prepared is not None:
-            return prepared.messages(args, kwargs, task_id)
-        messages = self._made_by_celery(task, args, kwargs, task_id, given)
-        if plain and task not in self._prepared:
-            self._prepared[task] = self._prepare(task, messages, args, kwargs)
+            messages = prepared.messages(args, kwargs, task_id)
+        else:
+            messages = self._made_by_celery(task, args, kwargs, task_id, given)
+            if plain and task not in self._prepared:
+                self._prepared[task] = self._prepare(task, messages, args, kwargs)
+        signer = self._amqp.signer
+        if signer is not None:
+            messages[0] = signer.signed(messages[0])
         return messages
 
     def _is_watched(self) -> bool:
