@@ -106,13 +106,13 @@ class SigningProducer:
 
 def _envelope(headers: Mapping[str, Any], properties: Mapping[str, Any]) -> bytes:
     """Return all that is signed but the body, in one fixed form: a line, so its end is clear."""
-    told = {
+    own = {
         name: value
         for name, value in headers.items()
         if name not in _ADDED and not name.startswith(BROKERS_HEADERS)
     }
-    heeded = [properties.get(name) or "" for name in _PROPERTIES]
-    return json.dumps([told, heeded], sort_keys=True, default=_carried).encode() + b"\n"
+    used = [properties.get(name) or "" for name in _PROPERTIES]
+    return json.dumps([own, used], sort_keys=True, default=_carried).encode() + b"\n"
 
 
 def _carried(value: object) -> object:

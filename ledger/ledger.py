@@ -137,9 +137,9 @@ class Ledger:
                 found = self._read(query)
             except Exception as error:  # noqa: BLE001 - a query may raise anything
                 if last_try or not may_be_repeated(error):
-                    told = translated(error)
-                    self._health.failed("read", told)
-                    raise told from None
+                    shown = translated(error)
+                    self._health.failed("read", shown)
+                    raise shown from None
             else:
                 self._health.worked("read")
                 return found

@@ -24,7 +24,7 @@ from bridge.backend.late_starts import LateStarts
 from bridge.backend.result_channel import message_of
 from bridge.backend.result_writer import ResultWriter
 from bridge.backend.stream_consumer import StreamResultConsumer
-from bridge.backend.task_states import may_be_kept, now, properties_of, told_exception
+from bridge.backend.task_states import exception_from, may_be_kept, now, properties_of
 from bridge.broker import UNREADABLE, awaiting_broker
 from bridge.errors import ResultRefused
 from bridge.message import Message
@@ -49,7 +49,7 @@ class StreamBackend(RPCBackend):
     """
 
     ResultConsumer = StreamResultConsumer
-    exception_to_python = told_exception
+    exception_to_python = exception_from
     persistent = True  # Celery asks this before it trusts a stored SUCCESS after a redelivery
 
     #: Writes for the threads of a process; set in each thread's own backend.

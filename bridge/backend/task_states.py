@@ -39,11 +39,11 @@ def properties_of(task_id: str, state: str, request: Any) -> dict[str, Any]:
     return properties
 
 
-def told_exception(backend: Backend, told: Any) -> Any:
+def exception_from(backend: Backend, description: Any) -> Any:
     """Return the exception that a state describes; a ``TaskError`` where it describes none, since
     a task may write anything (``update_state(state="FAILURE", meta={...})``). Celery would raise
     when it reads the state, and would then read no other task's either."""
     try:
-        return Backend.exception_to_python(backend, told)
+        return Backend.exception_to_python(backend, description)
     except (AttributeError, TypeError, ValueError, SecurityError):
-        return TaskError(told)
+        return TaskError(description)

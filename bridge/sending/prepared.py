@@ -103,10 +103,10 @@ def event_template_of(event: Message) -> EventTemplate | None:
     """Return the template of a call's event as Celery made it; None: there can be none."""
     if event.properties.content_type != JSON:
         return None
-    told = msgspec.json.decode(event.body, type=dict[str, Any])
-    template = EventTemplate(event=event, body=_event_format(told))
-    moment = told["clock"], told["utcoffset"], told["timestamp"]
-    again = template.fill(told["uuid"], (told["args"], told["kwargs"]), *moment)
+    fields = msgspec.json.decode(event.body, type=dict[str, Any])
+    template = EventTemplate(event=event, body=_event_format(fields))
+    moment = fields["clock"], fields["utcoffset"], fields["timestamp"]
+    again = template.fill(fields["uuid"], (fields["args"], fields["kwargs"]), *moment)
     return template if again == event else None
 
 
@@ -126,10 +126,10 @@ def _header_format(properties: pika.BasicProperties) -> tuple[bytes, int]:
     return template, size - len(_ARGS) - len(_KWARGS)
 
 
-def _event_format(told: dict[str, Any]) -> str:
+def _event_format(fields: dict[str, Any]) -> str:
     places = {name: f"%({name})s" for name in _OF_EVENT}
-    places |= {name: "%(id)s" for name, value in told.items() if value == told["uuid"]}
-    constant = {n: v.replace("%", "%%") if isinstance(v, str) else v for n, v in told.items()}
+    places |= {name: "%(id)s" for name, value in fields.items() if value == fields["uuid"]}
+    constant = {n: v.replace("%", "%%") if isinstance(v, str) else v for n, v in fields.items()}
     _type, _encoding, body = serialised({**constant, **places}, "json")
     template = body.decode()
     for place in places.values():

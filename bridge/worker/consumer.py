@@ -44,7 +44,7 @@ REFUSED_S = 2.0
 EVENTS_S = 0.1
 
 
-class _Told(logging.LoggerAdapter[logging.Logger]):
+class _WarningsOnly(logging.LoggerAdapter[logging.Logger]):
     """A log for messages that can no longer be acknowledged. A lost connection leaves many, and all
     are redelivered: that needs no critical line of kombu's with a traceback for each."""
 
@@ -148,7 +148,7 @@ class DurableConsumer(Consumer):
     ) -> None:
         """Acknowledge, or reject, at once. Celery's own leaves it for the next turn of the loop,
         which may wait for an event first, for up to a second; all of it is on this thread."""
-        p(_Told(log), *args, **kwargs)
+        p(_WarningsOnly(log), *args, **kwargs)
 
     def on_send_event_buffered(self) -> None:
         """Send events a little later, and together: Celery sends them once per turn of the loop."""

@@ -24,7 +24,7 @@ _WAITING = frozenset({states.PENDING, states.RECEIVED, states.RETRY, states.REJE
 def install() -> None:
     """Replace Celery's own commands."""
     control.Panel.data["add_consumer"] = add_consumer
-    control.Panel.data["revoke"] = flag = partial(revoke, Revocations().tell)
+    control.Panel.data["revoke"] = flag = partial(revoke, Revocations().record)
     control.Panel.data["terminate"] = partial(flag, terminate=True)
 
 
@@ -44,7 +44,7 @@ def add_consumer(state: Any, queue: str, *args: Any, **options: Any) -> dict[str
 
 
 def revoke(
-    tell: Callable[[Any, set[str]], None],
+    record: Callable[[Any, set[str]], None],
     state: Any,
     task_id: str | Iterable[str],
     terminate: bool = False,
@@ -61,7 +61,7 @@ def revoke(
     if (remembered := state.consumer.controller._persistence) is not None:
         remembered.save_soon(state.consumer.hub)
     known = [worker_state.requests[one] for one in task_ids if one in worker_state.requests]
-    tell(state.app, task_ids - {one.id for one in known if one in worker_state.active_requests})
+    record(state.app, task_ids - {one.id for one in known if one in worker_state.active_requests})
     logger.info("Tasks flagged as revoked: %s", ", ".join(task_ids))
     if not terminate:
         return _ok(f"tasks {', '.join(task_ids)} flagged as revoked")
@@ -84,7 +84,7 @@ class Revocations:
         self._task_ids = SimpleQueue[tuple[Any, str]]()
         self._thread: threading.Thread | None = None
 
-    def tell(self, app: Any, task_ids: Iterable[str]) -> None:
+    def record(self, app: Any, task_ids: Iterable[str]) -> None:
         """Look each task's state up, and end it where it waits; returns at once."""
         for task_id in task_ids:
             self._task_ids.put((app, task_id))
@@ -98,5 +98,5 @@ class Revocations:
             try:
                 if app.backend.get_state(task_id) in _WAITING:
                     app.backend.mark_as_revoked(task_id, reason="revoked")
-            except Exception as exc:  # noqa: BLE001 - of one task; the others are told of
-                logger.warning("Task %s is revoked, and that cannot be told: %s", task_id, exc)
+            except Exception as exc:  # noqa: BLE001 - of one task; the others are recorded
+                logger.warning("Task %s is revoked, and that cannot be recorded: %s", task_id, exc)

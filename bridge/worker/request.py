@@ -109,24 +109,24 @@ class DurableRequest(Request):
         super().on_timeout(soft, timeout)
 
     def acknowledge(self) -> None:
-        self._when_told(super().acknowledge)
+        self._once_written(super().acknowledge)
 
     def reject(self, requeue: bool = False) -> None:
         if self._is_verdict:
             self.acknowledge()
             return
         requeue = requeue and not self._timed_out
-        self._when_told(partial(super().reject, requeue=requeue))
+        self._once_written(partial(super().reject, requeue=requeue))
 
-    def _when_told(self, settle: Callable[[], object]) -> None:
+    def _once_written(self, settle: Callable[[], object]) -> None:
         """Settle the message once the broker has confirmed the state that the main thread wrote:
         that the task is revoked."""
         settlement = getattr(self.app, "settlement", None)
-        if settlement is None or (told := self.app.backend.take_unconfirmed()) is None:
+        if settlement is None or (written := self.app.backend.take_unconfirmed()) is None:
             settle()
             return
 
-        def when_told(_refusal: ExceptionInfo | None) -> None:
+        def once_written(_refusal: ExceptionInfo | None) -> None:
             settle()
 
-        settlement.after(told, when_told)
+        settlement.after(written, once_written)
