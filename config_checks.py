@@ -16,7 +16,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from bridge.tls import AUTHORITIES, CERTIFICATE, KEY, Options, client_context
 from mailing import InvalidMessage, Limits, Relay, compose
-from mailing.rates import parse_limits
+from mailing.rate_limits import parse_limits
 from mailing.signing import Signer, check_names
 
 Check = Callable[[Any], str | None]  # tornado's options are typed at run time only

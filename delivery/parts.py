@@ -11,7 +11,7 @@ import mailing
 from ledger import Ledger, LedgerUnavailable, migrate
 from mailing import CircuitBreaker, RateLimits
 from mailing.limits import Limits
-from mailing.rates import parse_limits
+from mailing.rate_limits import parse_limits
 from mailing.signing import Signer
 from mailing.templates.rendering import Templates
 

@@ -30,7 +30,7 @@ from mailing.errors import (
 from mailing.limits import Limits
 from mailing.message import Mail, compose
 from mailing.mime import build, message_id
-from mailing.rates import RateLimits
+from mailing.rate_limits import RateLimits
 from mailing.smtp.relay import Relay
 from mailing.smtp.sessions import close_sessions, deliver
 

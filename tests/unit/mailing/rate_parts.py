@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 
-from mailing.rates import RateLimits, parse_limits
+from mailing.rate_limits import RateLimits, parse_limits
 
 SLOW, FAST, OTHER = "slow.example", "fast.example", "other.example"
 LATENCY_S = 0.02

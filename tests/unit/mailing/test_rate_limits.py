@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mailing.rates import Limit, parse_limits
+from mailing.rate_limits import Limit, parse_limits
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailing.rates import LONGEST_WAIT_S, RateLimits, parse_limits
+from mailing.rate_limits import LONGEST_WAIT_S, RateLimits, parse_limits
 from tests.unit.mailing.rate_parts import (
     FAST,
     OTHER,

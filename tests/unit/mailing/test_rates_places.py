@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from mailing.rates import RateLimits, parse_limits
+from mailing.rate_limits import RateLimits, parse_limits
 from tests.system import wait_until
 from tests.unit.mailing.rate_parts import (
     SLOW,
