@@ -54,7 +54,6 @@ task_default_exchange_type = "topic"
 task_default_queue_type = "quorum"
 task_default_routing_key = DEFAULT.default_queue
 task_create_missing_queues = False  # a typing error makes no classic queue
-broker_native_delayed_delivery_queue_type = "quorum"
 
 # -- results
 override_backends = {"stream": "bridge.backend.stream:StreamBackend"}
