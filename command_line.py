@@ -42,7 +42,7 @@ class CommandLine(argparse.ArgumentParser):
 
 
 class Commands(CommandLine):
-    """The same for a command with commands of its own (``list``, ...), added to ``commands``."""
+    """The parser of a command that has subcommands (``list``, ...), added to ``commands``."""
 
     def __init__(self, name: str, description: str, names: Sequence[str]) -> None:
         super().__init__(name, description)

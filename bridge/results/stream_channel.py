@@ -85,7 +85,8 @@ async def count(channel: Any, stream: str) -> int:
 
 
 def ask_count(channel: Any, stream: str, on_answer: Callable[[int], object]) -> None:
-    """The same, for callers that cannot wait; no answer comes if the channel is closed first."""
+    """Ask what :func:`count` asks, for callers that cannot wait; no answer comes if the channel is
+    closed first."""
     channel.queue_declare(
         stream,
         passive=True,

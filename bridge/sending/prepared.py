@@ -62,7 +62,7 @@ class MessageTemplate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EventTemplate(msgspec.Struct, frozen=True, kw_only=True):
-    """The same for Celery's ``task-sent`` event; ``body`` is a format for ``%``."""
+    """What all ``task-sent`` events of a task have in common; ``body`` is a format for ``%``."""
 
     event: Message
     body: str

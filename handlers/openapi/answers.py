@@ -34,7 +34,7 @@ class AcceptedEmail(Document, frozen=True, kw_only=True):
 
 
 class EmailRecipient(Document, frozen=True, kw_only=True):
-    """A recipient, and what the relay said of him."""
+    """A recipient, and what the relay replied."""
 
     address: str
     kind: Kind
@@ -119,7 +119,7 @@ class TaskDescription(Document, frozen=True, kw_only=True):
 
 
 class TaskList(Document, frozen=True, kw_only=True):
-    """All of them."""
+    """The tasks that can be called."""
 
     tasks: list[TaskDescription]
 

@@ -40,7 +40,7 @@ class _Opening(smtplib.SMTP):
 
 
 class _EncryptedOpening(_Opening, smtplib.SMTP_SSL):
-    """The same, with TLS from the first byte."""
+    """An opening with TLS from the first byte."""
 
 
 def open_session(relay: Relay) -> Session:
