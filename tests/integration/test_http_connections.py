@@ -88,11 +88,11 @@ def open_files_limits(pid: int) -> tuple[int, int]:
 def test_a_server_opens_as_many_files_as_the_system_permits(tmp_path: Path) -> None:
     program = """
 import resource
-from serving import connections
+from serving import limits
 resource.setrlimit(resource.RLIMIT_NOFILE, (300, 900))
-connections.raise_file_limit()
-print(resource.getrlimit(resource.RLIMIT_NOFILE)[0], connections.possible(10_000))
-print(connections.possible(5))
+limits.raise_file_limit()
+print(resource.getrlimit(resource.RLIMIT_NOFILE)[0], limits.possible(10_000))
+print(limits.possible(5))
 """
     assert resource.getrlimit(resource.RLIMIT_NOFILE)[1] >= 900
 
