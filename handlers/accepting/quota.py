@@ -60,28 +60,23 @@ class Quota:
             count = recipients_of(mails)
             api_keys.refund(connection, key_id=self._key_id, recipients=count, today=self._today)
 
-    def paid(self) -> Charge:
-        """Return what was charged."""
-        return Charge(key_id=self._key_id, recipients=self._recipients, today=self._today)
+    def charge_retry(self, connection: Connection, sendable: Sendable) -> Sendable:
+        """Charge a mail that is sent once more to the caller who asks for it; return it, charged.
+
+        Raises:
+            QuotaExceeded: it undoes the operation that the charge is part of.
+        """
+        if not self.is_limited or not sendable.recipients:
+            return sendable
+        charge = Charge(key_id=self._key_id, recipients=sendable.recipients, today=self._today)
+        if not api_keys.charge(connection, **msgspec.structs.asdict(charge)):
+            raise self.exceeded()
+        return msgspec.structs.replace(sendable, charge=charge)
 
     def exceeded(self) -> QuotaExceeded:
         """Return the error for a charge that was too much."""
         tomorrow = (self._today + 1) * api_keys.DAY_S
         return QuotaExceeded(self._daily_recipients or 0, tomorrow - self._now)
-
-
-def charged(connection: Connection, caller: Caller, sendable: Sendable) -> Sendable:
-    """Charge a mail that is sent once more to the caller who asks for it; return it, charged.
-
-    Raises:
-        QuotaExceeded: it undoes the operation that the charge is part of.
-    """
-    if caller.daily_recipients is None or not sendable.recipients:
-        return sendable
-    quota = Quota(caller.owner, caller.daily_recipients, sendable.recipients)
-    if not quota.charge(connection):
-        raise quota.exceeded()
-    return msgspec.structs.replace(sendable, charge=quota.paid())
 
 
 #: For callers without a quota.

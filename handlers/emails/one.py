@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 import config
 import delivery
-from handlers.accepting.quota import Quota, charged, quota_of
+from handlers.accepting.quota import Quota, quota_of
 from handlers.canceling import cancel
 from handlers.emails.arguments import moment_to_send
 from handlers.emails.body import Rescheduling, read
@@ -65,16 +65,16 @@ class RetryHandler(EmailHandler):
 
     async def post(self, email_id: str) -> None:
         wait_s = self.seconds_to_wait()
-        account = quota_of(self.caller, ())  # how much it is charged, only the retry itself knows
-        change = partial(self._retry, email_id, account)
-        await self._services.acceptance.send_again(email_id, change, order=account.order)
+        quota = quota_of(self.caller, ())  # how much it is charged, only the retry itself knows
+        change = partial(self._retry, email_id, quota)
+        await self._services.acceptance.send_again(email_id, change, order=quota.order)
         self.set_header("Location", links(email_id)["self"])
         email = await (self.email(email_id) if wait_s is None else self.settled(email_id, wait_s))
         waited = wait_s is not None and email.status in SETTLED
         self.write_email(email, 200 if waited else 202)
 
-    def _retry(self, email_id: str, account: Quota, connection: Connection) -> Sendable:
-        account.lock(connection)
+    def _retry(self, email_id: str, quota: Quota, connection: Connection) -> Sendable:
+        quota.lock(connection)
         now = time.time()
         sendable = commands.retry(
             connection,
@@ -83,7 +83,7 @@ class RetryHandler(EmailHandler):
             expires_at=now + config.options.mail_retry_for_s,
             now=now,
         )
-        return charged(connection, self.caller, sendable)
+        return quota.charge_retry(connection, sendable)
 
 
 class RawHandler(EmailHandler):

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from access import Caller, Scope
 from bridge import NotConnected, PublishTimeout
 from handlers.accepting.outgoing import NotAccepted
-from handlers.accepting.quota import charged
+from handlers.accepting.quota import quota_of
 from handlers.emails.one import RetryHandler
 from ledger import Ledger, Sendable, api_keys, commands, rows, schema
 from tests.acceptance import Queue, acceptance, mail, run, status
@@ -58,7 +58,7 @@ def fail(ledger: Ledger, email_id: str) -> None:
 def again(connection: Connection, email_id: str, late_s: float = 0) -> Sendable:
     now = time.time() + late_s
     change = commands.retry(connection, email_id, api_key=None, expires_at=now + 60, now=now)
-    return charged(connection, CALLER, change)
+    return quota_of(CALLER, ()).charge_retry(connection, change)
 
 
 def used(ledger: Ledger) -> int:
