@@ -10,7 +10,13 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from amqp.exceptions import AccessRefused, NotAllowed, NotFound, ResourceLocked
+from amqp.exceptions import (
+    AccessRefused,
+    NotAllowed,
+    NotFound,
+    PreconditionFailed,
+    ResourceLocked,
+)
 from celery import bootsteps, signals
 from celery.exceptions import (
     CPendingDeprecationWarning,
@@ -65,6 +71,9 @@ class DeclareTopology(bootsteps.StartStopStep):
         except NotFound as exc:
             time.sleep(AGAIN_S)
             raise ConnectionError(exc.reply_text) from exc
+        except PreconditionFailed as exc:  # another version's, or RESULT_RETENTION_S was changed
+            logger.critical("The broker has it with other arguments: %s", exc.reply_text)
+            raise WorkerShutdown(EX_FAILURE) from exc
 
 
 class DurableConsumer(Consumer):

@@ -123,6 +123,23 @@ def test_a_worker_goes_on_whose_former_connection_the_broker_still_knows(
         assert "still knows a lost connection" in process.text()
 
 
+def test_a_worker_whose_stream_has_other_arguments_ends_with_a_sentence(
+    env: dict[str, str], tmp_path: Path
+) -> None:
+    with worker(tmp_path / "log", env):
+        pass  # it makes the stream
+
+    done = subprocess.run(
+        celery("worker", "--loglevel=info"), cwd=ROOT, capture_output=True, text=True, timeout=60,
+        env={**os.environ, **env, "RESULT_RETENTION_S": "3600"},
+    )  # fmt: skip
+
+    assert done.returncode == 1
+    assert "The broker has it with other arguments" in done.stderr
+    assert "x-max-age" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize("program", ["worker", "beat"])
 def test_a_program_whose_password_is_wrong_ends_with_a_sentence(
     env: dict[str, str], program: str
