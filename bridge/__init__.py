@@ -22,7 +22,7 @@ from bridge.sending.events import DurableEvents
 from bridge.sending.tasks import DurableTask, PrivateTask, TaskAMQP
 from bridge.task_message import Undecodable
 from bridge.task_result import TaskResult
-from bridge.worker.consumer import DeclareTopology
+from bridge.worker.declaring import DeclareTopology
 from bridge.worker.forks import prepare_forks
 from bridge.worker.processes import WriteResults
 from bridge.worker.shutdown import bound_warm_shutdown

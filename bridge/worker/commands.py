@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 from uuid import uuid4
 
@@ -15,6 +16,16 @@ logger = get_logger(__name__)
 
 #: How long a worker of the same name has to answer, in seconds.
 ANSWER_S = 2.0
+
+
+def hold_commands(c: Any) -> None:
+    """Have the broker keep commands for this worker from now on.
+
+    Celery makes their queue only after it has asked the other workers, for a second, which tasks
+    are revoked; what is revoked within that second would not reach this worker.
+    """
+    with suppress(ResourceLocked), c.connection.channel() as channel:
+        c.app.control.mailbox.get_queue(c.hostname)(channel).declare()
 
 
 class CommandBox(Pidbox):

@@ -13,11 +13,10 @@ from typing import Any
 from amqp.exceptions import (
     AccessRefused,
     NotAllowed,
-    NotFound,
     PreconditionFailed,
     ResourceLocked,
 )
-from celery import bootsteps, signals
+from celery import signals
 from celery.exceptions import (
     CPendingDeprecationWarning,
     InvalidTaskError,
@@ -28,16 +27,14 @@ from celery.platforms import EX_FAILURE
 from celery.worker import loops
 from celery.worker.consumer import Consumer
 
-from bridge import task_message, topology
+from bridge import task_message
 from bridge.signing import NotSigned
 from bridge.task_message import Undecodable
 from bridge.worker.commands import Commands
+from bridge.worker.declaring import DECLARES, right_after_connecting
 from bridge.worker.held import connecting_again
 
 logger = logging.getLogger(__name__)
-
-#: How long to wait for a broker that is just starting, in seconds.
-AGAIN_S = 0.5
 
 #: The longest pause between two tries to reach the broker, in seconds. With Celery's 30 a worker
 #: that was away from it for a minute came back long after the broker.
@@ -58,24 +55,6 @@ class _WarningsOnly(logging.LoggerAdapter[logging.Logger]):
         self.warning(msg, *args)
 
 
-class DeclareTopology(bootsteps.StartStopStep):
-    """Declares everything before the worker consumes (``app.steps["consumer"].add(...)``)."""
-
-    requires = ("celery.worker.consumer.connection:Connection",)
-
-    def start(self, consumer: Any) -> None:
-        """Declare; while the broker is starting, raise ConnectionError, at which Celery connects
-        again: a broker takes connections before it has its queues, and answers 404 for them."""
-        try:
-            topology.declare(consumer.app, consumer.connection)
-        except NotFound as exc:
-            time.sleep(AGAIN_S)
-            raise ConnectionError(exc.reply_text) from exc
-        except PreconditionFailed as exc:  # another version's, or RESULT_RETENTION_S was changed
-            logger.critical("The broker has it with other arguments: %s", exc.reply_text)
-            raise WorkerShutdown(EX_FAILURE) from exc
-
-
 class DurableConsumer(Consumer):
     """Sends every message that is not a task to the dead queue, with one line in the log.
 
@@ -84,7 +63,7 @@ class DurableConsumer(Consumer):
     """
 
     class Blueprint(Consumer.Blueprint):
-        """Celery's, except that :class:`DeclareTopology` declares what delayed messages need
+        """Celery's, except that ``DeclareTopology`` declares what delayed messages need
         (Celery does so at each of the broker's addresses, and waits 15 s for one that does not
         answer), and that commands come through :class:`Commands`."""
 
@@ -96,6 +75,9 @@ class DurableConsumer(Consumer):
             ),
             Commands,
         )
+
+        def _finalize_steps(self, steps: dict[str, Any]) -> list[Any]:
+            return right_after_connecting(super()._finalize_steps(steps))
 
     def __init__(self, on_task_request: Callable[[Any], Any], **options: Any) -> None:
         super().__init__(on_task_request, **options)
@@ -115,6 +97,12 @@ class DurableConsumer(Consumer):
         except (AccessRefused, NotAllowed) as exc:
             uri = self.app.connection_for_read().as_uri()
             logger.critical("The broker refuses %s: %s", uri, exc.reply_text)
+            raise WorkerShutdown(EX_FAILURE) from exc
+        except PreconditionFailed as exc:
+            if exc.method_sig not in DECLARES:
+                raise
+            # Another version's queue, or RESULT_RETENTION_S was changed.
+            logger.critical("The broker has it with other arguments: %s", exc.reply_text)
             raise WorkerShutdown(EX_FAILURE) from exc
 
     def on_connection_error_before_connected(self, exc: Exception) -> None:

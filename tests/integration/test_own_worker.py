@@ -13,13 +13,14 @@ from pathlib import Path
 import kombu
 import pytest
 from amqp.exceptions import ResourceLocked
+from kombu.pidbox import Mailbox
 
 from bridge.ids import new_task_id
 from dev.broker import BrokerNode
 from dev.ports import free_port
 from dev.road import Road
 from tests.outside import Tap, python, virtual_host
-from tests.system import ROOT, beat, celery, wait_until, worker
+from tests.system import ROOT, Process, beat, celery, wait_until, worker
 
 
 @pytest.fixture
@@ -77,6 +78,27 @@ def test_a_second_worker_of_one_name_ends_with_a_sentence(
     assert second.returncode == 1
     assert "runs already; choose a name with -n" in second.stderr
     assert "Traceback" not in second.stderr
+
+
+def test_a_task_that_is_revoked_while_a_worker_starts_is_revoked_for_it(
+    env: dict[str, str], tmp_path: Path
+) -> None:
+    late = f"late@{socket.gethostname()}"
+    asking = "mingle: searching for neighbors"  # which takes a second, and comes before its queue
+
+    with (
+        worker(tmp_path / "first", env, "-n", "first@%h"),
+        Process(
+            celery("worker", "--loglevel=info", "-n", late), tmp_path / "late", env, asking
+        ) as it,
+        kombu.Connection(env["BROKER_URL"]) as connection,
+    ):
+        task_id = new_task_id()
+        Mailbox("celery", "fanout", connection).abcast("revoke", {"task_id": task_id})  # at once
+        wait_until(lambda: "ready." in it.text(), "the late worker")
+
+        revoked = f"out(task.app.control.inspect([{late!r}], timeout=5).revoked())"
+        assert python(revoked, env) == {late: [task_id]}
 
 
 def test_a_worker_starts_whose_former_self_the_broker_still_knows(

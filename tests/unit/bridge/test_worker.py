@@ -6,6 +6,7 @@ import logging
 import time
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
+from random import Random
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import MagicMock
@@ -22,6 +23,7 @@ from bridge import DeclareTopology, topology
 from bridge.message import PUBLISHED_AGAIN
 from bridge.sending.tasks import DurableTask
 from bridge.worker import consumer as worker
+from bridge.worker import declaring
 from bridge.worker.request import DurableRequest
 
 
@@ -30,7 +32,7 @@ def test_a_broker_that_does_not_know_its_queues_yet_is_connected_to_again(
 ) -> None:
     text = "NOT_FOUND - home node of durable queue 'results' is down or inaccessible"
     monkeypatch.setattr(topology, "declare", MagicMock(side_effect=NotFound(text)))
-    monkeypatch.setattr(worker, "AGAIN_S", 0)
+    monkeypatch.setattr(declaring, "AGAIN_S", 0)
     app = Celery(set_as_current=False)
     consumer = SimpleNamespace(app=app, connection=app.connection_for_write("amqp://"))
 
@@ -38,6 +40,17 @@ def test_a_broker_that_does_not_know_its_queues_yet_is_connected_to_again(
         DeclareTopology(consumer).start(consumer)
 
     assert str(caught.value) == text
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_a_worker_needs_is_declared_right_after_it_has_connected(seed: int) -> None:
+    blueprint = worker.DurableConsumer.Blueprint(steps={DeclareTopology})
+    steps = list(blueprint.claim_steps().items())
+    Random(seed).shuffle(steps)  # Celery has them in a set
+
+    order = blueprint._finalize_steps(dict(steps))
+
+    assert [step.__name__ for step in order[:2]] == ["Connection", "DeclareTopology"]
 
 
 def test_a_broker_is_tried_again_every_few_seconds_however_long_it_is_away(
