@@ -94,10 +94,17 @@ def dead_mail(app: Celery, letter: DeadLetter) -> delivery.DeadMail | None:
 
 
 def _arguments(app: Celery, letter: DeadLetter) -> Mapping[str, Any] | None:
-    """Return the arguments of a mail's task by their names; None: they cannot be read."""
+    """Return the arguments of a mail's task by their names; None: they cannot be read.
+
+    Those that only a newer version knows are among them: that one can send the mail.
+    """
+    signature = inspect.signature(app.tasks[MAIL_TASK].run)
     try:
         args, kwargs = letter.arguments()
-        return inspect.signature(app.tasks[MAIL_TASK].run).bind_partial(*args, **kwargs).arguments
+        newer = {
+            name: kwargs.pop(name) for name in list(kwargs) if name not in signature.parameters
+        }
+        return {**signature.bind_partial(*args, **kwargs).arguments, **newer}
     except (Undecodable, TypeError):
         return None
 

@@ -1,4 +1,5 @@
-"""Tasks, results and a ledger as an earlier version has written them are understood by this one.
+"""What an earlier version has left in the broker and the ledger is understood by this one; and a mail
+of a newer one is kept for it.
 
 During an update they lie in the broker and on the disk. ``tests/data/earlier`` has them as version
 fb22ff0 (23 November 2026) wrote them: a change that cannot read them loses mails at an operator's
@@ -14,6 +15,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +24,17 @@ import pytest
 from celery.result import AsyncResult
 
 import config
+import delivery
 import task
 from bridge.ids import new_task_id
 from delivery.identity import attempt_name, is_gone
 from dev.broker import BrokerNode
 from dev.ports import free_port
+from ledger import queries
 from tests.emails import parsed, received_by
 from tests.outside import virtual_host
 from tests.smtp_server import SMTPServer
-from tests.system import Server
+from tests.system import Server, wait_until
 
 DATA = Path(__file__).resolve().parents[1] / "data" / "earlier"
 TASKS: dict[str, Any] = json.loads((DATA / "tasks.json").read_text())
@@ -103,6 +107,21 @@ def test_all_of_a_mail_that_was_queued_is_sent(relay: SMTPServer) -> None:
     assert (mail["From"], mail["Cc"]) == (ORDER["from"], "cid@example.com")
     assert (mail["Subject"], mail["X-Shop"]) == ("你好", "7")
     assert [part.get_filename() for part in mail.iter_attachments()] == ["notes.txt"]
+
+
+@pytest.mark.usefixtures("celery_worker")
+def test_a_mail_of_a_newer_version_fails_and_keeps_all_that_it_is_made_of(server: Server) -> None:
+    task_id = new_task_id()
+    args, kwargs, embed = json.loads(TASKS["mail"]["body"])
+    newer = {**TASKS["mail"], "body": json.dumps([args, {**kwargs, "colour": "red"}, embed])}
+
+    publish(newer, "windmail", "mail", task_id)
+
+    wait_until(lambda: server.get(f"/emails/{task_id}").status == 200, "its record")
+    failed = server.get(f"/emails/{task_id}?wait=10").json()
+    assert (failed["status"], failed["text"]) == ("failed", "非常好")
+    kept = delivery.ledger().read(partial(queries.payload, email_id=task_id))
+    assert json.loads(kept or b"{}")["colour"] == "red"  # for the newer version, at /retry
 
 
 @pytest.mark.parametrize(
