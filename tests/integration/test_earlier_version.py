@@ -1,8 +1,8 @@
-"""What an earlier version has left in the broker and the ledger is understood by this one; and a mail
+"""What an earlier version has left in the broker and the ledger is understood by this one; a mail
 of a newer one is kept for it.
 
-During an update they lie in the broker and on the disk. ``tests/data/earlier`` has them as version
-fb22ff0 (23 November 2026) wrote them: a change that cannot read them loses mails at an operator's
+``tests/data/earlier`` has tasks, results and a ledger as version fb22ff0 (23 November 2026) wrote
+them: a change that cannot read them loses mails at an operator's
 update, so mend the change and leave the data. ``<id>`` and ``<moment>`` stand for a task's id and a
 time, which must be fresh ones.
 """
