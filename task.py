@@ -30,6 +30,7 @@ from bridge import (
     InvalidArgument,
     PrivateTask,
     TaskAMQP,
+    TaskRegistry,
 )
 from bridge.task_message import deliveries_of
 from bridge.topology import MAIL_QUEUE
@@ -54,7 +55,14 @@ Addresses = str | list[str]
 # takes it off again; TASK_PACKAGES are imported later.
 sys.path.append(str(Path(__file__).parent))
 
-app = Celery("windmail", amqp=TaskAMQP, control=Control, events=DurableEvents, task_cls=DurableTask)
+app = Celery(
+    "windmail",
+    amqp=TaskAMQP,
+    control=Control,
+    events=DurableEvents,
+    task_cls=DurableTask,
+    tasks=TaskRegistry(),
+)
 app.config_from_object("celeryconfig")
 lifecycle.install(app)
 app.autodiscover_tasks(config.task_packages)

@@ -19,6 +19,7 @@ from bridge.errors import (
 from bridge.records import TaskState
 from bridge.sending.broadcast import Control
 from bridge.sending.events import DurableEvents
+from bridge.sending.registry import TaskRegistry
 from bridge.sending.tasks import DurableTask, PrivateTask, TaskAMQP
 from bridge.task_message import Undecodable
 from bridge.task_result import TaskResult
@@ -47,6 +48,7 @@ __all__ = [
     "PublishTimeout",
     "ResultsUnreadable",
     "TaskAMQP",
+    "TaskRegistry",
     "TaskResult",
     "TaskState",
     "Undecodable",

@@ -68,6 +68,13 @@ def test_all_its_states_are_told_in_order(pool: UserTasks, pause_s: float) -> No
     assert states(pool, answer["id"]) == [*[*told, "RETRY"] * (TRIES - 1), *told, "SUCCESS"]
 
 
+def test_one_with_a_base_of_its_own_runs(pool: UserTasks) -> None:
+    answer = pool.server.post("/celery/with_a_base?wait=20").json()
+
+    assert answer["result"] == "ended"
+    assert states(pool, answer["id"]) == ["STARTED", "PROGRESS", "SUCCESS"]
+
+
 def test_its_start_is_told_while_it_runs(pool: UserTasks) -> None:
     task_id = pool.server.post("/celery/sleep", {"args": [5]}).json()["id"]
 

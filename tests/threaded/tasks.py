@@ -91,3 +91,16 @@ def hand_on(self: Task, successor: str) -> None:
         raise self.replace(self.app.signature(successor))
     finally:
         time.sleep(LINGERS_S)
+
+
+class OwnBase(Task):
+    """A base as Celery's documentation has it."""
+
+    def before_start(self, *_: Any) -> None:
+        self.update_state(state="PROGRESS", meta={"begun": True})
+
+
+@shared_task(base=OwnBase)
+def with_a_base() -> str:
+    """Return at once."""
+    return "ended"
