@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from amqp.exceptions import AccessRefused, NotAllowed
-from celery import Celery, signals, states
+from celery import signals, states
 from celery.exceptions import Ignore, Reject
 from celery.utils.log import get_task_logger
 from kombu.exceptions import OperationalError
@@ -24,13 +24,10 @@ import config
 import delivery
 import lifecycle
 from bridge import (
-    Control,
-    DurableEvents,
+    DurableCelery,
     DurableTask,
     InvalidArgument,
     PrivateTask,
-    TaskAMQP,
-    TaskRegistry,
 )
 from bridge.task_message import deliveries_of
 from bridge.topology import MAIL_QUEUE
@@ -55,14 +52,7 @@ Addresses = str | list[str]
 # takes it off again; TASK_PACKAGES are imported later.
 sys.path.append(str(Path(__file__).parent))
 
-app = Celery(
-    "windmail",
-    amqp=TaskAMQP,
-    control=Control,
-    events=DurableEvents,
-    task_cls=DurableTask,
-    tasks=TaskRegistry(),
-)
+app = DurableCelery("windmail")
 app.config_from_object("celeryconfig")
 lifecycle.install(app)
 app.autodiscover_tasks(config.task_packages)

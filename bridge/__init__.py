@@ -17,9 +17,7 @@ from bridge.errors import (
     Unroutable,
 )
 from bridge.records import TaskState
-from bridge.sending.broadcast import Control
-from bridge.sending.events import DurableEvents
-from bridge.sending.registry import TaskRegistry
+from bridge.sending.app import DurableCelery
 from bridge.sending.tasks import DurableTask, PrivateTask, TaskAMQP
 from bridge.task_message import Undecodable
 from bridge.task_result import TaskResult
@@ -33,11 +31,10 @@ __all__ = [
     "Blocked",
     "Bridge",
     "BridgeError",
-    "Control",
     "DeadLetter",
     "DeadReason",
     "DeclareTopology",
-    "DurableEvents",
+    "DurableCelery",
     "DurableTask",
     "InvalidArgument",
     "InvalidOption",
@@ -48,7 +45,6 @@ __all__ = [
     "PublishTimeout",
     "ResultsUnreadable",
     "TaskAMQP",
-    "TaskRegistry",
     "TaskResult",
     "TaskState",
     "Undecodable",

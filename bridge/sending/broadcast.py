@@ -42,6 +42,6 @@ class CommandMailbox(Mailbox):
 
 
 class Control(control.Control):
-    """What ``app.control`` offers: ``Celery(control=Control)``."""
+    """What ``app.control`` offers: Celery's ``control_cls``."""
 
     Mailbox = CommandMailbox

@@ -79,7 +79,7 @@ def _check_headers(headers: Any) -> None:
 
 
 def carried(task: Task, options: dict[str, Any]) -> dict[str, Any]:
-    """Return ``apply_async`` options with delay and limits in whole seconds, rounded up.
+    """Return ``apply_async`` options with limits in whole seconds, rounded up.
 
     Raises:
         InvalidOption: a message cannot carry one of them.
@@ -87,7 +87,7 @@ def carried(task: Task, options: dict[str, Any]) -> dict[str, Any]:
     for name in _CHECKS.keys() & options.keys():
         if options[name] is not None:
             _CHECKS[name](options[name])
-    return {**options, **_delay(task.app, options), **_limits(task, options)}
+    return {**options, **_limits(task, options)}
 
 
 def whole_limits(
@@ -108,17 +108,20 @@ def whole_limits(
     return hard, min(hard, soft) if hard and soft else soft
 
 
-def _delay(app: Celery, options: dict[str, Any]) -> dict[str, Any]:
-    """Return a call's delay as Celery's options.
+def whole_delay(app: Celery, countdown: Any, eta: Any) -> tuple[Any, Any]:
+    """Return a call's countdown and eta: a delay becomes a countdown in whole seconds, rounded up.
 
     Native delayed delivery counts in whole seconds below 2**28: kombu raises for a delay between 0
     and 1, and misroutes one that is too long.
+
+    Raises:
+        InvalidOption: the countdown is not a number of seconds.
     """
-    eta, delay_s = options.get("eta"), _seconds("countdown", options.get("countdown") or 0)
+    delay_s = _seconds("countdown", countdown or 0)
     if eta:
         moment = datetime.fromisoformat(eta) if isinstance(eta, str) else eta
         delay_s = subtract_datetimes(moment, app.now()).total_seconds()
-    return {"eta": None, "countdown": math.ceil(delay_s)} if delay_s > 0 else {}
+    return (math.ceil(delay_s), None) if delay_s > 0 else (countdown, eta)
 
 
 def _limits(task: Task, options: dict[str, Any]) -> dict[str, Any]:

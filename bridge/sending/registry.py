@@ -10,7 +10,7 @@ from bridge.sending.tasks import DurableTask
 
 
 class TaskRegistry(registry.TaskRegistry):
-    """Makes every task a :class:`DurableTask` as well: ``Celery(tasks=TaskRegistry())``.
+    """Makes every task a :class:`DurableTask` as well: Celery's ``registry_cls``.
 
     ``task_cls`` is the base of those tasks only that name none. Celery's documentation has
     ``class Base(celery.Task)`` for a base of one's own, and that is its plain class.

@@ -9,7 +9,8 @@ from celery import Celery
 
 import config
 import task
-from bridge import Bridge, DurableEvents
+from bridge import Bridge
+from bridge.sending.events import DurableEvents
 from dev.broker import BrokerNode
 from tests.outside import Tap, virtual_host
 

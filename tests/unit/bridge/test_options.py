@@ -10,7 +10,7 @@ import pytest
 from celery import Celery, Task
 
 from bridge import DurableTask, InvalidOption
-from bridge.sending.options import TASK_HEADERS, carried, normalise
+from bridge.sending.options import TASK_HEADERS, carried, normalise, whole_delay
 from bridge.topology import DEFAULT, LONGEST_DELAY_S
 
 
@@ -37,34 +37,32 @@ def in_seconds(seconds: float) -> datetime:
     ("given", "whole"),
     [(0.001, 1), (0.5, 1), (1, 1), (1.5, 2), (59.01, 60), (LONGEST_DELAY_S, 2**28 - 1)],
 )
-def test_a_countdown_is_rounded_up_to_whole_seconds(task: Task, given: float, whole: int) -> None:
-    countdown = carried(task, {"countdown": given})["countdown"]
+def test_a_countdown_is_rounded_up_to_whole_seconds(app: Celery, given: float, whole: int) -> None:
+    countdown, eta = whole_delay(app, given, None)
 
-    assert countdown == whole
+    assert (countdown, eta) == (whole, None)
     assert type(countdown) is int
 
 
 @pytest.mark.parametrize("as_text", [True, False])
 @pytest.mark.parametrize(("given", "whole"), [(0.5, 1), (99.5, 100)])
 def test_an_eta_of_a_python_program_becomes_a_countdown(
-    task: Task, given: float, whole: int, as_text: bool
+    app: Celery, given: float, whole: int, as_text: bool
 ) -> None:
     moment = in_seconds(given)
 
-    options = carried(task, {"eta": moment.isoformat() if as_text else moment, "queue": "mail"})
+    delay = whole_delay(app, None, moment.isoformat() if as_text else moment)
 
-    assert options == {"eta": None, "countdown": whole, "queue": "mail"}
-
-
-def test_an_eta_without_a_zone_is_in_utc_as_celery_has_it(task: Task) -> None:
-    assert carried(task, {"eta": in_seconds(99.5).replace(tzinfo=None)})["countdown"] == 100
+    assert delay == (whole, None)
 
 
-@pytest.mark.parametrize(
-    "now", [{}, {"countdown": None}, {"countdown": 0}, {"countdown": -3}, {"eta": in_seconds(-5)}]
-)
-def test_what_is_due_already_is_left_to_celery(task: Task, now: dict[str, Any]) -> None:
-    assert carried(task, now) == now
+def test_an_eta_without_a_zone_is_in_utc_as_celery_has_it(app: Celery) -> None:
+    assert whole_delay(app, None, in_seconds(99.5).replace(tzinfo=None)) == (100, None)
+
+
+@pytest.mark.parametrize("now", [(None, None), (0, None), (-3, None), (None, in_seconds(-5))])
+def test_what_is_due_already_is_left_to_celery(app: Celery, now: tuple[Any, Any]) -> None:
+    assert whole_delay(app, *now) == now
 
 
 @pytest.mark.parametrize("nothing", [{"countdown": 0}, {"countdown": None}, {"eta": None}, {}])
@@ -195,8 +193,21 @@ def test_what_the_caller_gave_is_not_changed(app: Celery) -> None:
     assert given == {"countdown": 0.5, "expires": 60}
 
 
-@pytest.mark.parametrize("name", ["countdown", "time_limit", "soft_time_limit"])
-@pytest.mark.parametrize("value", ["1", float("nan"), float("inf"), timedelta(seconds=1)])
+NO_SECONDS = ["1", float("nan"), float("inf"), timedelta(seconds=1)]
+
+
+@pytest.mark.parametrize("value", NO_SECONDS)
+def test_a_countdown_that_is_no_number_of_seconds_is_refused_whoever_calls(
+    app: Celery, value: Any
+) -> None:
+    with pytest.raises(InvalidOption) as caught:
+        whole_delay(app, value, None)
+
+    assert caught.value.option == "countdown"
+
+
+@pytest.mark.parametrize("name", ["time_limit", "soft_time_limit"])
+@pytest.mark.parametrize("value", NO_SECONDS)
 def test_what_is_no_number_of_seconds_is_refused_whoever_calls(
     task: Task, name: str, value: Any
 ) -> None:

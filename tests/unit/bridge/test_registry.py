@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from celery import Celery, Task
+from celery import Task
 
-from bridge import DurableTask, TaskRegistry
+from bridge import DurableCelery, DurableTask
 from bridge.ids import created_at
 
 CALLS: list[str] = []
@@ -38,20 +38,15 @@ def nothing() -> None:
 
 
 @pytest.fixture
-def app() -> Celery:
-    app = Celery(
-        "registry",
-        set_as_current=False,
-        task_cls=DurableTask,
-        tasks=TaskRegistry(),
-        broker="memory://",
-        backend="cache+memory://",
+def app() -> DurableCelery:
+    app = DurableCelery(
+        "registry", set_as_current=False, broker="memory://", backend="cache+memory://"
     )
     app.conf.task_default_exchange_type = "topic"
     return app
 
 
-def test_a_task_with_a_base_of_its_own_is_a_durable_one(app: Celery) -> None:
+def test_a_task_with_a_base_of_its_own_is_a_durable_one(app: DurableCelery) -> None:
     task = app.task(nothing, name="own", base=Own, time_limit=1.5)
 
     assert isinstance(task, DurableTask)
@@ -61,7 +56,7 @@ def test_a_task_with_a_base_of_its_own_is_a_durable_one(app: Celery) -> None:
     assert task.Request == DurableTask.Request
 
 
-def test_its_own_methods_come_first_and_lead_to_ours(app: Celery) -> None:
+def test_its_own_methods_come_first_and_lead_to_ours(app: DurableCelery) -> None:
     task = app.task(nothing, name="own", base=Own)
     CALLS.clear()
 
@@ -71,7 +66,7 @@ def test_its_own_methods_come_first_and_lead_to_ours(app: Celery) -> None:
     assert created_at(result.id) is not None  # our ids tell their time
 
 
-def test_a_task_that_is_a_class_is_a_durable_one(app: Celery) -> None:
+def test_a_task_that_is_a_class_is_a_durable_one(app: DurableCelery) -> None:
     task = app.register_task(ByClass())
 
     assert isinstance(task, DurableTask)

@@ -11,7 +11,7 @@ import pytest
 from celery import Celery
 from celery.exceptions import Retry
 
-from bridge import DurableTask, PrivateTask, TaskAMQP
+from bridge import DurableCelery, PrivateTask
 from bridge.ids import created_at, new_task_id
 from bridge.message import Message
 from bridge.sending.recorder import Recorder
@@ -23,7 +23,7 @@ SECRET = "hunter2"
 @pytest.fixture(scope="module")
 def app() -> Celery:
     """An app as task.py makes one, without a broker."""
-    app = Celery("sending", amqp=TaskAMQP, task_cls=DurableTask, set_as_current=False)
+    app = DurableCelery("sending", set_as_current=False)
     app.conf.update(
         broker_url="amqp://nobody@127.0.0.1:1//",
         task_queues=DEFAULT.kombu_queues(),
@@ -122,9 +122,13 @@ SOON: list[Callable[[], dict[str, Any]]] = [
 def test_a_delay_under_a_second_is_one_second(
     app: Celery, soon: Callable[[], dict[str, Any]]
 ) -> None:
-    message, _event = sent(app, "open", **soon())
+    recorder = Recorder()
+    app.tasks["open"].apply_async(producer=recorder, **soon())
+    app.send_task("open", producer=recorder, **soon())
+    app.send_task("elsewhere", producer=recorder, **soon())  # a task that this program has not
 
-    assert message.exchange == "celery_delayed_0"
+    tasks = [message for message in recorder.messages if message.mandatory]
+    assert [message.exchange for message in tasks] == ["celery_delayed_0"] * 3
 
 
 def test_a_task_may_be_retried_within_a_second(app: Celery) -> None:
