@@ -56,6 +56,9 @@ class InvalidOption(BridgeError):
         self.option = option
         super().__init__(detail)
 
+    def __str__(self) -> str:
+        return f"{self.option}: {self.detail}"
+
 
 class InvalidArgument(BridgeError):
     """A task's argument cannot be used; ``argument`` names it."""

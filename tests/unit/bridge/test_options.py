@@ -215,6 +215,7 @@ def test_what_is_no_number_of_seconds_is_refused_whoever_calls(
         task.apply_async(**{name: value})
 
     assert caught.value.option == name
+    assert str(caught.value) == f"{name}: is not a number of seconds"
 
 
 @pytest.mark.parametrize(
