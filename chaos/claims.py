@@ -29,7 +29,7 @@ CLAIM = "sending"
 #: Journals and ledger share a clock, but note the time before they do what it stands for.
 SLACK_S = 0.5
 #: Words in the names of faults that strike where no mail is on its way.
-HARMLESS = ("server", "front road", "worker process")
+HARMLESS = ("server", "front proxy", "worker process")
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ class Fault:
 
 SQLITE, POSTGRESQL = "SQLite", "PostgreSQL"
 _PAUSE_S = (0.5, 60.0)
-_ROAD_S = (0.5, 30.0)
+_PROXY_S = (0.5, 30.0)
 _SHORT_S = (0.5, 10.0)
 
 
@@ -55,11 +55,11 @@ def _pause(part: str, strike: Strike) -> Fault:
     return Fault(kind=f"pause {part}", part=part, strike=strike, lasts_s=_PAUSE_S)
 
 
-def _roads() -> Iterable[Fault]:
-    for road in ("front", "server-broker", "worker-broker", "relay"):
-        for what, strike in harm.ROADS.items():
-            kind = f"{what}, {road} road"
-            yield Fault(kind=kind, part=f"{road} road", strike=strike(road), lasts_s=_ROAD_S)
+def _proxies() -> Iterable[Fault]:
+    for proxy in ("front", "server-broker", "worker-broker", "relay"):
+        for what, strike in harm.PROXIES.items():
+            kind = f"{what}, {proxy} proxy"
+            yield Fault(kind=kind, part=f"{proxy} proxy", strike=strike(proxy), lasts_s=_PROXY_S)
 
 
 def _on_sqlite(kind: str, strike: Strike, lasts_s: tuple[float, float]) -> Fault:
@@ -83,10 +83,10 @@ FAULTS: tuple[Fault, ...] = (
     _pause("worker", harm.pause_worker),
     _pause("broker", harm.pause_broker),
     _pause("relay", harm.pause_relay),
-    *_roads(),
+    *_proxies(),
     Fault(kind="4xx storm", part="relay", strike=harm.storm, lasts_s=_SHORT_S),
     Fault(kind="drop after DATA", part="relay", strike=harm.drop_after_data, lasts_s=(0.2, 1.0)),
-    _on_sqlite("ledger locked", harm.ledger_locked, _ROAD_S),
+    _on_sqlite("ledger locked", harm.ledger_locked, _PROXY_S),
     _on_sqlite("ledger full", harm.ledger_full, _SHORT_S),
 )
 

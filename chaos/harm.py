@@ -14,7 +14,7 @@ from chaos import disk
 from chaos.processes import children
 from chaos.relay import Behaviour
 from chaos.system import WORKERS, System
-from dev.road import Road
+from dev.tcp_proxy import TCPProxy
 
 Cure = Callable[[], None]
 Strike = Callable[[System, random.Random], Cure]
@@ -134,48 +134,48 @@ def void(_: object) -> None:
     """Forget what a command printed."""
 
 
-# -- roads
+# -- proxies
 
 
-def _delay(road: Road, chance: random.Random) -> Cure:
-    road.delay_s = chance.uniform(*DELAYS_S)
+def _delay(proxy: TCPProxy, chance: random.Random) -> Cure:
+    proxy.delay_s = chance.uniform(*DELAYS_S)
 
     def undo() -> None:
-        road.delay_s = 0.0
+        proxy.delay_s = 0.0
 
     return undo
 
 
-def _cut(road: Road, _chance: random.Random) -> Cure:
-    road.cut()
-    return road.mend
+def _cut(proxy: TCPProxy, _chance: random.Random) -> Cure:
+    proxy.cut()
+    return proxy.mend
 
 
-def _reset(road: Road, _chance: random.Random) -> Cure:
-    road.reset()
-    return road.reset
+def _reset(proxy: TCPProxy, _chance: random.Random) -> Cure:
+    proxy.reset()
+    return proxy.reset
 
 
-def _black_hole(road: Road, chance: random.Random) -> Cure:
-    road.hold()
-    return road.flow if chance.random() < 0.5 else lambda: _reset_and_flow(road)
+def _black_hole(proxy: TCPProxy, chance: random.Random) -> Cure:
+    proxy.hold()
+    return proxy.flow if chance.random() < 0.5 else lambda: _reset_and_flow(proxy)
 
 
-def _forget(road: Road, _chance: random.Random) -> Cure:
-    road.forget()
+def _forget(proxy: TCPProxy, _chance: random.Random) -> Cure:
+    proxy.forget()
     return _nothing
 
 
-def _reset_and_flow(road: Road) -> None:
-    road.reset()
-    road.flow()
+def _reset_and_flow(proxy: TCPProxy) -> None:
+    proxy.reset()
+    proxy.flow()
 
 
-def _on(name: str, do: Callable[[Road, random.Random], Cure]) -> Strike:
-    return lambda system, chance: do(system.roads[name], chance)
+def _on(name: str, do: Callable[[TCPProxy, random.Random], Cure]) -> Strike:
+    return lambda system, chance: do(system.proxies[name], chance)
 
 
-ROADS: dict[str, Callable[[str], Strike]] = {
+PROXIES: dict[str, Callable[[str], Strike]] = {
     "delay": lambda name: _on(name, _delay),
     "cut": lambda name: _on(name, _cut),
     "reset": lambda name: _on(name, _reset),

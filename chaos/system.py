@@ -3,7 +3,7 @@
     load --front--> server (2 processes) --server-broker--> RabbitMQ <--worker-broker-- 2 workers
                                                                      workers --relay--> the relay
 
-Between any two parts lies a road of ours. Settings are Windmail's defaults except those below.
+Between any two parts lies a proxy of ours. Settings are Windmail's defaults except those below.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from dev.broker import BrokerNode
 from dev.ports import free_port
 from dev.postgres import PostgresNode
 from dev.readiness import get_json
-from dev.road import Road
+from dev.tcp_proxy import TCPProxy
 from ledger import migrate
 
 HOST = "127.0.0.1"
@@ -60,7 +60,7 @@ class NotWhole(Exception):
 
 
 class System:
-    """Broker, server, workers, relay and the roads between them; ``small_disk``: the ledger lies
+    """Broker, server, workers, relay and the proxies between them; ``small_disk``: the ledger lies
     on a file system of its own, which can be made full (for root alone); ``postgres``: in a
     PostgreSQL of its own; ``work_ms``: the relay takes up to this long before it has a mail, and
     up to this long again before it says so."""
@@ -84,8 +84,8 @@ class System:
         self.postgres = PostgresNode(self.folder / "postgres") if postgres else None
         self.server_port, self.relay_port = free_port(), free_port()
         broker = (HOST, self.node.port)
-        self.roads = {
-            name: Road(target, new_loop=uvloop.new_event_loop)
+        self.proxies = {
+            name: TCPProxy(target, new_loop=uvloop.new_event_loop)
             for name, target in {
                 "front": (HOST, self.server_port),
                 "server-broker": broker,
@@ -110,8 +110,8 @@ class System:
         self.stop()
 
     def _start(self) -> None:
-        for road in self.roads.values():
-            self._stack.enter_context(road)
+        for proxy in self.proxies.values():
+            self._stack.enter_context(proxy)
         self.node.start()
         if self.postgres is not None:
             self.postgres.start()
@@ -138,14 +138,14 @@ class System:
         program.start()
         self.programs[name] = program
 
-    def env(self, road: str) -> dict[str, str]:
-        """Return the settings of a process that reaches the broker over a road."""
-        url = self.node.url.replace(f":{self.node.port}/", f":{self.roads[road].port}/")
+    def env(self, proxy: str) -> dict[str, str]:
+        """Return the settings of a process that reaches the broker over a proxy."""
+        url = self.node.url.replace(f":{self.node.port}/", f":{self.proxies[proxy].port}/")
         return {
             **self.settings,
             "DATABASE_URL": self.postgres.url if self.postgres else "",
             "BROKER_URL": url,
-            "SMTP_URL": f"smtp://{HOST}:{self.roads['relay'].port}",
+            "SMTP_URL": f"smtp://{HOST}:{self.proxies['relay'].port}",
             "VAR_DIR": str(self.var),
             "PYTHONUNBUFFERED": "1",
         }
@@ -178,7 +178,7 @@ class System:
     @property
     def url(self) -> str:
         """Where clients post mails."""
-        return f"http://{HOST}:{self.roads['front'].port}/emails"
+        return f"http://{HOST}:{self.proxies['front'].port}/emails"
 
     @property
     def ledger_url(self) -> str:

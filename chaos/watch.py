@@ -1,4 +1,4 @@
-"""Looks at the broker directly, over no road: who consumes, and what is left."""
+"""Looks at the broker directly, over no proxy: who consumes, and what is left."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ from typing import Any, Self, cast
 
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 
-from dev.road import linger_not
+from dev.tcp_proxy import linger_not
 
 #: A certificate for localhost and 127.0.0.1, its key, and the authority that signed it; made
 #: for these tests, trusted by nobody, valid from 2020 to 2119.

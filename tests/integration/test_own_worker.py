@@ -18,7 +18,7 @@ from kombu.pidbox import Mailbox
 from bridge.ids import new_task_id
 from dev.broker import BrokerNode
 from dev.ports import free_port
-from dev.road import Road
+from dev.tcp_proxy import TCPProxy
 from tests.outside import Tap, python, virtual_host
 from tests.system import ROOT, Process, beat, celery, wait_until, worker
 
@@ -126,18 +126,18 @@ def test_a_worker_goes_on_whose_former_connection_the_broker_still_knows(
         return False
 
     with (
-        Road(("127.0.0.1", broker.port)) as road,
+        TCPProxy(("127.0.0.1", broker.port)) as proxy,
         kombu.Connection(env["BROKER_URL"]) as former,
         worker(
             tmp_path / "log",
-            {"BROKER_URL": env["BROKER_URL"].replace(f":{broker.port}/", f":{road.port}/")},
+            {"BROKER_URL": env["BROKER_URL"].replace(f":{broker.port}/", f":{proxy.port}/")},
             *("-n", "forgotten@%h"),
         ) as process,
     ):
-        road.hold()  # until the queue is held
-        road.reset()
+        proxy.hold()  # until the queue is held
+        proxy.reset()
         wait_until(lambda: hold(former), "its queue")
-        road.flow()
+        proxy.flow()
 
         assert python("out(task.add.delay(1, 2).get(timeout=30))", env) == 3
         ping = f"out(task.app.control.ping(['forgotten@{socket.gethostname()}'], timeout=5))"

@@ -9,7 +9,7 @@ import pytest
 
 from dev.broker import BrokerNode
 from dev.ports import free_port
-from dev.road import Road
+from dev.tcp_proxy import TCPProxy
 from tests.conftest import BROKER_PORT
 from tests.system import Process, Server, wait_until, worker
 
@@ -26,10 +26,10 @@ def own_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrokerNode]
 
 
 @pytest.fixture
-def road(broker: BrokerNode) -> Iterator[Road]:
+def proxy(broker: BrokerNode) -> Iterator[TCPProxy]:
     """The way to the broker that all tests share, which can be cut without harm to the others."""
-    with Road(("127.0.0.1", BROKER_PORT)) as road:
-        yield road
+    with TCPProxy(("127.0.0.1", BROKER_PORT)) as proxy:
+        yield proxy
 
 
 @pytest.fixture(scope="session")

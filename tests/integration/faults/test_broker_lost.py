@@ -8,7 +8,7 @@ from pathlib import Path
 from dev.broker import BrokerNode
 from dev.pause import paused
 from dev.ports import free_port
-from dev.road import Road
+from dev.tcp_proxy import TCPProxy
 from tests.load import Load, call, runs
 from tests.system import Process, Server, wait_until
 
@@ -87,12 +87,12 @@ def test_a_node_that_stands_still_is_left_for_the_next_one(
     own_broker: BrokerNode, own_env: dict[str, str], tmp_path: Path
 ) -> None:
     """Its machine answers, so only heartbeats tell."""
-    with Road(("127.0.0.1", own_broker.port)) as road:
-        still = f"amqp://guest:guest@127.0.0.1:{road.port}//"
+    with TCPProxy(("127.0.0.1", own_broker.port)) as proxy:
+        still = f"amqp://guest:guest@127.0.0.1:{proxy.port}//"
         env = {**own_env, "BROKER_URL": f"{still};{own_broker.url}"}
         with Server(tmp_path / "server.log", env, free_port()) as server:
             wait_until(lambda: server.get("/readyz").status == 200, "/readyz")
-            road.hold()
+            proxy.hold()
             held_at = time.monotonic()
             assert call(server, 2_500_000).status == 503
             wait_until(lambda: call(server, 2_500_001).status == 202, "the next one", 60)

@@ -12,7 +12,7 @@ import pytest
 
 from dev.broker import BrokerNode
 from dev.ports import free_port
-from dev.road import Road
+from dev.tcp_proxy import TCPProxy
 from tests.conftest import BROKER_PORT
 from tests.emails import accepted, address, received_by
 from tests.smtp_server import SMTPServer
@@ -22,15 +22,15 @@ DUE_S = 1.0
 
 
 @pytest.fixture(scope="module")
-def road(broker: BrokerNode) -> Iterator[Road]:
-    with Road(("127.0.0.1", BROKER_PORT)) as road:
-        yield road
+def proxy(broker: BrokerNode) -> Iterator[TCPProxy]:
+    with TCPProxy(("127.0.0.1", BROKER_PORT)) as proxy:
+        yield proxy
 
 
 @pytest.fixture
-def distant(road: Road, broker: BrokerNode, tmp_path: Path) -> Iterator[Server]:
-    """A server whose broker is behind the road, and whose publishes end soon."""
-    url = broker.url.replace(str(BROKER_PORT), str(road.port))
+def distant(proxy: TCPProxy, broker: BrokerNode, tmp_path: Path) -> Iterator[Server]:
+    """A server whose broker is behind the proxy, and whose publishes end soon."""
+    url = broker.url.replace(str(BROKER_PORT), str(proxy.port))
     env = {"BROKER_URL": url, "PUBLISH_TIMEOUT_S": "0.5"}
     with Server(tmp_path / "server.log", env, free_port()) as server:
         yield server
@@ -38,7 +38,7 @@ def distant(road: Road, broker: BrokerNode, tmp_path: Path) -> Iterator[Server]:
 
 @pytest.mark.parametrize("batch", [False, True])
 def test_a_mail_that_is_due_by_now_and_was_never_queued_is_queued(
-    distant: Server, road: Road, celery_worker: Process, relay: SMTPServer, batch: bool
+    distant: Server, proxy: TCPProxy, celery_worker: Process, relay: SMTPServer, batch: bool
 ) -> None:
     to = address()
     due = datetime.now(UTC) + timedelta(seconds=DUE_S)
@@ -49,10 +49,10 @@ def test_a_mail_that_is_due_by_now_and_was_never_queued_is_queued(
     def post() -> Answer:
         return distant.post(path, body, **key)
 
-    road.cut()
+    proxy.cut()
     assert post().status == 503
     wait_until(lambda: datetime.now(UTC) > due, "the mail to be due")
-    road.mend()
+    proxy.mend()
     wait_until(lambda: distant.get("/readyz").status == 200, "the broker")
 
     answer = post()

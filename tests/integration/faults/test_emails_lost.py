@@ -15,7 +15,7 @@ from sqlalchemy import Row, select
 
 from dev.broker import BrokerNode
 from dev.ports import free_port
-from dev.road import Road
+from dev.tcp_proxy import TCPProxy
 from ledger import Ledger, rows, schema
 from tests import spy
 from tests.delivery_parts import Parts, parts
@@ -118,17 +118,17 @@ def mails(broker: BrokerNode, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 @pytest.fixture(scope="module")
-def road(broker: BrokerNode) -> Iterator[Road]:
+def proxy(broker: BrokerNode) -> Iterator[TCPProxy]:
     """The server's way to the broker."""
-    with Road(("127.0.0.1", broker.port)) as made:
+    with TCPProxy(("127.0.0.1", broker.port)) as made:
         yield made
 
 
 @pytest.fixture(scope="module")
-def server(broker: BrokerNode, mails: Parts, road: Road, logs: Path) -> Iterator[Server]:
-    """A server that reaches the broker by the road."""
+def server(broker: BrokerNode, mails: Parts, proxy: TCPProxy, logs: Path) -> Iterator[Server]:
+    """A server that reaches the broker by the proxy."""
     env = {
-        "BROKER_URL": mails.url.replace(f":{broker.port}/", f":{road.port}/"),
+        "BROKER_URL": mails.url.replace(f":{broker.port}/", f":{proxy.port}/"),
         "VAR_DIR": str(mails.folder),
         "PUBLISH_TIMEOUT_S": str(PUBLISH_TIMEOUT_S),
     }
@@ -137,17 +137,17 @@ def server(broker: BrokerNode, mails: Parts, road: Road, logs: Path) -> Iterator
 
 
 def kill_while_it_waits(
-    keyed: Keyed, road: Road, way: str, mails: Parts, sent: Callable[[], object]
+    keyed: Keyed, proxy: TCPProxy, way: str, mails: Parts, sent: Callable[[], object]
 ) -> str:
     """Kill the server between publish and confirm; return the mail's id in the ledger."""
-    road.vanishing, road.vanished = frozenset({way}), b""
+    proxy.vanishing, proxy.vanished = frozenset({way}), b""
     answer = keyed.start()
     try:
         wait_until(sent, "the publish", LONG_S)
         row = keyed.row(mails.ledger)
         keyed.server.kill()
     finally:
-        road.vanishing = frozenset()
+        proxy.vanishing = frozenset()
     assert answer() is None
     assert row is not None
     assert row.published_at is None
@@ -156,12 +156,12 @@ def kill_while_it_waits(
 
 
 def test_a_key_whose_publish_never_arrived_sends_its_mail_when_it_comes_again(
-    mails: Parts, road: Road, server: Server
+    mails: Parts, proxy: TCPProxy, server: Server
 ) -> None:
     keyed = Keyed(server)
     with spy.published(mails.url) as count:
         email_id = kill_while_it_waits(
-            keyed, road, "there", mails, lambda: b"task.sendmail" in road.vanished
+            keyed, proxy, "there", mails, lambda: b"task.sendmail" in proxy.vanished
         )
         before = server.get(f"/emails/{email_id}").json()
         assert count() == 0
@@ -179,11 +179,11 @@ def test_a_key_whose_publish_never_arrived_sends_its_mail_when_it_comes_again(
 
 
 def test_a_key_whose_publish_arrived_unconfirmed_sends_no_second_mail_when_it_comes_again(
-    mails: Parts, road: Road, server: Server
+    mails: Parts, proxy: TCPProxy, server: Server
 ) -> None:
     keyed = Keyed(server)
     with spy.published(mails.url) as count:
-        email_id = kill_while_it_waits(keyed, road, "back", mails, lambda: count() == 1)
+        email_id = kill_while_it_waits(keyed, proxy, "back", mails, lambda: count() == 1)
         mails.when(email_id, "sent")
 
         replay = keyed.post()
@@ -196,10 +196,12 @@ def test_a_key_whose_publish_arrived_unconfirmed_sends_no_second_mail_when_it_co
     assert len(received_by(mails.relay, keyed.body["to"])) == 1
 
 
-def test_many_copies_after_the_crash_are_one_mail(mails: Parts, road: Road, server: Server) -> None:
+def test_many_copies_after_the_crash_are_one_mail(
+    mails: Parts, proxy: TCPProxy, server: Server
+) -> None:
     keyed = Keyed(server)
     with spy.published(mails.url) as count:
-        email_id = kill_while_it_waits(keyed, road, "back", mails, lambda: count() == 1)
+        email_id = kill_while_it_waits(keyed, proxy, "back", mails, lambda: count() == 1)
 
         joins = [keyed.start() for _ in range(20)]
         answers = [join() for join in joins]

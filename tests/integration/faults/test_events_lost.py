@@ -9,22 +9,22 @@ from celery import Celery
 
 import task
 from dev.broker import BrokerNode
-from dev.road import Road
+from dev.tcp_proxy import TCPProxy
 from tests.conftest import BROKER_PORT
 from tests.system import DEADLINE_S, wait_until
 
 
 def test_a_heartbeat_on_a_connection_that_was_replaced_unnoticed_goes_out(
-    celery_worker: object, broker: BrokerNode, road: Road
+    celery_worker: object, broker: BrokerNode, proxy: TCPProxy
 ) -> None:
     app: Celery = task.app
-    url = broker.url.replace(str(BROKER_PORT), str(road.port))
+    url = broker.url.replace(str(BROKER_PORT), str(proxy.port))
     connection = app.connection_for_write(url)
     dispatcher = app.events.Dispatcher(connection, hostname="lost@host")
     dispatcher.send("worker-online", retry=True)
     lost = connection.connection
 
-    road.reset()
+    proxy.reset()
     with suppress(OSError):
         while True:  # until the loss is noticed
             lost.drain_events(timeout=DEADLINE_S)
@@ -37,6 +37,6 @@ def test_a_heartbeat_on_a_connection_that_was_replaced_unnoticed_goes_out(
     try:
         wait_until(lambda: not sending.is_alive(), "the event", timeout_s=10)
     finally:
-        road.cut()
+        proxy.cut()
         connection.release()
         lost.collect()

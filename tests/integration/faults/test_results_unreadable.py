@@ -16,7 +16,7 @@ from kombu.exceptions import OperationalError
 import task
 from bridge.ids import new_task_id
 from dev.broker import BrokerNode
-from dev.road import Road
+from dev.tcp_proxy import TCPProxy
 from tests.conftest import BROKER_PORT
 from tests.results import write
 from tests.system import DEADLINE_S, Process
@@ -33,11 +33,11 @@ LARGE = "x" * 150_000
 
 
 @pytest.fixture
-def distant(broker: BrokerNode, road: Road) -> Iterator[Celery]:
-    """An app whose broker is behind the road."""
+def distant(broker: BrokerNode, proxy: TCPProxy) -> Iterator[Celery]:
+    """An app whose broker is behind the proxy."""
     app = Celery("distant")
     app.config_from_object("celeryconfig")
-    app.conf.broker_url = broker.url.replace(str(BROKER_PORT), str(road.port))
+    app.conf.broker_url = broker.url.replace(str(BROKER_PORT), str(proxy.port))
     app.conf.broker_connection_timeout = CONNECT_S
     yield app
     app.backend.result_consumer.stop()
@@ -59,54 +59,54 @@ def succeeded(worker: Process) -> str:
 
 
 def test_a_reader_that_could_not_reconnect_knows_the_results_again_later(
-    celery_worker: Process, road: Road, distant: Celery
+    celery_worker: Process, proxy: TCPProxy, distant: Celery
 ) -> None:
     task_id = succeeded(celery_worker)
     assert distant.AsyncResult(task_id).state == states.SUCCESS
 
-    road.cut()
+    proxy.cut()
     with pytest.raises((OSError, AMQPError, OperationalError, RuntimeError)):
         _ = distant.AsyncResult(task_id).state
-    road.mend()
+    proxy.mend()
 
     assert distant.AsyncResult(task_id).state == states.SUCCESS
 
 
-def test_a_reader_that_is_far_behind_on_a_slow_road_knows_the_newest_state(
-    road: Road, far: Celery
+def test_a_reader_that_is_far_behind_on_a_slow_connection_knows_the_newest_state(
+    proxy: TCPProxy, far: Celery
 ) -> None:
     first, *others = (new_task_id() for _ in range(BEHIND))
     write(first)
     assert far.AsyncResult(first).state == states.SUCCESS
     write(*others)
 
-    road.delay_s = SLOW_S
+    proxy.delay_s = SLOW_S
 
     assert far.AsyncResult(others[-1]).state == states.SUCCESS
 
 
-def test_a_reader_that_reconnects_on_a_slow_road_knows_the_newest_state(
-    road: Road, far: Celery
+def test_a_reader_that_reconnects_on_a_slow_connection_knows_the_newest_state(
+    proxy: TCPProxy, far: Celery
 ) -> None:
     first, missed = new_task_id(), new_task_id()
     write(first)
     assert far.AsyncResult(first).state == states.SUCCESS
 
-    road.reset()
+    proxy.reset()
     task.app.backend.store_result(missed, LARGE, states.SUCCESS)
-    road.delay_s = SLOW_S
+    proxy.delay_s = SLOW_S
 
     assert far.AsyncResult(missed).state == states.SUCCESS
 
 
 def test_a_worker_waits_for_the_broker_to_know_whether_a_task_has_succeeded(
-    celery_worker: Process, road: Road, distant: Celery
+    celery_worker: Process, proxy: TCPProxy, distant: Celery
 ) -> None:
     task_id = succeeded(celery_worker)
     distant.loader.worker_initialized = True
 
-    road.cut()
-    mending = threading.Timer(AWAY_S, road.mend)
+    proxy.cut()
+    mending = threading.Timer(AWAY_S, proxy.mend)
     mending.start()
 
     assert distant.AsyncResult(task_id).state == states.SUCCESS
@@ -114,10 +114,10 @@ def test_a_worker_waits_for_the_broker_to_know_whether_a_task_has_succeeded(
 
 
 def test_a_result_waits_for_a_broker_that_is_away_for_long(
-    celery_worker: Process, road: Road, distant: Celery
+    celery_worker: Process, proxy: TCPProxy, distant: Celery
 ) -> None:
-    road.cut()
-    mending = threading.Timer(AWAY_S, road.mend)
+    proxy.cut()
+    mending = threading.Timer(AWAY_S, proxy.mend)
     mending.start()
     task_id = str(uuid4())
 

@@ -13,7 +13,7 @@ from celery import Celery
 import task
 from bridge.loop.connection import Link
 from dev.broker import BrokerNode
-from dev.road import Road
+from dev.tcp_proxy import TCPProxy
 from tests.keepalive import GIVEN_UP_S, given_up_after_s
 from tests.outside import virtual_host
 from tests.system import Process, wait_until
@@ -28,19 +28,19 @@ SLOW_S = 0.2
 
 
 class Far(NamedTuple):
-    """A worker that reaches its broker by a road, and a server beside."""
+    """A worker that reaches its broker by a proxy, and a server beside."""
 
-    road: Road
+    proxy: TCPProxy
     tasks: UserTasks
 
 
 @pytest.fixture
 def far(broker: BrokerNode, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Far]:
     folder = tmp_path_factory.mktemp("far")
-    with virtual_host(broker) as url, Road(("127.0.0.1", broker.port)) as road:
-        by_road = url.replace(f":{broker.port}/", f":{road.port}/")
-        with user_tasks(url, folder, "tests.threaded", by_road) as tasks:
-            yield Far(road, tasks)
+    with virtual_host(broker) as url, TCPProxy(("127.0.0.1", broker.port)) as proxy:
+        by_proxy = url.replace(f":{broker.port}/", f":{proxy.port}/")
+        with user_tasks(url, folder, "tests.threaded", by_proxy) as tasks:
+            yield Far(proxy, tasks)
 
 
 def begin(far: Far) -> list[str]:
@@ -61,15 +61,15 @@ def assert_ended(far: Far, ids: list[str]) -> None:
 def test_what_waits_on_a_forgotten_connection_goes_on(far: Far) -> None:
     # Each thread has a connection of its own by then: slowly, so that they need them at the same
     # time. One that had to connect in between would be told nothing of that, and fail.
-    far.road.delay_s = SLOW_S
+    far.proxy.delay_s = SLOW_S
     assert_ended(far, begin(far))
-    far.road.delay_s = 0.0
+    far.proxy.delay_s = 0.0
 
     ids = begin(far)
-    far.road.vanishing = frozenset({"back"})
+    far.proxy.vanishing = frozenset({"back"})
     time.sleep(VANISHING_S)  # now they wait
-    far.road.forget()
-    far.road.vanishing = frozenset()
+    far.proxy.forget()
+    far.proxy.vanishing = frozenset()
 
     assert_ended(far, ids)
     assert far.tasks.worker.stop() == 0  # no thread waits any more

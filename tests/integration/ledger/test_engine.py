@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Connection, Engine, make_url, text
 from sqlalchemy.exc import DBAPIError
 
-from dev.road import Road
+from dev.tcp_proxy import TCPProxy
 from ledger import Ledger, LedgerUnavailable, rows
 from ledger.engine import open_engine, writing
 from tests.ledgers import ids, new_email
@@ -87,9 +87,9 @@ def test_a_database_that_answers_nothing_when_connected_to_is_unavailable_in_tim
     url = make_url(database_url)
     assert url.host is not None
     assert url.port is not None
-    with Road((url.host, url.port)) as road:
-        road.hold()
-        distant = url.set(host="127.0.0.1", port=road.port)
+    with TCPProxy((url.host, url.port)) as proxy:
+        proxy.hold()
+        distant = url.set(host="127.0.0.1", port=proxy.port)
         ledger = Ledger(distant.render_as_string(hide_password=False), timeout_s=0.5)
         begin = time.monotonic()
         with pytest.raises(LedgerUnavailable, match="timeout"):

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, make_url, select, text
 
-from dev.road import Road
+from dev.tcp_proxy import TCPProxy
 from ledger import Ledger, LedgerUnavailable, enter, migrate, rows, schema
 from ledger.engine import open_engine
 from tests.keepalive import GIVEN_UP_S, given_up_after_s
@@ -53,18 +53,18 @@ def sqlite_file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def road(database_url: str) -> Iterator[Road]:
+def proxy(database_url: str) -> Iterator[TCPProxy]:
     """The way to PostgreSQL, which can be cut."""
     url = make_url(database_url)
     assert url.host is not None
     assert url.port is not None
-    with Road((url.host, url.port)) as road:
-        yield road
+    with TCPProxy((url.host, url.port)) as proxy:
+        yield proxy
 
 
 @pytest.fixture
-def distant(database_url: str, road: Road) -> Iterator[Ledger]:
-    url = make_url(database_url).set(host="127.0.0.1", port=road.port)
+def distant(database_url: str, proxy: TCPProxy) -> Iterator[Ledger]:
+    url = make_url(database_url).set(host="127.0.0.1", port=proxy.port)
     ledger = Ledger(url.render_as_string(hide_password=False), timeout_s=2)
     yield ledger
     ledger.close()
@@ -163,18 +163,18 @@ def test_the_first_use_after_postgresql_ended_all_connections_succeeds(
 
 @on_postgresql
 def test_while_postgresql_is_away_the_ledger_is_unavailable_and_then_it_is_back(
-    distant: Ledger, road: Road
+    distant: Ledger, proxy: TCPProxy
 ) -> None:
     before, after = new_email(), new_email()
     distant.accept(before).result()
 
-    road.cut()
+    proxy.cut()
     for _ in range(2):
         with pytest.raises(LedgerUnavailable):
             distant.accept(new_email()).result(10)
         with pytest.raises(LedgerUnavailable):
             distant.read(ids)
-    road.mend()
+    proxy.mend()
 
     distant.accept(after).result()
     assert distant.read(ids) == {before.id, after.id}
@@ -182,7 +182,7 @@ def test_while_postgresql_is_away_the_ledger_is_unavailable_and_then_it_is_back(
 
 @on_postgresql
 def test_a_commit_whose_answer_was_lost_is_unavailable_and_not_repeated(
-    distant: Ledger, road: Road, database_url: str
+    distant: Ledger, proxy: TCPProxy, database_url: str
 ) -> None:
     runs: list[str] = []
     distant.read(ids)
@@ -191,7 +191,7 @@ def test_a_commit_whose_answer_was_lost_is_unavailable_and_not_repeated(
         runs.append("run")
         enter(connection, [new_email(id=f"run {len(runs)}")])
 
-    road.cut_after = b"COMMIT"
+    proxy.cut_after = b"COMMIT"
     with pytest.raises(LedgerUnavailable):
         distant.write(operation).result(10)
 

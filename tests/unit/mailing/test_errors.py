@@ -1,4 +1,4 @@
-"""Errors show nothing private, and survive the roads that Celery sends them on."""
+"""Errors show nothing private, and survive the proxies that Celery sends them on."""
 
 from __future__ import annotations
 

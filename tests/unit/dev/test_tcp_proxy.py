@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from dev.road import Road
+from dev.tcp_proxy import TCPProxy
 
 DEADLINE_S = 10.0
 
@@ -42,15 +42,15 @@ class Echo:
 
 
 @pytest.fixture
-def road() -> Iterator[Road]:
+def proxy() -> Iterator[TCPProxy]:
     echo = Echo()
-    with Road(echo.address) as road:
-        yield road
+    with TCPProxy(echo.address) as proxy:
+        yield proxy
     echo.listener.close()
 
 
-def connect(road: Road) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", road.port), timeout=DEADLINE_S)
+def connect(proxy: TCPProxy) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", proxy.port), timeout=DEADLINE_S)
 
 
 def exchange(sock: socket.socket, data: bytes) -> bytes:
@@ -58,8 +58,8 @@ def exchange(sock: socket.socket, data: bytes) -> bytes:
     return sock.recv(65536)
 
 
-def test_data_goes_both_ways_and_the_end_of_it_too(road: Road) -> None:
-    with connect(road) as sock:
+def test_data_goes_both_ways_and_the_end_of_it_too(proxy: TCPProxy) -> None:
+    with connect(proxy) as sock:
         answer = exchange(sock, b"Hello")
         sock.shutdown(socket.SHUT_WR)
 
@@ -67,36 +67,38 @@ def test_data_goes_both_ways_and_the_end_of_it_too(road: Road) -> None:
         assert sock.recv(1) == b""
 
 
-def test_a_cut_road_ends_connections_and_refuses_new_ones_until_it_is_mended(road: Road) -> None:
-    with connect(road) as sock:
+def test_a_cut_proxy_ends_connections_and_refuses_new_ones_until_it_is_mended(
+    proxy: TCPProxy,
+) -> None:
+    with connect(proxy) as sock:
         exchange(sock, b"Hello")
-        road.cut()
+        proxy.cut()
         assert sock.recv(1) == b""
 
     with pytest.raises(ConnectionRefusedError):
-        connect(road)
-    road.mend()
-    with connect(road) as sock:
+        connect(proxy)
+    proxy.mend()
+    with connect(proxy) as sock:
         assert exchange(sock, b"Hello") == b"Hello"
 
 
-def test_a_reset_is_seen_as_one_and_the_next_connection_is_good(road: Road) -> None:
-    with connect(road) as sock:
+def test_a_reset_is_seen_as_one_and_the_next_connection_is_good(proxy: TCPProxy) -> None:
+    with connect(proxy) as sock:
         exchange(sock, b"Hello")
-        road.reset()
+        proxy.reset()
         with pytest.raises(ConnectionResetError):
             sock.recv(1)
 
-    with connect(road) as sock:
+    with connect(proxy) as sock:
         assert exchange(sock, b"Hello") == b"Hello"
 
 
 def test_a_forgotten_connection_is_told_nothing_until_it_sends_and_a_new_one_is_good(
-    road: Road,
+    proxy: TCPProxy,
 ) -> None:
-    with connect(road) as sock:
+    with connect(proxy) as sock:
         exchange(sock, b"Hello")
-        road.forget()
+        proxy.forget()
         sock.settimeout(0.2)
         with pytest.raises(TimeoutError):
             sock.recv(1)
@@ -105,28 +107,28 @@ def test_a_forgotten_connection_is_told_nothing_until_it_sends_and_a_new_one_is_
         with pytest.raises(ConnectionResetError):
             sock.recv(1)
 
-    with connect(road) as sock:
+    with connect(proxy) as sock:
         assert exchange(sock, b"Hello") == b"Hello"
 
 
-def test_who_only_waits_on_a_forgotten_connection_is_told_in_the_end(road: Road) -> None:
-    road.noticed_s = 0.2
-    with connect(road) as old:
+def test_who_only_waits_on_a_forgotten_connection_is_told_in_the_end(proxy: TCPProxy) -> None:
+    proxy.noticed_s = 0.2
+    with connect(proxy) as old:
         exchange(old, b"Hello")
-        road.forget()
-        with connect(road) as new:
+        proxy.forget()
+        with connect(proxy) as new:
             with pytest.raises(ConnectionResetError):
                 old.recv(1)
 
             assert exchange(new, b"Hello") == b"Hello"
 
 
-def test_a_held_road_is_silent_and_then_lets_all_through(road: Road) -> None:
-    with connect(road) as old:
+def test_a_held_proxy_is_silent_and_then_lets_all_through(proxy: TCPProxy) -> None:
+    with connect(proxy) as old:
         exchange(old, b"Hello")
-        road.hold()
+        proxy.hold()
         old.sendall(b"held")
-        with connect(road) as new:
+        with connect(proxy) as new:
             new.sendall(b"held, too")
             old.settimeout(0.2)
             new.settimeout(0.2)
@@ -134,16 +136,16 @@ def test_a_held_road_is_silent_and_then_lets_all_through(road: Road) -> None:
                 with pytest.raises(TimeoutError):
                     sock.recv(1)
                 sock.settimeout(DEADLINE_S)
-            road.flow()
+            proxy.flow()
 
             assert old.recv(100) == b"held"
             assert new.recv(100) == b"held, too"
 
 
-def test_a_slow_road_takes_its_time_each_way(road: Road) -> None:
-    with connect(road) as sock:
+def test_a_slow_proxy_takes_its_time_each_way(proxy: TCPProxy) -> None:
+    with connect(proxy) as sock:
         exchange(sock, b"Hello")
-        road.delay_s = 0.1
+        proxy.delay_s = 0.1
         begin = time.monotonic()
 
         exchange(sock, b"Hello")
@@ -151,17 +153,17 @@ def test_a_slow_road_takes_its_time_each_way(road: Road) -> None:
         assert time.monotonic() - begin >= 0.2
 
 
-def test_a_target_that_is_away_ends_the_connection_and_not_the_road() -> None:
+def test_a_target_that_is_away_ends_the_connection_and_not_the_proxy() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address = listener.getsockname()[:2]
-    with Road(address) as road:
+    with TCPProxy(address) as proxy:
         for _ in range(2):
-            with connect(road) as sock:
+            with connect(proxy) as sock:
                 assert sock.recv(1) == b""
 
 
-def test_after_the_bytes_that_cut_it_no_answer_comes(road: Road) -> None:
-    with connect(road) as sock:
-        road.cut_after = b"COMMIT"
+def test_after_the_bytes_that_cut_it_no_answer_comes(proxy: TCPProxy) -> None:
+    with connect(proxy) as sock:
+        proxy.cut_after = b"COMMIT"
 
         assert exchange(sock, b"COMMIT") == b""

@@ -1,4 +1,4 @@
-"""A TCP forwarder between two programs that stay up; it can be cut, held, slowed down, reset."""
+"""A TCP proxy between two programs that stay up; it can be cut, held, slowed down, reset."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BACKLOG = 1024
 RESET = struct.pack("ii", 1, 0)
 
 
-class Road:
+class TCPProxy:
     """Forwards connections to ``target``, from a port of 127.0.0.1, in a thread of its own."""
 
     def __init__(
@@ -44,7 +44,7 @@ class Road:
         #: Connections that were begun before this moment of the loop's clock are forgotten.
         self._forgotten_until = 0.0
         self._loop = new_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True, name="road")
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True, name="proxy")
         self._flowing = asyncio.Event()
         self._flowing.set()
         self._server: asyncio.Server | None = None
