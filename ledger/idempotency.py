@@ -7,9 +7,8 @@ has given (``publisher_until``). If it dies before the confirm, a copy after tha
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
-import msgspec
 from sqlalchemy import ColumnElement, Connection, Row, delete, select, update
 
 from ledger import rows, schema
@@ -19,22 +18,18 @@ from ledger.values import NewEmail, Value
 keys = schema.idempotency_keys
 
 
+#: What a key is to the caller: ``mine``: he has to publish its mails, and nobody else does before
+#: his ``publisher_until``; ``pending``: somebody else publishes them, or was to; ``published``;
+#: ``reused``: it belongs to another request; ``not_admitted``: he may not send these mails, and
+#: nothing was entered.
+KeyState = Literal["mine", "pending", "published", "reused", "not_admitted"]
+
+
 class Reserved(Value, frozen=True, kw_only=True):
-    """What is known of a key. ``mine``: the caller has to publish ``email_ids``, and nobody else
-    does before ``publisher_until``; ``same_body`` False: the key belongs to another request;
-    ``admitted`` False: the caller may not send these mails, and nothing was entered."""
+    """What is known of a key; ``email_ids``: the mails that it stands for."""
 
-    email_ids: tuple[str, ...]
-    mine: bool
-    published: bool
-    same_body: bool
-    publisher_until: float
-    admitted: bool = True
-
-
-_NOT_ADMITTED = Reserved(
-    email_ids=(), mine=False, published=False, same_body=True, publisher_until=0, admitted=False
-)
+    state: KeyState
+    email_ids: tuple[str, ...] = ()
 
 
 def reserve(
@@ -56,8 +51,7 @@ def reserve(
     caller's, too, if its publisher has not published it in time.
 
     Args:
-        admit: asked before the mails ``new`` are entered. If it says no, nothing is entered
-            (``admitted`` False).
+        admit: asked before the mails ``new`` are entered.
     """
     entry = {
         "body_hash": body_hash,
@@ -73,28 +67,16 @@ def reserve(
         if row is None:
             continue  # pruned just now
         if row.created_at >= now - kept_s:
-            known = _taken_over(connection, row, _shown(row, body_hash), now, publisher_until)
+            known = _taken_over(connection, row, _known(row, body_hash), now, publisher_until)
             if known is not None:
                 return known
         elif _change(connection, row, entry):
             break
-    if admit is None or admit(connection):
-        return _first(connection, new, publisher_until)
-    connection.execute(delete(keys).where(*_is(api_key, key)))
-    return _NOT_ADMITTED
-
-
-def _first(connection: Connection, new: Sequence[NewEmail], publisher_until: float) -> Reserved:
-    """Enter the mails of a key that is the caller's from now on."""
+    if admit is not None and not admit(connection):
+        connection.execute(delete(keys).where(*_is(api_key, key)))
+        return Reserved(state="not_admitted")
     enter(connection, new)
-    email_ids = tuple(one.id for one in new)
-    return Reserved(
-        email_ids=email_ids,
-        mine=True,
-        published=False,
-        same_body=True,
-        publisher_until=publisher_until,
-    )
+    return Reserved(state="mine", email_ids=tuple(one.id for one in new))
 
 
 def _taken_over(
@@ -102,11 +84,11 @@ def _taken_over(
 ) -> Reserved | None:
     """Return what a key stands for, taken over if its publisher's time is over; None if somebody
     else has just changed it."""
-    if not known.same_body or known.published or known.publisher_until >= now:
+    if known.state != "pending" or row.publisher_until >= now:
         return known
     if not _change(connection, row, {"publisher_until": publisher_until}):
         return None
-    return msgspec.structs.replace(known, mine=True, publisher_until=publisher_until)
+    return Reserved(state="mine", email_ids=known.email_ids)
 
 
 def find(
@@ -115,7 +97,7 @@ def find(
     """Return what a key stands for, if it was entered at ``since`` or later; change nothing."""
     known = (*_is(api_key, key), keys.c.created_at >= since)
     row = connection.execute(select(keys).where(*known)).one_or_none()
-    return None if row is None else _shown(row, body_hash)
+    return None if row is None else _known(row, body_hash)
 
 
 def published(connection: Connection, api_key: str, key: str, now: float) -> None:
@@ -148,12 +130,9 @@ def _change(connection: Connection, row: Row[Any], values: dict[str, Any]) -> in
     return connection.execute(update(keys).where(*unchanged).values(**values)).rowcount
 
 
-def _shown(row: Row[Any], body_hash: bytes) -> Reserved:
+def _known(row: Row[Any], body_hash: bytes) -> Reserved:
     """Return what a key stands for, to somebody who does not publish it."""
-    return Reserved(
-        email_ids=tuple(rows.loads(row.email_ids)),
-        mine=False,
-        published=row.published_at is not None,
-        same_body=row.body_hash == body_hash,
-        publisher_until=row.publisher_until,
-    )
+    state: KeyState = "pending" if row.published_at is None else "published"
+    if row.body_hash != body_hash:
+        state = "reused"
+    return Reserved(state=state, email_ids=tuple(rows.loads(row.email_ids)))

@@ -65,9 +65,10 @@ async def first_since(link: Link, stream: str, since: datetime, newest: Record) 
     """Return the offset of what the stream took since a moment, in whole seconds as AMQP has them,
     or of the chunk before; None: nothing is that new.
 
-    The broker's clock decides, not the writers'. It sends nothing to a reader that has nothing to
-    read, but it serves a channel's readers together: once the newest record has come to one of
-    them and the broker has answered, the other one's silence is its answer.
+    The broker's clock decides, not the writers'. A consumer that nothing is new enough for gets no
+    message, and no word that there is none. So a second consumer on the same channel reads the
+    newest record, which is surely there: the broker serves both together, so once that record has
+    come, and the broker has answered a request sent after it, the first consumer gets nothing.
 
     Raises:
         ConnectionError: the connection was lost, or is not there.

@@ -109,7 +109,7 @@ class Acceptance:
             since=time.time() - self._kept_s,
         )
         found = self._ledger.read(find)
-        if found is not None and not found.same_body:
+        if found is not None and found.state == "reused":
             raise KeyReused
         return found
 
@@ -159,7 +159,7 @@ class Acceptance:
 
     async def _accept_once(self, key: Key, outgoing: Sequence[Outgoing], quota: Quota) -> Receipt:
         reserved = await self._reserve(key, outgoing, quota)
-        if not reserved.mine:
+        if reserved.state != "mine":
             return replay(reserved)
         if len(reserved.email_ids) != len(outgoing):
             raise KeyReused  # in a permissive batch, other mails are valid by now
@@ -176,7 +176,7 @@ class Acceptance:
         published = partial(idempotency.published, api_key=key.owner, key=key.text, now=time.time())
         self._running.start(self._note(self._ledger.write(published, order=key.order)))
         taken_over = mails[0].id != outgoing[0].id
-        return Receipt(ids=tuple(reserved.email_ids), replayed=taken_over)
+        return Receipt(ids=reserved.email_ids, replayed=taken_over)
 
     async def _reserve(self, key: Key, outgoing: Sequence[Outgoing], quota: Quota) -> Reserved:
         """Return the key once it is ours to publish, was published, or is another request's."""
@@ -199,9 +199,9 @@ class Acceptance:
 
         while True:
             reserved = await self._ledger.change(reserve, order=key.order)
-            if not reserved.admitted:
+            if reserved.state == "not_admitted":
                 raise quota.exceeded()
-            if reserved.mine or reserved.published or not reserved.same_body:
+            if reserved.state != "pending":
                 return reserved
             await asyncio.sleep(POLL_S)
 

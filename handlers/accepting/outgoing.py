@@ -164,6 +164,6 @@ def replay(reserved: Reserved) -> Receipt:
     Raises:
         KeyReused: that was another request.
     """
-    if not reserved.same_body:
+    if reserved.state == "reused":
         raise KeyReused
-    return Receipt(ids=tuple(reserved.email_ids), replayed=True)
+    return Receipt(ids=reserved.email_ids, replayed=True)

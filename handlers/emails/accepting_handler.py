@@ -51,7 +51,7 @@ class AcceptingHandler(EmailHandler):
             self._services.pressure.check(outgoing)
         except Overloaded:
             before = await self._entered_before(key)
-            if before is None or not before.published:
+            if before is None or before.state != "published":
                 raise
             return self._replayed(before)  # what was accepted before stays accepted
         quota = quota_of(self.caller, outgoing)
@@ -79,7 +79,7 @@ class AcceptingHandler(EmailHandler):
                 raise refusal
             finally:
                 del refusal  # a cycle with its traceback would keep the body in memory for long
-        if before.published:
+        if before.state == "published":
             return self._replayed(before)
         moment = created_at(before.email_ids[0])
         return await self.accept(await outgoing_at(moment or time.time()), key)

@@ -239,4 +239,4 @@ def test_the_mark_of_a_published_key_outlives_a_stop(ledger: Ledger, queue: Queu
         lambda connection: idempotency.find(connection, "", "k", key().body_hash, since=0)
     )
     assert found is not None
-    assert found.published
+    assert found.state == "published"
