@@ -1,5 +1,5 @@
-"""The bridge between an event loop and Celery over RabbitMQ; knows nothing of HTTP, and of mails
-no more than their queues."""
+"""The bridge between an event loop and Celery over RabbitMQ. It contains nothing of HTTP; of mails
+it knows only their queues and the name of their task."""
 
 from bridge.client import Bridge
 from bridge.dead.letter import DeadLetter, DeadReason

@@ -1,4 +1,4 @@
-"""Beat's schedule, whatever befell the machine's clock or the file in which beat keeps it."""
+"""Beat's scheduler: it survives a clock that was set back, and a damaged schedule file."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class DurableScheduler(PersistentScheduler):
     """Sends what is due even if the clock was set back, or if the file of the last runs is damaged
     or the disk is full; set it as ``beat_scheduler``.
 
-    Celery's waits until the last run in its file is an interval ago: for a day, if the clock was
-    a day ahead, and restarting does not help. It ends when it cannot write the file, and each time
-    anew if the file has lost its content, as a power cut may leave it.
+    Celery's scheduler sends a task when the last run in its file is an interval ago. If the clock
+    was a day ahead at that run, the task waits for a day, even if beat is restarted. Celery's beat
+    also ends when it cannot write the file; if a power cut has emptied the file, at every start.
     """
 
     def tick(self, *args: Any, **kwargs: Any) -> Any:
@@ -27,20 +27,20 @@ class DurableScheduler(PersistentScheduler):
         for entry in early:
             entry.last_run_at = entry.default_now()
         if early:
-            self.populate_heap()  # its times are by the wrong clock, too
+            self.populate_heap()  # its times come from the wrong clock, too
         return super().tick(*args, **kwargs)
 
     def sync(self) -> None:
         """Write the last runs to the file; if that fails, memory has them until the next try."""
         try:
             super().sync()
-        except dbm.error as exc:  # this is a tuple, with OSError in it
+        except dbm.error as exc:  # a tuple of exceptions, with OSError
             logger.error("when tasks last ran cannot be written: %s", exc)
-            self._store.writeback = True  # a shelf that cannot write leaves this off
+            self._store.writeback = True  # Shelf.sync() leaves it off if it fails
 
     def _open_schedule(self) -> Any:
-        """Open the file and read it. Upon any error Celery begins a new file; by itself it reads
-        later, and ends at some of them."""
+        """Open the file, and read from it at once: if that fails here, Celery begins a new file.
+        Celery by itself reads later, where some errors end beat."""
         store = super()._open_schedule()
         store.get("entries")
         return store
@@ -48,7 +48,7 @@ class DurableScheduler(PersistentScheduler):
     def _destroy_open_corrupted_schedule(self, exc: Exception) -> Any:
         """Begin a new file; if none can be written, keep the last runs in memory."""
         if self._store is not None:
-            self._store.cache.clear()  # what it cannot write now it cannot write when it is closed
+            self._store.cache.clear()  # or closing it would try to write this once more
         try:
             store = super()._destroy_open_corrupted_schedule(exc)
             store.dict[b"entries"] = b""

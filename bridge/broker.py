@@ -16,8 +16,8 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-#: Errors of a broker that is away, or not fully up: it answers 404 for a stream that it knows but
-#: has not started yet.
+#: Errors while the broker is away or is starting: RabbitMQ then answers 404 (``NotFound``) for a
+#: stream that exists.
 UNAVAILABLE = (
     OperationalError,
     *Connection.recoverable_connection_errors,
@@ -27,9 +27,9 @@ UNAVAILABLE = (
 #: The same for a reader. Celery raises ``RuntimeError`` when its reader cannot reconnect.
 UNREADABLE = (OperationalError, AMQPError, OSError, RuntimeError)
 AGAIN_S = 0.5
-#: When the kernel gives up a connection whose other end is gone without a word: it asks after 5 s
-#: of silence, and every 2 s from then on, three times; tcp(7). The ledger's connections have the
-#: same, in libpq's words (``ledger/postgresql.py``).
+#: TCP keepalive, tcp(7): after 5 s of silence the kernel probes the other end every 2 s; if three
+#: probes get no answer, the connection is lost. The ledger's connections have the same, under
+#: libpq's names (``ledger/postgresql.py``).
 KEEPALIVE = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 3}
 
 
@@ -44,8 +44,8 @@ def connect(connection: kombu.Connection) -> None:
 
 
 def awaiting_broker(action: Callable[[], T], errors: tuple[type[Exception], ...]) -> T:
-    """Repeat an action while it raises one of ``errors``, that is, while the broker is away or not
-    fully up; for a worker, which has nothing better to do."""
+    """Repeat an action for as long as it raises one of ``errors``, and return its value. Blocks the
+    calling thread for as long as the broker is away."""
     while True:
         try:
             return action()

@@ -110,7 +110,7 @@ class Bridge:
         return found
 
     def gauge(self, queue: str, task: str) -> QueueGauge:
-        """Begin to watch a queue that the starts of one task drain. Needs a running loop."""
+        """Begin to watch a queue that holds messages of one task only. Needs a running loop."""
         gauge = QueueGauge(queue, task, self.reading, self.results.follower.caught_up)
         self.results.listeners.append(gauge.on_record)
         self._gauges.append(gauge)
@@ -182,14 +182,14 @@ class Bridge:
         """
         recorder = Recorder()
         arguments = {"task_id": task_id, "terminate": terminate, "signal": "SIGTERM"}
-        # Celery's own ``revoke`` publishes by itself, and waits. The channel is used only where a
-        # reply is expected.
+        # Celery's own ``revoke`` would publish over kombu, and block the loop. The channel is a
+        # dummy: the mailbox uses it only for a command that expects a reply.
         self.app.control.mailbox._publish("revoke", arguments, producer=recorder, channel=object())
-        with suppress(PublishRejected):  # one listener has not got it: bridge/sending/broadcast.py
+        with suppress(PublishRejected):  # by one queue of several: bridge/sending/broadcast.py
             await self._publish(recorder.messages[0], task_id)
 
     async def record(self, task_id: str, state: str, result: Any = None) -> None:
-        """Append a state to the results, for a task whose end was decided here and not by a worker.
+        """Append a state to the results, for a task that this process ends, and not a worker.
 
         Raises:
             BridgeError: it could not be written.
@@ -224,6 +224,6 @@ class Bridge:
             with self.app.connection_for_write(url) as connection:
                 declare(self.app, connection)
 
-        # RabbitMQ ends a connection that declares a stream while another one does so.
+        # RabbitMQ ends a connection that declares a stream while another connection declares it.
         async with self._declaring:
             await asyncio.to_thread(connect_and_declare)

@@ -1,4 +1,4 @@
-"""Task ids that tell when they were made (UUID version 7, RFC 9562 section 5.7)."""
+"""Task ids that contain the time at which they were made (UUID version 7, RFC 9562 section 5.7)."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def created_text(task_id: str) -> str | None:
 
 @lru_cache(maxsize=64)
 def _second(seconds: int) -> str:
-    """Return a second in ISO 8601, without its zone; cached, since new ids share a few of them."""
+    """Return a second in ISO 8601, without its zone; cached, since many ids share one."""
     return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None).isoformat()
 
 
 def created_at(task_id: str) -> float | None:
     """Return when a UUIDv7 was made, in Unix seconds; None for any other id,
-    and for one that tells a time after the year 9999."""
+    and for a time after the year 9999."""
     if not _UUID7.fullmatch(task_id):
         return None
     moment = int(task_id[:8] + task_id[9:13], 16) / 1000

@@ -27,7 +27,8 @@ PUBLISHED_AGAIN = "published_again"
 _FRAME = Struct(">BHI")
 _CONTENT_HEADER = Struct(">BHIHHQ")
 _FRAME_END = bytes((spec.FRAME_END,))
-#: Properties of AMQP 0-9-1's basic class (section 4.2.6.1); Celery passes others along, too.
+#: What is kept of the keyword arguments that Celery gives a producer: AMQP properties (section
+#: 4.2.6.1). The others, such as ``retry`` and ``declare``, are for kombu.
 _PROPERTIES = frozenset(
     {"correlation_id", "reply_to", "priority", "timestamp", "type", "user_id", "app_id"}
 )
@@ -61,7 +62,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, header=b"".join(properties.encode()))
 
     def frames(self, channel: int, largest_body: int) -> bytes:
-        """Return the frames that publish the message; ``largest_body``: bytes of it in a frame."""
+        """Return the frames that publish the message; ``largest_body``: of one frame, in bytes."""
         size = len(self.body)
         frames = [
             _publish_frame(channel, self.exchange, self.routing_key, self.mandatory),
@@ -124,7 +125,7 @@ def serialised(body: Any, serializer: str) -> tuple[str, str, bytes]:
 
     Raises:
         InvalidArgument: it cannot be serialised.
-        InvalidOption: nothing of that name serialises.
+        InvalidOption: there is no serializer of that name.
     """
     try:
         content_type, content_encoding, payload = dumps(body, serializer=serializer)
@@ -137,7 +138,7 @@ def serialised(body: Any, serializer: str) -> tuple[str, str, bytes]:
 
 
 def json_of(arguments: tuple[Any, ...] | dict[str, Any]) -> bytes:
-    """Return a call's arguments as kombu's JSON has them; simple ones without its encoder.
+    """Return a call's arguments as kombu writes them in JSON; msgspec writes simple ones.
 
     Raises:
         InvalidArgument: they cannot be serialised.

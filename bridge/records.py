@@ -1,4 +1,4 @@
-"""State changes as they stand on the results' stream, kept raw until somebody asks."""
+"""State changes as they stand on the results' stream, not decoded until they are asked for."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from bridge.ids import created_text
 HISTORY_LENGTH = 1000
 #: The clocks of two machines (broker, workers, callers) may differ by this much.
 CLOCK_SKEW_S = 10.0
-#: How long the broker may take to send the first message of a stream that has some.
+#: How long the broker may take to send a first message; after that a stream counts as empty.
 FIRST_MESSAGE_S = 0.3
 #: What a record costs in memory besides its body (tuple, strings, dictionary slots).
 RECORD_OVERHEAD_BYTES = 400
@@ -94,7 +94,7 @@ class TaskState(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def called_at(self) -> str | None:
-        """When the task was called, as its id tells (ISO 8601)."""
+        """When the task was called, according to its id (ISO 8601)."""
         return created_text(self.task_id)
 
     @property
@@ -110,8 +110,8 @@ class _History:
 
 
 class RecordCache:
-    """The newest records by task, bounded in bytes; whole tasks are evicted, least recently used
-    first.
+    """The newest records by task, bounded in bytes; all records of the least recently used task are
+    evicted together.
 
     ``evicted_until``: records older than that (Unix seconds) may have been evicted.
     ``on_evict`` gets the id of each task that is evicted. Those in ``pinned`` never are.
@@ -134,7 +134,7 @@ class RecordCache:
         return len(self._tasks)
 
     def add(self, record: Record) -> bool:
-        """Keep a record; False where it was here already (the stream may repeat some)."""
+        """Keep a record; False if it is here already (some are read from the stream twice)."""
         history = self._tasks.get(record.task_id)
         if history is None:
             history = self._tasks[record.task_id] = _History(deque())

@@ -1,7 +1,7 @@
-"""A signature over a whole task message, so that a worker can refuse what no key holder sent.
+"""A signature over a whole task message: workers refuse a message that no holder of a key has sent.
 
-Celery's own (the serializer ``auth``) signs the body alone: which task is to run, under which id
-and how often it was tried stand in headers, which anybody on the way could change.
+Celery's own signature (the serializer ``auth``) covers the body alone. The task's name, its id and
+the number of its retries are in headers, which anybody with access to the broker could change.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class Signer:
 class SigningProducer:
     """A kombu producer that signs the task messages that it publishes.
 
-    What it gets from Celery is final: it has what signals changed, the delay, and all headers.
+    Celery calls it with the finished message: signals, delay and headers are applied already.
     """
 
     def __init__(self, producer: Any, signer: Signer) -> None:
@@ -105,7 +105,8 @@ class SigningProducer:
 
 
 def _envelope(headers: Mapping[str, Any], properties: Mapping[str, Any]) -> bytes:
-    """Return all that is signed but the body, in one fixed form: a line, so its end is clear."""
+    """Return the signed headers and properties as one line; its end separates them from the body,
+    over which the signature goes on."""
     own = {
         name: value
         for name, value in headers.items()
@@ -116,8 +117,10 @@ def _envelope(headers: Mapping[str, Any], properties: Mapping[str, Any]) -> byte
 
 
 def _carried(value: object) -> object:
-    """Return a value that JSON does not know as it arrives: AMQP has times in whole seconds of UTC.
+    """Return what is signed for a value that JSON cannot write: for a time, its whole seconds, as
+    AMQP carries it.
 
-    A time is not written as the mere number of its seconds, which no worker takes in its place.
+    The number is in a mapping: otherwise a time could be replaced by its number of seconds, at
+    which a worker fails, and the signature would still be right.
     """
     return {"\0": timegm(value.utctimetuple())} if isinstance(value, datetime) else repr(value)

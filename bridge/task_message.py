@@ -1,8 +1,8 @@
-"""What a message must be like for a worker to take it as a task.
+"""Checks that a message holds a task which a worker can run.
 
 Celery's message protocol, versions 2 and 1
-(https://docs.celeryq.dev/en/stable/internals/protocol.html). Celery finds out only while it
-handles the message, and some bad ones end the worker then; this looks first.
+(https://docs.celeryq.dev/en/stable/internals/protocol.html). Celery notices a bad message only
+while it handles it, and some of them end the worker; so each message is checked before.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ LONGEST_SHOWN = 80
 #: Levels of nesting; from about 400 on, Celery cannot hand the arguments to a pool process, and
 #: the worker hangs.
 DEEPEST = 200
-#: More deliveries of a message than any queue's limit permits.
+#: The most deliveries that are believed; a task queue's limit is far lower (``TaskQueue``).
 MOST_DELIVERIES = 1000
-#: Headers that the broker adds when a message dies or is delivered again
-#: (https://www.rabbitmq.com/docs/dlx#effects), and that a live message must not have.
+#: Headers that the broker adds when a message is dead-lettered (as delayed ones are, too) or is
+#: delivered again (https://www.rabbitmq.com/docs/dlx#effects). They are not signed, and a message
+#: that is published again goes without them.
 BROKERS_HEADERS = (
     "x-death",
     "x-first-death-",
@@ -61,7 +62,7 @@ class TaskMessage(NamedTuple):
 
 
 def id_of(headers: Mapping[str, Any], properties: Mapping[str, Any]) -> str | None:
-    """Return the task's id according to the envelope; None where that has no usable one."""
+    """Return the task's id from headers or properties; None if neither has a usable one."""
     for value in (headers.get("id"), properties.get("correlation_id")):
         if is_short_name(value):
             return str(value)
@@ -69,8 +70,8 @@ def id_of(headers: Mapping[str, Any], properties: Mapping[str, Any]) -> str | No
 
 
 def deliveries_of(headers: Mapping[str, Any]) -> int:
-    """Return how often the queue has delivered a message before, within bounds: a publisher may
-    have set that header, and no signature covers it."""
+    """Return how often the queue has delivered a message before, at most MOST_DELIVERIES: a
+    publisher may have set that header to anything, and no signature covers it."""
     count = headers.get("x-delivery-count")
     return min(max(count, 0), MOST_DELIVERIES) if isinstance(count, int) else 0
 
@@ -144,7 +145,7 @@ def _is_deep(value: Any) -> bool:
 
 
 def is_short_name(value: object) -> bool:
-    """Return whether a task's id, or a queue's name, may be this."""
+    """Return whether a value can be a task's id or a queue's name."""
     return (
         isinstance(value, str) and value.isprintable() and 0 < len(value.encode()) <= LONGEST_SHORT
     )

@@ -20,7 +20,7 @@ AUTHORITIES, CERTIFICATE, KEY = "ssl_ca_certs", "ssl_certfile", "ssl_keyfile"
 
 #: What OpenSSL calls an answer that is not TLS.
 _NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNEXPECTED_EOF_WHILE_READING")
-#: What it calls a broker's refusal of our certificate; pika has it only as part of a text.
+#: What OpenSSL calls a broker's refusal of our certificate; pika gives it within a longer text.
 _NOT_US = re.compile("ALERT_(?:[A-Z_]*CERTIFICATE[A-Z_]*|UNKNOWN_CA|HANDSHAKE_FAILURE)")
 
 Options = Mapping[str, Any]
@@ -77,7 +77,7 @@ class VerifiedTransport(SSLTransport):
         except ssl.SSLError as exc:
             raise ConnectionError(explained(exc)) from exc
         finally:
-            client.ssl, client.hostname = given, name  # kombu makes `localhost` an address
+            client.ssl, client.hostname = given, name  # kombu has made `localhost` an address
 
 
 TRANSPORT_ALIASES["amqps"] = f"{__name__}:{VerifiedTransport.__name__}"

@@ -1,11 +1,10 @@
 """The broker's exchanges, queues and streams as data, and the one way to declare them.
 
-Server and worker both declare all of it, each time that they connect: whoever comes first
-finds an empty broker, and a broker that lost its state gets it back. Declaring is
-idempotent. Where they may not declare (Celery's setting ``broker_declare`` is false, since a user
-who may declare a queue may delete it, too), they check that it is there. Topic exchanges only,
-since native delayed delivery does not work with direct ones; quorum queues only, since they are
-replicated and know a delivery limit.
+Server and worker both declare all of it each time that they connect: either may start first, and
+a broker that lost its state gets it back. Declaring is idempotent. If the app's setting
+``broker_declare`` (ours, not Celery's) is false, they only check that the queues exist: a user who
+may declare a queue may delete it, too. Topic exchanges only, since native delayed delivery does not
+work with direct ones; quorum queues only, since they are replicated and have a delivery limit.
 """
 
 from __future__ import annotations
@@ -22,8 +21,8 @@ from kombu.transport.native_delayed_delivery import (
     declare_native_delayed_delivery_exchanges_and_queues,
 )
 
-#: As good as none; without the argument RabbitMQ 4 would drop a message at its 20th delivery,
-#: and RabbitMQ 3 does not know -1, which means none in 4.
+#: In effect no limit. Without the argument RabbitMQ 4 would drop a message at its 20th delivery;
+#: RabbitMQ 4 takes -1 for "no limit", but RabbitMQ 3 does not know it.
 NO_DELIVERY_LIMIT = 2**31 - 1
 #: The longest delay that native delayed delivery's 28 levels can express, in seconds.
 LONGEST_DELAY_S = 2**28 - 1
@@ -33,8 +32,8 @@ LONGEST_DELAY_S = 2**28 - 1
 class TaskQueue:
     """A quorum queue of tasks; its routing key is its name.
 
-    ``delivery_limit``: deliveries that may end in a lost connection before the message
-    goes to the dead queue (a worker that dies counts once for all that it had prefetched).
+    ``delivery_limit``: how often a delivery may end in a lost connection before the message goes
+    to the dead queue. A worker that dies counts against each message that it had prefetched.
     """
 
     name: str
@@ -45,11 +44,11 @@ class TaskQueue:
 class ResultStream:
     """The stream of all tasks' state changes (https://www.rabbitmq.com/docs/streams).
 
-    ``retention_s``: how long results stay readable. Retention works per segment, and never
-    on the newest one, so small segments keep it near what was asked. Results go through an exchange
-    of their own: who may publish to the default one may publish to every queue. It has another name
-    than the stream: RabbitMQ's permissions know only names, and who may write to a queue and read
-    from its exchange may unbind them.
+    ``retention_s``: how long results stay readable. RabbitMQ deletes whole segments, and never the
+    newest one: with small segments, results go soon after that time. Results go through an exchange
+    of their own: a user who may publish to the default exchange may publish to every queue. Its
+    name differs from the stream's: RabbitMQ's permissions are by name alone, and a user who may
+    write to a queue and read from its exchange may unbind it.
     """
 
     name: str = "windmail.results"
@@ -130,7 +129,7 @@ class Topology:
         )
 
 
-#: The task that sends a mail, its queue, and that of its suspects (``bridge/worker/suspects.py``).
+#: The task that sends a mail, its queue, and the one for suspects (``bridge/worker/suspects.py``).
 MAIL_TASK = "task.sendmail"
 MAIL_QUEUE, MAILS_APART = "mail", "mail.apart"
 
@@ -165,7 +164,8 @@ def declare(app: Celery, connection: kombu.Connection) -> None:
     else:
         _find(connection, *(queue.name for queue in DEFAULT.queues))
     with connection.channel() as channel:
-        # It is gone when the broker restarts, so all its users must be able to declare it.
+        # The exchange of commands is not durable: it must be declared again after the broker's
+        # restart, so every user may, even without ``broker_declare``.
         app.control.mailbox.exchange(channel).declare()
 
 
@@ -176,8 +176,8 @@ def _declare_durable(app: Celery, connection: kombu.Connection) -> None:
         queues = DEFAULT.kombu_queues()
         for queue in queues:
             queue(channel).declare()
-        # Publishing to an exchange that does not exist closes the channel, so this one, and that
-        # of Celery's commands, must be there before any worker is.
+        # The exchange of events. No worker may have made it yet, and publishing to an exchange that
+        # does not exist closes the channel. The same holds for that of commands (``declare``).
         get_exchange(connection, name=app.conf.event_exchange)(channel).declare()
     declare_native_delayed_delivery_exchanges_and_queues(connection, "quorum")
     for queue in queues:

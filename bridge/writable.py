@@ -15,7 +15,7 @@ from bridge.errors import InvalidOption
 #: Octets of a short string (section 4.2.5.3): ids, names of headers and exchanges, routing keys.
 LONGEST_SHORT = 255
 HIGHEST_PRIORITY = 255
-#: What pika raises for values that have no place in a frame.
+#: What pika raises for values that it cannot encode.
 _UNWRITABLE = (
     AMQPError,
     struct.error,
