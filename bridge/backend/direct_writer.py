@@ -1,4 +1,4 @@
-"""Writes the states of a process that runs one task at a time, and waits for each confirm."""
+"""Writes a process's states in the thread that asks, which waits for the confirm."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bridge.backend.result_channel import Result, ResultChannel
 from bridge.broker import UNAVAILABLE, awaiting_broker
 from bridge.message import Message
 
-#: Nobody could send any while a task runs; the kernel checks whether the broker is there.
+#: No thread could send heartbeats while a task runs; TCP keepalive notices a lost broker instead.
 NO_HEARTBEAT = 0
 
 
@@ -43,10 +43,10 @@ class DirectWriter:
                 try:
                     channel.send()
                     channel.settle()
-                except BaseException as exc:  # a time limit, too: a frame may be half read
+                except BaseException as exc:  # also a time limit's, in the middle of a frame
                     channel.drop()
                     if not isinstance(exc, UNAVAILABLE):
-                        self._channel = None  # or the next write would send what was refused again
+                        self._channel = None  # else the next write would send it again
                     raise
 
             awaiting_broker(send, UNAVAILABLE)
@@ -54,6 +54,6 @@ class DirectWriter:
             future.result()
 
     def _open(self) -> ResultChannel:
-        if self._channel is None or self._channel_pid != os.getpid():  # our parent's
+        if self._channel is None or self._channel_pid != os.getpid():  # opened before a fork
             self._channel, self._channel_pid = ResultChannel(self._app, NO_HEARTBEAT), os.getpid()
         return self._channel

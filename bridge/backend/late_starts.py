@@ -1,7 +1,7 @@
-"""Starts of tasks, which are written a little late: most tasks have ended by then.
+"""Writes STARTED a little late: most tasks have ended by then, and both states go together.
 
 A start that is written by itself costs RabbitMQ as much as a result does. One that is written
-together with what follows it costs next to nothing.
+together with the task's next state costs next to nothing.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ class LateStarts:
                 self._thread.start()
 
     def take(self, task_id: str) -> list[Message]:
-        """Return a task's start, which the caller is to write before anything else; empty: it is
+        """Return a task's start, which the caller must write before its next state; empty: it is
         written already."""
-        with self._lock:  # waits for one that is being written now
+        with self._lock:  # held by the thread while it writes
             held = self._held.pop(task_id, None)
         return [] if held is None else [held[1]]
 
@@ -59,7 +59,7 @@ class LateStarts:
                 time.sleep(pause_s)
 
     def _write_due(self) -> float | None:
-        """Write what is due; return the seconds until more is, None: nothing is held."""
+        """Write starts that are due; return the seconds to the next one, None: there is none."""
         with self._lock:
             now = time.monotonic()
             for task_id in [each for each, (due, _, _) in self._held.items() if due <= now]:

@@ -1,4 +1,4 @@
-"""A channel to the results' stream that waits for many confirms at once."""
+"""A channel to the results' stream that publishes many results before it awaits confirms."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ class ResultChannel:
     next :meth:`send`, before anything new. So a result may stand in the stream twice, but a task's
     last record is always its newest.
 
-    A result that the broker refuses for good, because of its size, is dropped: it is the largest
-    of those that were sent. The others are sent again.
+    If a result is larger than the broker takes, the broker closes the channel, and does not say
+    which one it was. The largest under way is then dropped, and the others are sent again.
     """
 
     def __init__(self, app: Celery, heartbeat_s: int) -> None:
@@ -151,11 +151,11 @@ class ResultChannel:
             refused.written.set_exception(ResultRefused(exc.reply_text, task_id=task_id))
 
     def _open(self) -> None:
-        # kombu would wait for each confirm.
+        # With kombu's ``confirm_publish`` each publish would wait for its confirm.
         connection = self._app.connection_for_write(
             heartbeat=self._heartbeat_s, transport_options={"confirm_publish": False}
         )
-        # A thread's channel goes with the thread; nobody else would close it.
+        # Close the connection when this object goes, with its thread: nobody else would.
         self._release = finalize(self, connection.collect)
         connect(connection)
         self._channel = connection.channel()
@@ -178,6 +178,6 @@ class ResultChannel:
         raise MessageNacked
 
     def _on_return(self, exc: Exception, *_message: Any) -> None:
-        # The stream was deleted: the next connection declares it. The return comes before the
-        # confirm, so nothing counts as written.
+        # The stream was deleted; the next connection declares it. The return comes before its
+        # message's confirm, so this message does not count as written.
         raise NotFound(f"there is no stream {self._stream.name}")

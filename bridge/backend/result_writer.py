@@ -1,4 +1,4 @@
-"""The thread that writes the results of a process's threads, and waits once for many confirms."""
+"""The thread that writes the results of all threads of a process, many for each wait."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from bridge.message import Message
 logger = get_logger(__name__)
 
 HEARTBEAT_S = 30
-#: How often an idle connection is looked after, in seconds.
+#: How often heartbeats of an idle connection are checked, in seconds.
 TICK_S = 5.0
-#: As good as at once; 0 would wait for ever.
+#: A timeout that hardly waits; py-amqp takes 0 for "no timeout".
 NO_TIME_S = 0.001
-#: Pauses between tries to reach the broker, in seconds. A redelivered message is not run again if
-#: its result is there, so results should reach the broker before tasks come from it.
+#: Pauses between tries to reach the broker, in seconds. They are short, so that after an outage the
+#: results are there before the broker delivers their tasks again, which are then not run again.
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 0.5
 #: The most results that are published before their confirms are awaited.
 LARGEST_GROUP = 200
@@ -36,7 +36,7 @@ class ResultWriter:
     """
 
     def __init__(self, app: Celery) -> None:
-        #: The process whose threads it writes for; one forked from it does not have the thread.
+        #: The process that made it. A process forked from that one does not have the thread.
         self.pid = os.getpid()
         self._channel = ResultChannel(app, HEARTBEAT_S)
         self._waiting: SimpleQueue[Result | None] = SimpleQueue()
@@ -48,11 +48,11 @@ class ResultWriter:
         self.thread.start()
 
     def close(self) -> None:
-        """Have the thread write what waits, and end."""
+        """Let the thread write the results that wait, and then end."""
         self._waiting.put(None)
 
     def write(self, message: Message) -> Future[None]:
-        """Have a state change written, after those that were given before."""
+        """Let the thread write a state change, after all earlier ones; the future: its confirm."""
         result = Result(message=message, written=Future())
         self._waiting.put(result)
         return result.written  # type: ignore[return-value] # made above

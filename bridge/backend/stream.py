@@ -31,8 +31,8 @@ from bridge.message import Message
 from bridge.records import Record
 from bridge.topology import ResultStream, may_declare
 
-#: RabbitMQ may refuse a body with more octets (over 16 MiB, unless a lower limit is set), so its
-#: task waits for the confirm: it can then still be recorded as failed.
+#: A task with a result of more octets waits for the confirm. RabbitMQ may refuse the result (over
+#: 16 MiB, or a lower limit that was set), and the task can then still be recorded as failed.
 LARGE = 2**16
 E_NO_CHORD_SUPPORT = (
     "the stream result backend does not support chords (a group chained with a task is one)"
@@ -42,10 +42,10 @@ E_NO_CHORD_SUPPORT = (
 class StreamBackend(RPCBackend):
     """Writes states to the stream (in workers) and reads them (anywhere).
 
-    A write that returns is confirmed by the broker. Where somebody else writes for the process
-    (``writer``, :meth:`keep_end_of`), it promises only that the confirm comes before the task's
-    message is acknowledged. Writes wait for a broker that is away: it is better to hold the
-    message of a task that has ended than to run it again.
+    A write that returns is confirmed by the broker. If another thread or process writes
+    (``writer``, :meth:`keep_end_of`), the confirm comes later, but before the task's message is
+    acknowledged. Writes wait for a broker that is away: it is better to hold the message of a task
+    that has ended than to run the task again.
     """
 
     ResultConsumer = StreamResultConsumer
@@ -64,7 +64,7 @@ class StreamBackend(RPCBackend):
         #: The task that this process (or thread) began last, and when.
         self._started: tuple[str, str | None] = ("", None)
         self._unconfirmed: Future[None] | None = None
-        #: The task whose end is kept, and what is kept of it.
+        #: The task whose last states are kept unwritten (:meth:`keep_end_of`), and these states.
         self._kept_of = ""
         self._kept: list[Message] = []
         self._direct = DirectWriter(app)
@@ -92,12 +92,12 @@ class StreamBackend(RPCBackend):
     ) -> Any:
         """Append a state change to the stream, and wait for the broker's confirm.
 
-        With a ``writer``, only the confirms of large ones are awaited (:meth:`take_unconfirmed`);
-        a state that ends a task may be kept (:meth:`keep_end_of`).
+        With a ``writer``, it waits only for the confirms of large results (for the others, see
+        :meth:`take_unconfirmed`); a state that ends a task may be kept (:meth:`keep_end_of`).
 
         Raises:
-            ResultRefused: RabbitMQ does not take it, because of its size. If the state is itself
-                an error, this one is stored in its place instead.
+            ResultRefused: RabbitMQ does not take the result, because of its size. A state that is
+                an error does not raise: ``ResultRefused`` is stored as the error instead.
         """
         message = self.message(task_id, result, state, traceback, request)
         try:
@@ -128,7 +128,7 @@ class StreamBackend(RPCBackend):
             return
         task_id = message.correlation_id
         messages = [*self._held_start(task_id), message]
-        if task_id == self._kept_of:  # whatever is written goes with what came before it
+        if task_id == self._kept_of:  # kept states go first
             messages, self._kept = [*self._kept, *messages], []
             if ends and not is_large:
                 self._kept = messages
@@ -141,8 +141,8 @@ class StreamBackend(RPCBackend):
 
     @property
     def _late_starts(self) -> LateStarts | None:
-        """The worker's, shared by all threads of a process; None: starts are written at once,
-        which costs a ``writer`` little."""
+        """The app's :class:`LateStarts`, shared by a process's threads; None: starts are written at
+        once. With a ``writer`` that costs little, since it writes in groups."""
         return None if self._own_writer else getattr(self.app, "late_starts", None)
 
     @property
@@ -150,7 +150,7 @@ class StreamBackend(RPCBackend):
         return self.writer if self.writer and self.writer.pid == os.getpid() else None
 
     def take_unconfirmed(self) -> Future[None] | None:
-        """Return a future that is done when all that this thread gave the writer is confirmed."""
+        """Return the future of what this thread last gave the writer, once; None: there is none."""
         written, self._unconfirmed = self._unconfirmed, None
         return written
 
@@ -191,8 +191,8 @@ class StreamBackend(RPCBackend):
     def _get_result_meta(
         self, result: Any, state: str, traceback: Any, request: Any, *rest: Any, **options: Any
     ) -> dict[str, Any]:
-        """Return the same as Celery's own, which looks up a setting and a time zone each time:
-        that takes longer than all the rest of a state change."""
+        """Return what Celery's own returns, faster: Celery's looks up a setting and a time zone at
+        each call, which takes longer than all the rest of a state change."""
         if self._is_extended:
             extended: dict[str, Any] = super()._get_result_meta(
                 result, state, traceback, request, *rest, **options
@@ -219,8 +219,8 @@ class StreamBackend(RPCBackend):
     def get_task_meta(self, task_id: str, backlog_limit: int | None = None) -> dict[str, Any]:
         """Return a task's newest state; ``PENDING`` for a task that has none.
 
-        A worker, which asks whether a redelivered task has succeeded, waits for the broker: an
-        error here would count as the task's own, and its message would go to the dead queue.
+        A worker asks whether a redelivered task has succeeded. It waits for a broker that is away:
+        Celery would take an error here for the task's own, and the message would be dead-lettered.
         """
         waits = self.app.loader.worker_initialized
         record = awaiting_broker(

@@ -1,7 +1,7 @@
 """The blocking reader of the results' stream, for ``AsyncResult`` in any Python process.
 
-The reader attaches where the asked-for task began (a UUIDv7 id tells when; for any other
-id at the stream's first message), keeps what it reads raw, and follows from there on.
+The reader attaches where the task began (a UUIDv7 id contains the time; for any other id at the
+stream's first message), and follows the stream from there. Records are decoded when asked for.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from celery.backends.asynchronous import BaseResultConsumer
 from bridge.ids import created_at
 from bridge.records import CLOCK_SKEW_S, FIRST_MESSAGE_S, Record, RecordCache
 
-#: Each thread that asks has a reader of its own, and a worker has many for `threaded` tasks (mails
-#: ask the ledger).
+#: Of one reader's cache. Each thread that asks has a reader of its own, and a worker has many
+#: threads for `threaded` tasks (mails do not ask here: they use the ledger).
 CACHE_BYTES = 8 * 2**20
 PREFETCH = 500
 #: The stream has no end-of-data mark: after this much silence, all that was written is read.
 SETTLE_S = 0.05
-#: While others write there is no silence. What was written before we asked lies before the end that
-#: the broker gives, or in the chunk that begins there, which comes in one go.
+#: While others write there is no silence. Reading then stops this long after the last chunk's
+#: offset is reached: older records lie before it, or in that chunk, which comes in one go.
 BUSY_S = 0.25
 
 
 class StreamResultConsumer(BaseResultConsumer):
-    """Follows the stream on a connection of its own, driven by whoever waits."""
+    """Follows the stream on a connection of its own, read by the thread that waits."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -49,7 +49,7 @@ class StreamResultConsumer(BaseResultConsumer):
 
     def newest(self, task_id: str) -> Record | None:
         """Return a task's newest record, after reading all that the stream has by now."""
-        asked = {task_id} - self._asked  # what is read may make somebody ask for it, too
+        asked = {task_id} - self._asked  # a nested call (while this one reads) may ask for it, too
         self._asked |= asked
         try:
             self.consume_from(task_id)
@@ -68,7 +68,7 @@ class StreamResultConsumer(BaseResultConsumer):
         self.consume_from(initial_task_id)
 
     def consume_from(self, task_id: str) -> None:
-        """Attach so that every record of the task is read; anew, if we attached too late for it."""
+        """Attach early enough for all of a task's records; anew, if we attached later before."""
         made_at = created_at(task_id)
         since = 0.0 if made_at is None else made_at - CLOCK_SKEW_S
         covered = self._since is not None and max(self._since, self._cache.evicted_until) <= since
@@ -79,7 +79,8 @@ class StreamResultConsumer(BaseResultConsumer):
         self._attach(self._offset_for(since))
         end = self._end_of_stream()
         if end >= 0 and not self._begins():
-            # The newest record is older than the task, so the broker waits for the next one.
+            # All records are older than the task, and the broker sends only newer ones: read the
+            # last chunk instead.
             self._release()
             self._attach(end)
         self._drain(until=end)
@@ -98,14 +99,14 @@ class StreamResultConsumer(BaseResultConsumer):
     def stop(self) -> None:
         if self._connection is not None:
             with suppress(*self._connection_errors):
-                self._consumer.cancel()  # or py-amqp complains, as below
+                self._consumer.cancel()  # else py-amqp logs a complaint about late deliveries
             self._connection.close()
             self._release()
         self._stop()
 
     def on_after_fork(self) -> None:
         if self._connection is not None:
-            self._release()  # silently: the socket is the parent's
+            self._release()  # without closing the connection: it is the parent's
         self._stop()
 
     def drain_events(self, timeout: float | None = None) -> None:
@@ -123,7 +124,7 @@ class StreamResultConsumer(BaseResultConsumer):
     def _attach(self, offset: Any) -> None:
         # Nobody sends heartbeats for a connection that is driven only now and then.
         self._connection = self.app.connection(heartbeat=0)
-        # A backend belongs to a thread and goes with it; nobody else would close it.
+        # Close the connection when this object goes, with its thread: nobody else would.
         self._release = weakref.finalize(self, self._connection.collect)
         self._connection_errors = (
             self._connection.connection_errors + self._connection.channel_errors
@@ -132,7 +133,7 @@ class StreamResultConsumer(BaseResultConsumer):
             channel = self._connection.default_channel
             self._consumer = self._consume(channel, offset, self._on_message)
         except BaseException:
-            # Otherwise kombu would reconnect by itself, and we would read there without consuming.
+            # Otherwise kombu would reconnect by itself, to a channel without our consumer.
             self._release()
             self._connection = None
             raise
@@ -146,7 +147,7 @@ class StreamResultConsumer(BaseResultConsumer):
         return consumer
 
     def _reconnect(self) -> None:
-        # All is read again: the stream may be a new one by now, which counts from 0.
+        # Read everything again: the stream may have been made anew, with offsets from 0.
         since = self._since or 0.0
         if self._connection is not None:
             self._release()
@@ -170,12 +171,12 @@ class StreamResultConsumer(BaseResultConsumer):
                 self._connection.drain_events(timeout=left_s)
             except TimeoutError:
                 break
-        consumer.cancel()  # or py-amqp complains about what comes while the channel closes
+        consumer.cancel()  # else py-amqp complains about late deliveries
         channel.close()
         return seen[0] if seen else -1
 
     def _reachable_end(self) -> int:
-        """Return the stream's end; if that takes a reconnect, of the stream that is there then."""
+        """Return :meth:`_end_of_stream`; after a reconnect, that of the stream that exists then."""
         end, asked = -1, None
         while asked is not self._connection:
             asked = self._connection
@@ -184,10 +185,10 @@ class StreamResultConsumer(BaseResultConsumer):
         return end
 
     def _catch_up(self) -> None:
-        """Read all that the stream has by now; all of it again, if that takes a reconnect.
+        """Read all that the stream has by now; after a reconnect, all of it again.
 
-        A silence alone says nothing: who is far behind gets the next records once the broker has
-        his acknowledgements, and a broker that has just restarted may be slow.
+        Silence alone does not mean that all is read: the broker may wait for acknowledgements
+        before it sends more, and may be slow right after a restart.
         """
         asked = None
         while asked is not self._connection:
@@ -196,8 +197,8 @@ class StreamResultConsumer(BaseResultConsumer):
             self._drain(until=end)
 
     def _drain(self, until: int) -> None:
-        """Read up to an offset, and on until a silence, or for a while if others write; no further
-        than to a lost connection."""
+        """Read up to the offset ``until``, and then until SETTLE_S of silence or for BUSY_S; return
+        if the connection was replaced."""
         connection, passed_at = self._connection, None
         while self._connection is connection:
             has_passed = self._last_offset >= until

@@ -1,4 +1,4 @@
-"""What the result backend knows about a state besides its meta data."""
+"""A state's time, AMQP properties and exception, and whether it may be written late."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from celery.exceptions import SecurityError, TaskError
 
 from bridge.records import started_type
 
-#: What a task, or its try, ends with.
+#: States that end a task, or one try of it.
 ENDS = states.READY_STATES | {states.RETRY}
 
 
 def may_be_kept(state: str, request: Any) -> bool:
-    """Return whether a state ends a task's try, and Celery calls nothing next that may read it."""
+    """Return whether a state ends a try, and Celery calls no callback next that may read it."""
     if state == states.FAILURE and (
         getattr(request, "errbacks", None) or getattr(request, "chain", None)
     ):
@@ -40,9 +40,9 @@ def properties_of(task_id: str, state: str, request: Any) -> dict[str, Any]:
 
 
 def exception_from(backend: Backend, description: Any) -> Any:
-    """Return the exception that a state describes; a ``TaskError`` where it describes none, since
-    a task may write anything (``update_state(state="FAILURE", meta={...})``). Celery would raise
-    when it reads the state, and would then read no other task's either."""
+    """Return the exception that a state describes, or a ``TaskError`` if it describes none: a task
+    may write anything (``update_state(state="FAILURE", meta={...})``). Celery's own raises then,
+    which also ends the reading of other tasks' states."""
     try:
         return Backend.exception_to_python(backend, description)
     except (AttributeError, TypeError, ValueError, SecurityError):
