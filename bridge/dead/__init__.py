@@ -1,1 +1,1 @@
-"""Messages that died: what lies in the dead queue, and recording and replaying it."""
+"""The dead queue: reading, recording, replaying and discarding dead-lettered messages."""

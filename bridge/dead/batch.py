@@ -9,11 +9,11 @@ from typing import Any
 
 import kombu
 
-#: How many messages are taken, and in memory, at a time; one that holds a large mail has 10 MB. A
-#: channel of RabbitMQ has 32 commands to a quorum queue under way (``quorum_commands_soft_limit``);
-#: acknowledgements beyond that are held back, and forgotten when the channel closes (tried).
+#: How many messages are taken, and in memory, at a time; one with a large mail has 10 MB. A channel
+#: of RabbitMQ sends a quorum queue 32 commands at a time (``quorum_commands_soft_limit``). It holds
+#: back acknowledgements beyond that, and loses them if it is closed then (tried).
 BATCH = 25
-#: How long nothing may come before it counts as taken by somebody else, in seconds.
+#: After this long without a message, the missing ones count as taken by another consumer (seconds).
 SILENCE_S = 1.0
 #: How long messages may take to come back once their channel is closed, in seconds.
 RETURN_S = 1.0
@@ -21,16 +21,16 @@ POLL_S = 0.02
 
 
 def ready(channel: Any, queue: str) -> int:
-    """Return how many messages nobody has taken."""
+    """Return how many of the queue's messages no consumer holds."""
     return int(channel.queue_declare(queue, passive=True).message_count)
 
 
 def take(connection: kombu.Connection, channel: Any, queue: str, count: int) -> deque[Any]:
     """Return the queue's first messages: ``count``, or fewer where somebody else takes some.
 
-    They go back when the channel closes, unless they are acknowledged before. The consumer ends
-    first, so that it gets no message that nobody looks at: that would count as a delivery. By
-    ``basic.get`` for each message it takes RabbitMQ twelve times as long.
+    They go back when the channel closes, unless they are acknowledged before. The consumer is
+    canceled before this returns: further messages would count as delivered, and be read by nobody.
+    ``basic.get`` for each message would take RabbitMQ twelve times as long.
     """
     taken: deque[Any] = deque()
     channel.basic_qos(0, count, a_global=False)
@@ -43,8 +43,8 @@ def take(connection: kombu.Connection, channel: Any, queue: str, count: int) -> 
 
 
 def await_return(channel: Any, queue: str, count: int) -> None:
-    """Wait until ``count`` messages are there again, so that whoever looks next sees all of them;
-    not for long, since somebody else may have taken some."""
+    """Wait until ``count`` messages are back, so that the next command finds all of them; at most
+    RETURN_S, since another consumer may have taken some."""
     deadline = time.monotonic() + RETURN_S
     while ready(channel, queue) < count and time.monotonic() < deadline:
         time.sleep(POLL_S)

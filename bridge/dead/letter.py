@@ -1,4 +1,4 @@
-"""A dead letter: one message of the dead queue, why it lies there, and what it holds."""
+"""A dead letter: one message of the dead queue, why it is there, and what it contains."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ _EMBEDDED = ("callbacks", "errbacks", "chain", "chord")
 
 
 class DeadReason(StrEnum):
-    """Why a message died. RabbitMQ calls all of the second to the fifth *rejected*."""
+    """Why a message was dead-lettered. RabbitMQ says *rejected* for UNDECODABLE, NOT_SIGNED,
+    UNKNOWN_TASK and FAILED alike."""
 
     DELIVERY_LIMIT = "delivery_limit"
     UNDECODABLE = "undecodable"
@@ -97,8 +98,9 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     ) -> DeadLetter:
         """Read a message of py-amqp, whatever it holds.
 
-        ``known``: the registered tasks' names, to tell ``unknown_task`` from ``failed``.
-        ``signer``: where tasks are signed; an unsigned letter is ``not_signed``, whatever it says.
+        ``known``: the registered tasks' names, to distinguish ``unknown_task`` and ``failed``.
+        ``signer``: given if tasks are signed; a letter without a valid signature is then
+        ``not_signed``, whatever RabbitMQ's reason is.
         """
         properties = dict(message.properties)
         headers = properties.get("application_headers") or {}
@@ -142,7 +144,7 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
         """
         self.arguments()
         payload = self.payload()
-        # In protocol 1 it stands among the other fields.
+        # In protocol 1 these fields are beside the arguments.
         fields = payload if isinstance(payload, dict) else payload[2] or {}
         return {name: fields[name] for name in _EMBEDDED if name in fields}
 
@@ -156,7 +158,7 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
         return decompress(self.body, compression) if compression else self.body
 
     def sealed(self, signer: Signer) -> DeadLetter:
-        """Return the letter, which we have changed, signed anew; its body is not compressed."""
+        """Return the changed letter with a new signature; its body must not be compressed."""
         signature = signer.sign(self.headers, self._signed_properties(), self.body)
         return replace(self, headers={**self.headers, SIGNATURE: signature})
 
@@ -173,14 +175,14 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _last_death(headers: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the newest entry of ``x-death``: a delayed task has older ones, of its delays."""
+    """Return the newest entry of ``x-death``: native delayed delivery leaves older ones there."""
     deaths = headers.get("x-death")
     newest = deaths[0] if isinstance(deaths, list) and deaths else None
     return newest if isinstance(newest, dict) else {}
 
 
 def _explained(letter: DeadLetter, said: object, known: Container[str] | None) -> DeadLetter:
-    """Return the letter with its reason; the body tells what the broker's *rejected* does not."""
+    """Return the letter with its reason; the body shows which *rejected* stands for."""
     reason = next((kind for kind in DeadReason if kind == said), DeadReason.UNKNOWN)
     try:
         message = read(letter.payload, letter.headers)
@@ -188,7 +190,7 @@ def _explained(letter: DeadLetter, said: object, known: Container[str] | None) -
         if said == "rejected":
             return replace(letter, reason=DeadReason.UNDECODABLE, detail=exc.detail)
     else:
-        # In protocol 1 only the body has these.
+        # In protocol 1, id and task are in the body only.
         letter = replace(letter, id=message.id, task=printable(message.task))
         if said == "rejected":
             is_known = known is None or message.task in known

@@ -1,7 +1,7 @@
-"""Looks at the dead queue and empties it: replays letters to where they died, or discards them.
+"""Reads the dead queue and empties it: replays letters to their queues, or discards them.
 
-Blocking, for a command. Letters that are looked at stay out of the queue until the look ends,
-so two looks at the same time see different letters.
+Blocking, for a command. A command holds the letters that it reads until it ends, so two commands at
+the same time see different letters.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from bridge.message import PUBLISHED_AGAIN
 from bridge.signing import Signer
 from bridge.topology import DEFAULT
 
-#: Each look counts as a delivery, and in a queue that sets no limit RabbitMQ 4 drops a message at
-#: the 20th. A letter that was looked at this often is replaced by a fresh copy.
+#: Each reading counts as a delivery, and from a queue without a limit of its own RabbitMQ 4 drops a
+#: message at the 20th. A letter that was delivered this often is replaced by a new copy.
 RENEW_AT = 10
 #: How long one publish may wait for the broker's confirm.
 CONFIRM_TIMEOUT_S = 10.0
@@ -67,9 +67,9 @@ def browse(
 ) -> Iterator[DeadLetter]:
     """Yield up to ``limit`` dead letters in the order of the queue, and remove none.
 
-    At first it is that of their deaths; letters that were looked at go back in any order. After a
-    look at a part of the queue, the next look begins with the rest. ``known``, ``signer``: see
-    :meth:`DeadLetter.from_message`.
+    Letters that nobody has read yet are in the order in which they were dead-lettered; those that
+    were read go back in any order. After a reading of a part of the queue, the next one begins with
+    the rest. ``known``, ``signer``: see :meth:`DeadLetter.from_message`.
 
     Raises:
         Interrupted: the broker was lost.
@@ -128,7 +128,8 @@ def discard(connection: kombu.Connection, ids: Ids) -> Counts:
 
 
 class _DeadQueue:
-    """The dead queue while it is looked at; its channel gives back, when it closes, what stays."""
+    """The dead queue while a command reads it. When the channel closes, letters that were not
+    removed go back to the queue."""
 
     def __init__(self, connection: kombu.Connection) -> None:
         self.counts = Counts()
@@ -177,7 +178,7 @@ class _DeadQueue:
                 taken = take(self._connection, self._reading, self._queue, min(left, BATCH))
                 left -= len(taken)
                 self._taken += len(taken)
-                if not taken:  # another look has those that were counted
+                if not taken:  # another command holds the rest
                     left = 0
             while taken:
                 yield taken.popleft()
@@ -194,7 +195,7 @@ class _DeadQueue:
                 self.leave(message, letter)
 
     def leave(self, message: Any, letter: DeadLetter) -> None:
-        """Leave a letter in the queue; replace it by a fresh copy before the broker drops it."""
+        """Leave a letter in the queue; replace it by a new copy before the broker would drop it."""
         if letter.deliveries >= RENEW_AT and self._publish(
             _message(letter, message.headers), "", self._queue
         ):

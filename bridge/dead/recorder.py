@@ -1,4 +1,4 @@
-"""A worker's thread that tells the app of each dead letter until the app has recorded it."""
+"""A worker's thread that calls the app with each dead letter, until a call does not raise."""
 
 from __future__ import annotations
 
@@ -21,8 +21,7 @@ from bridge.topology import DEFAULT, may_declare
 
 logger = logging.getLogger(__name__)
 
-#: Letters held at a time: as long as fewer than these could not be recorded yet, they do not hold
-#: up the others.
+#: Letters held at a time: as long as fewer than these wait to be tried again, others are recorded.
 PREFETCH = 10
 FIRST_BACKOFF_S = 1.0
 LONGEST_BACKOFF_S = 30.0
@@ -46,7 +45,7 @@ def record_dead_letters(callback: Callback) -> type:
     """
 
     class RecordDeadLetters(bootsteps.StartStopStep):
-        # After the pool: its processes are forked before there is a thread.
+        # After the pool, so that its first processes are forked before this thread exists.
         requires = ("celery.worker.components:Pool",)
 
         def create(self, worker: Any) -> DeadLetterRecorder:
@@ -187,7 +186,7 @@ class DeadLetterRecorder:
             logger.info("Dead letter %s[%s] recorded: %s", letter.task, letter.id, letter.detail)
 
     def _fail(self, letter: DeadLetter) -> None:
-        """Record the task as failed where only the broker knows that it has."""
+        """Record a task as failed that died of its delivery limit: no worker could do so."""
         if letter.reason != DeadReason.DELIVERY_LIMIT or letter.id is None:
             return
         backend = self._app.backend  # this thread's own
