@@ -68,7 +68,7 @@ async def connect(parameters: pika.ConnectionParameters) -> Any:
     done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
     def on_done(outcome: Any) -> None:
-        if done.done():  # the caller gave up
+        if done.done():  # the caller was canceled, or timed out
             if not isinstance(outcome, AMQPConnectorException):
                 outcome.close()
         elif isinstance(outcome, BaseException):

@@ -16,12 +16,14 @@ from bridge.broker import KEEPALIVE
 #: (https://www.rabbitmq.com/docs/heartbeats).
 HEARTBEAT_S = 10
 #: If the other machine is gone, or the network has dropped the connection, the kernel gives up
-#: sooner: after 5 s without an answer to sent data (here in ms, tcp(7)), or 7 s of silence.
+#: sooner: after 5 s without an answer to sent data (here in ms, tcp(7)), or after 7 s in which
+#: nothing came, not even answers to keepalive probes.
 TCP_OPTIONS = {
     **KEEPALIVE,
     "TCP_USER_TIMEOUT": 5000,
 }
-#: TCP connect, and the whole handshake; a black hole must not hold up the next attempt.
+#: For the TCP connect; twice that for the whole handshake. An address that drops packets must not
+#: delay the next attempt.
 CONNECT_TIMEOUT_S = 5
 
 
@@ -55,7 +57,7 @@ class Address:
     """One of a broker's addresses; as text, its host and port.
 
     Raises:
-        OSError: as :func:`parameters`; a mistake is told before anybody connects.
+        OSError: as :func:`parameters`; so a wrong path is noticed before the first attempt.
     """
 
     def __init__(self, url: str, client_name: str, tls_options: tls.Options | None = None) -> None:

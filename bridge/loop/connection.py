@@ -2,9 +2,9 @@
 
 Life cycle: ``connecting`` (socket, handshake, channel, set-up) -> ``open`` -> ``waiting`` (lost;
 backing off) -> ``connecting`` ..., and ``closed`` at the end. ``blocked`` differs from ``open``:
-the broker has raised an alarm and reads no more publishes
+the broker has raised an alarm and reads no publishes until it ends
 (https://www.rabbitmq.com/docs/connection-blocked). With several addresses (the nodes of a cluster)
-each attempt takes the next one, and the link backs off once each of them has failed.
+each attempt takes the next one; the link pauses after each loss, and when all of them have failed.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ class _Tries:
         self._failed += 1
 
     def go_on(self) -> float:
-        """Turn to the next address; return the pause before it, in seconds: none, unless each
-        address has failed."""
+        """Turn to the next address; return the pause before it, in seconds. There is one after an
+        open link was lost, and each time that all addresses have failed."""
         self.address = next(self._next)
         if self._failed % self._count:
             return 0.0
@@ -145,7 +145,7 @@ class Link:
         opened: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
         def on_open(channel: Any) -> None:
-            if opened.cancelled():  # the caller gave up: nobody else would close it
+            if opened.cancelled():  # the caller was canceled: nobody else would close it
                 channel.close()
             resolve(opened, channel)
 

@@ -19,11 +19,11 @@ logger = logging.getLogger(__name__)
 
 #: How often the broker is asked for the depth; an estimate may be this old.
 POLL_S = 2.0
-#: An older depth is not used: the broker does not answer.
+#: An older depth is not used: the broker has stopped answering.
 STALE_S = 3 * POLL_S
 #: The drain rate covers at most this much of the time in which the queue was not empty.
 WINDOW_S = 30.0
-#: Less time than this says too little: one mail more or less would double the rate.
+#: No rate is given for less time than this: one message more or less would change it too much.
 MEASURED_S = 2.5 * POLL_S
 #: A rate that was measured longer ago is not used.
 KEPT_S = 600.0
@@ -84,11 +84,11 @@ class Drain:
 
 
 class QueueGauge:
-    """Watches one queue from a server process, which sees all results, and so every task's start.
+    """Watches one queue: asks the broker for its depth, and counts starts in the results' stream.
 
     Args:
-        task: the name of the task whose starts drain the queue.
-        seen: set while the results are read up to their end.
+        task: the name of the only task in the queue; each start of it takes a message from there.
+        seen: set while the results are read up to the stream's end, so that no start is missed.
     """
 
     def __init__(

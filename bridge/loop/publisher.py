@@ -1,4 +1,4 @@
-"""Publishing with confirms: a publish that returns is on the broker's disks."""
+"""Publishing with confirms: when a publish returns, the broker has the message on disk."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ logger = logging.getLogger(__name__)
 
 #: A channel whose first message for a queue is refused is replaced at most this often, in seconds.
 RENEW_S = 5.0
-#: Pause before a message is published again, in seconds: the link learns a little later that its
-#: channel has closed, or much later if the broker stalls.
+#: Pause before a message is published again, in seconds: the link counts as open for a moment after
+#: its channel has closed, or for much longer if the broker stalls.
 CLOSING_S = 0.01
 #: How many addresses are remembered for which the channel has had a message confirmed.
 MOST_ADDRESSES = 1000
@@ -55,15 +55,15 @@ class Publisher:
     It is the link's set-up and loss handler: ``setup`` puts the channel into confirm mode,
     ``on_lost`` lets every publish that waits for a confirm try again until its deadline.
 
-    A channel registers with a quorum queue at its first message for it. If the leader that it knows
-    died a moment ago, RabbitMQ 3.10 refuses this message, and then all others of the channel for as
-    long as that node is away (``rabbit_fifo_client:enqueue``, the first publish). So such a channel
-    is replaced.
+    With its first message for a quorum queue, a channel registers with that queue's leader. If this
+    leader died a moment ago, RabbitMQ 3.10 refuses the message, and all later ones of the channel
+    for as long as that node is away (``rabbit_fifo_client:enqueue``, the first publish). So such a
+    channel is replaced.
 
-    A message that is larger than the broker takes ends the channel, with all that is on it. The
-    largest of them is to blame; the others are published again. The broker also names its limit:
-    larger ones are refused here until the next connection ends. A message to an exchange that takes
-    none of ours ends the channel, too (:class:`Refusals`).
+    For a message that is too large, the broker closes the channel. The largest unconfirmed one
+    fails; the others are published again. The broker also says its limit: larger ones fail here
+    until a channel closes the next time. For a message to an exchange that does not exist or is
+    forbidden, the broker closes the channel, too (:class:`Refusals`).
     """
 
     link: Link  # its owner sets it: each of the two needs the other
@@ -89,12 +89,12 @@ class Publisher:
         channel.confirm_delivery(self._on_confirm, callback=selected.set_result)
         await selected
         self._unconfirmable = await self.link.open_channel()
-        self._unconfirmable.add_on_close_callback(lambda *_: _close(channel))  # set up both anew
+        self._unconfirmable.add_on_close_callback(lambda *_: _close(channel))  # both opened again
         self._channel, self._last_tag, self._lowest_tag = channel, 0, 1
         self._taken.clear()
 
     def on_lost(self, reason: str) -> None:
-        """Tell every waiting publish that its confirm will not come."""
+        """Let every publish that waits for its confirm try again."""
         self._channel = None
         unconfirmed, self._unconfirmed = self._unconfirmed, {}
         self._returned.clear()
@@ -143,8 +143,8 @@ class Publisher:
             await asyncio.sleep(CLOSING_S)
 
     def _is_renewed(self, channel: Any, message: Message, exc: BridgeError) -> bool:
-        """Replace a channel that may know only a dead leader, or whose queue was deleted (the next
-        one's set-up declares it). False: it is not such a channel, or one was just replaced."""
+        """Return whether to publish again on another channel; closes ``channel`` if it is still in
+        use: its queue's leader may be dead, or the queue deleted (set-up declares it again)."""
         if channel is self._channel and channel.is_open:
             now = asyncio.get_running_loop().time()
             known = (message.exchange, message.routing_key) in self._taken
@@ -194,7 +194,7 @@ class Publisher:
         self._expiry = asyncio.get_running_loop().call_at(deadline, self._expire)
 
     def _expire(self) -> None:
-        """Fail the publishes whose time is up; a confirm that comes after that finds nobody."""
+        """Fail the publishes whose time is up; a confirm that comes later is ignored."""
         self._expiry = None
         now = asyncio.get_running_loop().time()
         waiting = [one for one in self._unconfirmed.values() if not one.confirmed.done()]
@@ -235,7 +235,7 @@ class Publisher:
             fail(future, PublishRejected())
         else:
             self._refusals.took.add(message.exchange)
-            if len(self._taken) < MOST_ADDRESSES:  # delayed messages have ever new keys
+            if len(self._taken) < MOST_ADDRESSES:  # each delay has a routing key of its own
                 self._taken.add(address)
             resolve(future, None)
 

@@ -1,4 +1,4 @@
-"""Which message made RabbitMQ close a channel, according to what it says then."""
+"""Which message made RabbitMQ close a channel, according to the text of its ``channel.close``."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from bridge.errors import BridgeError, MessageTooLarge, PublishTimeout, Unroutable
 from bridge.message import PUBLISHED_AGAIN, Message
 
-#: What it says about a message over its ``max_message_size``.
+#: RabbitMQ's text for a message over its ``max_message_size``.
 TOO_LARGE = re.compile(r"message size \d+ is larger than configured max size (\d+)")
-#: What it says about an exchange that does not exist, is internal, or to which this user may not
+#: Its text for an exchange that does not exist, is internal, or to which this user may not
 #: publish, in general or with this routing key (https://www.rabbitmq.com/docs/access-control).
 #: Texts over 255 octets are cut.
 NO_EXCHANGE = re.compile(
@@ -19,29 +19,29 @@ NO_EXCHANGE = re.compile(
     r"(?:(?P<exchange>.*)' in vhost |(?P<begins>.*)\.\.\.$)",
     re.DOTALL,
 )
-#: What it calls the default exchange, which has no name.
+#: Its name for the default exchange, whose name is empty.
 UNNAMED = "amq.default"
 _DETAILS = {"NOT_FOUND": "no exchange {!r}", "ACCESS_REFUSED": "no permission for exchange {!r}"}
 
 
 class Refusals:
-    """What is known of what the broker takes.
+    """What is known of the broker's size limit and of exchanges that it refuses.
 
-    An exchange that has taken messages may exist again once the link has set up the topology anew,
-    and messages under way may have arrived: they are published again. The second time, or where an
-    exchange has never taken any, they fail: ``PublishTimeout`` if the first copy may have arrived,
-    or else ``Unroutable``.
+    If an exchange that has taken messages is refused, it was probably deleted: the link's next
+    set-up declares it, and the messages under way are published again. If it is refused a second
+    time, or has never taken a message, they fail: with ``PublishTimeout`` if a first copy may have
+    arrived, or else with ``Unroutable``.
     """
 
     def __init__(self) -> None:
-        #: As the broker said when it closed the last channel.
+        #: The broker's limit, if the last channel was closed because of it.
         self.limit_bytes = sys.maxsize
         #: Exchanges that have taken a message.
         self.took: set[str] = set()
         self._took_once: set[str] = set()  # and then refused one
 
     def of(self, reason: object, messages: Mapping[int, Message]) -> dict[int, BridgeError]:
-        """Return errors for those of a closed channel's messages that are to blame."""
+        """Return errors for those messages of a closed channel that must not be published again."""
         self.limit_bytes = sys.maxsize
         text = getattr(reason, "reply_text", "")
         text = text.decode(errors="ignore") if isinstance(text, bytes) else text
@@ -54,7 +54,7 @@ class Refusals:
     def _too_large(
         self, limit_bytes: int, messages: Mapping[int, Message]
     ) -> dict[int, BridgeError]:
-        """Blame the largest. Others that are too large are refused when they are sent again."""
+        """Fail the largest. Others that are too large fail when they are sent again."""
         self.limit_bytes = limit_bytes
         tag = max(messages, key=lambda tag: len(messages[tag].body))
         return {tag: MessageTooLarge(len(messages[tag].body), limit_bytes)}

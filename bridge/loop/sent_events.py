@@ -1,4 +1,4 @@
-"""Publishes the events of calls in groups; the delay is too short to be noticed in Flower.
+"""Publishes ``task-sent`` events in groups; Flower shows each at most GATHER_S later.
 
 An event by itself costs the server and RabbitMQ as much as any small message does.
 """
@@ -14,17 +14,17 @@ import pika
 
 from bridge.message import JSON, Message
 
-#: How long an event waits for others, in seconds, and for how many events in all.
+#: A group is published this long after its first event, in seconds, or at this many events.
 GATHER_S = 0.05
 MOST = 64
 
 
 class SentEvents:
-    """Publishes the ``task-sent`` events of a moment as one message.
+    """Publishes the ``task-sent`` events of GATHER_S seconds as one message.
 
-    Their bodies become a list, as workers send it too, which every receiver of Celery's reads
-    (``EventReceiver._receive``). One that is alone, or not JSON, goes as it is. Needs a running
-    loop.
+    Its body is a list of their bodies, as in workers' messages; Celery's receivers read such lists
+    (``EventReceiver._receive``). A single event, or one that is not JSON, goes as it is. Needs a
+    running loop.
     """
 
     def __init__(self, publish: Callable[[Message], None]) -> None:
