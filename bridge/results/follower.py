@@ -18,18 +18,18 @@ from bridge.results import stream_channel, stream_ends
 
 logger = logging.getLogger(__name__)
 
-#: A look back into the stream must not keep its askers waiting for longer.
+#: The longest time that reading back in the stream may take, in seconds; callers wait for it.
 LOOK_BACK_S = 20.0
-#: How much of the past is read before anybody may ask: more than the clocks may differ, so that no
-#: task that is called now has to be looked up. The rest is read while the server works.
+#: How much of the past is read before the server is ready, in seconds: more than clocks may differ,
+#: so no task that is called from now on has to be looked up. The rest is read while it works.
 FRESH_S = 2 * CLOCK_SKEW_S
 
 
 class Follower:
     """Reads every new record into a cache and calls ``on_record`` with it.
 
-    Its link calls :meth:`setup` for each connection: after a reconnect it goes on after the last
-    record. The broker keeps no position for readers of a stream, so this object does.
+    Its link calls :meth:`setup` for each connection; after a reconnect, reading goes on behind the
+    last record. The broker keeps no position for a stream's readers, so this object does.
     """
 
     link: Link  # its owner sets it: each of the two needs the other
@@ -43,7 +43,7 @@ class Follower:
         replay_s: float,
     ) -> None:
         self.cache = cache
-        #: Set once the fresh part of what the stream held when we attached has been read.
+        #: Set once the last FRESH_S of what the stream held when we attached are in the cache.
         self.caught_up = asyncio.Event()
         #: Set once the rest of ``replay_s`` is in the cache as well.
         self.replayed = asyncio.Event()
@@ -56,7 +56,7 @@ class Follower:
     def _begin(self) -> None:
         now = int(time.time())  # whole seconds, as in the records
         self._replay_since = now - self._replay_s
-        #: Records older than this (Unix seconds) were not asked for.
+        #: Reading began with the records of this time (Unix seconds).
         self.attached_since = now - min(self._replay_s, FRESH_S)
         self._last: Record | None = None
         self._end: Record | None = None
@@ -66,7 +66,7 @@ class Follower:
 
     @property
     def _newest(self) -> Record | None:
-        """The record nearest to the stream's end that we know of."""
+        """The known record with the highest offset."""
         known = [record for record in (self._last, self._end) if record is not None]
         return max(known, key=lambda record: record.offset, default=None)
 
@@ -94,7 +94,7 @@ class Follower:
         self._check_caught_up(channel)
 
     def _start_over(self) -> None:
-        """Forget everything: the stream was made anew, and counts from 0 again."""
+        """Forget everything: the stream was made anew, and its offsets begin at 0 again."""
         logger.warning("the results' stream was made anew; older results are gone")
         self.cache.clear()
         self._begin()
@@ -106,10 +106,10 @@ class Follower:
             self._replay.cancel()
 
     async def _offset(self, since: float) -> Any:
-        """Return where to attach to read what was written since then (Unix seconds), and at least
-        the newest record: a stream that holds nothing that new would send nothing.
+        """Return where to attach to read what was written since a moment (Unix seconds), and at
+        least the newest record: attached at a moment after it, we would get nothing.
 
-        The newest record may be older by its writer's clock: a worker held it during an outage.
+        The stream may have taken a record long after its own time: a worker held it in an outage.
 
         Raises:
             ConnectionError, TimeoutError
@@ -121,8 +121,8 @@ class Follower:
         return newest.offset if first is None else first
 
     async def _read_past(self) -> None:
-        """Read the part of ``replay_s`` that is not fresh into a new cache, and add the fresh
-        records to it, so that it holds all of them in their order."""
+        """Read the older part of ``replay_s`` into a new cache, and then add what the present cache
+        has, so that the records are in their order."""
         past, newest = self.cache.empty(), self._newest
 
         def read(record: Record) -> bool:
@@ -143,7 +143,7 @@ class Follower:
     async def look_back(
         self, wanted: set[str], since: float, is_last: Callable[[Record], bool]
     ) -> RecordCache:
-        """Return the wanted tasks' records written since then (Unix seconds).
+        """Return the wanted tasks' records written since a moment (Unix seconds).
 
         Reads until the last record of each task is found, or to the stream's end.
 
@@ -169,7 +169,7 @@ class Follower:
         return found
 
     async def _read_from(self, offset: Any, read: Callable[[Record], bool]) -> None:
-        """Read on a channel of its own from an offset on, until ``read`` says that it is enough.
+        """Read from an offset on, on a channel of its own, until ``read`` returns True.
 
         Raises:
             ConnectionError: the connection was lost, or is not there.
@@ -182,23 +182,23 @@ class Follower:
 
         async with stream_ends.consuming(self.link, self._stream_name, offset, take) as channel:
             channel.add_on_close_callback(lambda _ch, why: fail(done, ConnectionError(str(why))))
-            if not channel.is_open:  # closed since it answered: the callback does not come
+            if not channel.is_open:  # closed before the callback was added, so it is not called
                 raise ConnectionError(f"{self._stream_name}: the channel is closed")
             await done
 
     def _read(self, channel: Any, record: Record) -> None:
         if self._last is not None and record.offset <= self._last.offset:
-            return  # a timestamp attaches at the start of a chunk
+            return  # read before: attaching by time begins at the start of a chunk
         self._last = record
-        # What is new, or came since we last read, is wanted whatever its writer's clock says.
+        # A record that the stream took after we attached first is kept, even if its time is old.
         is_new = self._goes_on or self._end is None or record.offset > self._end.offset
         if (is_new or record.at >= self.attached_since) and self.cache.add(record):
             self._on_record(record)
         self._check_caught_up(channel)
 
     def _check_caught_up(self, channel: Any) -> None:
-        """Once the end that the broker gave is reached, read on to the end of the chunk that begins
-        there: the broker sends all of it before it answers anything on the channel."""
+        """Once the last chunk's first record is read, ask for the stream's count: the answer comes
+        after the rest of the chunk, and then we have caught up."""
         if self._newest is self._last and not self._is_at_end:
             self._is_at_end = True
             stream_channel.ask_count(

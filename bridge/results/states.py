@@ -15,7 +15,7 @@ from bridge.records import CLOCK_SKEW_S, Record, RecordCache, TaskState
 from bridge.results.follower import Follower
 from bridge.results.subscriptions import Subscription, Subscriptions
 
-#: How many ids are remembered whose past was looked up, and is in the cache or was empty.
+#: How many looked-up ids are remembered; what was found for them, if anything, is in the cache.
 LOOKED_UP_IDS = 100_000
 #: How long a question waits for a reader that is not attached, or still catching up.
 ATTACH_TIMEOUT_S = 4.0
@@ -45,7 +45,7 @@ class Results:
             self._on_record,
             replay_s=replay_s,
         )
-        #: Told of every new record.
+        #: Called with every new record.
         self.listeners: list[Callable[[Record], None]] = [self._subscriptions.deliver]
         self._looked_up: OrderedDict[str, None] = OrderedDict()
         self._wanted: dict[str, float] = {}
@@ -98,7 +98,7 @@ class Results:
                 if record.offset > after:
                     after = record.offset
                     yield self.decode(record)
-            if history and self.decode(history[-1]).ready:  # earlier ones may be: a mail's retry
+            if history and self.decode(history[-1]).ready:  # of a retried mail, earlier ones, too
                 return
             while True:
                 record = await subscription.get()
@@ -111,7 +111,7 @@ class Results:
                     return
 
     def news(self, task_id: str) -> AbstractContextManager[Subscription]:
-        """Give the task's records that arrive while the block runs, even after a final one."""
+        """Give the task's records that arrive during the block, even after a final state."""
         return self._subscriptions.open(task_id)
 
     def decode(self, record: Record) -> TaskState:
@@ -152,7 +152,7 @@ class Results:
             if self._lookup is None or self._lookup.done():
                 self._lookup = asyncio.create_task(self._look_up())
             found = await asyncio.shield(self._lookup)
-            if task_id in found:  # else it began before somebody asked for this task
+            if task_id in found:  # else that read had begun before this task was wanted
                 self._wanted.pop(task_id, None)
                 return found[task_id]
 
@@ -170,7 +170,7 @@ class Results:
         return {task_id: found.history(task_id) for task_id in wanted}
 
     def _is_last(self, record: Record) -> bool:
-        """Return whether no state can follow it: what has failed may be tried again by hand."""
+        """Return whether no state can follow: a task that has failed may be tried again by hand."""
         return bool(self.decode(record).state == states.SUCCESS)
 
     def _on_record(self, record: Record) -> None:

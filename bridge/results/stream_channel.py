@@ -1,4 +1,4 @@
-"""What is asked of a stream on one channel of an event loop's connection."""
+"""Consuming a stream, and asking for its count, on one channel of an event loop's connection."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pika.exceptions import AMQPError
 from bridge.loop.futures import fail, resolve
 from bridge.records import Record
 
-#: Messages under way without an acknowledgement. Streams need a limit, and acknowledgements
-#: are only credit for more (https://www.rabbitmq.com/docs/streams#consuming).
+#: Messages under way without an acknowledgement. Streams require a limit; acknowledgements remove
+#: nothing, but let the broker send more (https://www.rabbitmq.com/docs/streams#consuming).
 PREFETCH = 1000
 ACKNOWLEDGE_EVERY = PREFETCH // 4
-#: How long one waits for others to be acknowledged with, in seconds: RabbitMQ closes the channel of
-#: a consumer that holds one for half an hour (``consumer_timeout``), a stream's too.
+#: A message is acknowledged this much later at most, in seconds, if no others come: RabbitMQ closes
+#: a channel, of a stream's consumer too, on which one waits half an hour (``consumer_timeout``).
 ACKNOWLEDGE_S = 30.0
 
 
@@ -47,7 +47,7 @@ async def consume(channel: Any, stream: str, offset: Any, read: Callable[[Record
 
 
 def _acknowledging(channel: Any) -> Callable[[int], None]:
-    """Return what acknowledges deliveries, told their tags: many together, but none late."""
+    """Return a function to call with each delivery's tag; it acknowledges many tags together."""
     loop = asyncio.get_running_loop()
     acknowledged = newest = 0
     timer: asyncio.TimerHandle | None = None

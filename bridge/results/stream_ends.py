@@ -1,4 +1,5 @@
-"""Looks at a stream, each on its own channel: its end, what came since, and is it still there?"""
+"""Questions about a stream, each on a channel of its own: its end, its first record since a
+moment, whether a record is still there."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from bridge.loop.futures import resolve
 from bridge.records import FIRST_MESSAGE_S, Record
 from bridge.results import stream_channel
 
-#: FIRST_MESSAGE_S for a stream that surely has some.
+#: As FIRST_MESSAGE_S, but for a stream that certainly has messages.
 FIRST_CHUNK_S = 15.0
 
 
@@ -39,8 +40,8 @@ async def consuming(
 async def last_chunk(link: Link, stream: str) -> list[Record]:
     """Return the records of the stream's last chunk, or the first of many; none: it is empty.
 
-    An empty stream sends nothing, so silence counts as empty; but not if the broker counts
-    messages in it: the chunk may be large, or the link slow.
+    An empty stream sends nothing, so silence counts as empty. If the broker's count says that it
+    has messages, we wait longer: the chunk may be large, or the network slow.
 
     Raises:
         ConnectionError: the connection was lost, or is not there.
@@ -62,13 +63,13 @@ async def last_chunk(link: Link, stream: str) -> list[Record]:
 
 
 async def first_since(link: Link, stream: str, since: datetime, newest: Record) -> int | None:
-    """Return the offset of what the stream took since a moment, in whole seconds as AMQP has them,
-    or of the chunk before; None: nothing is that new.
+    """Return the offset of the first record that the stream took since a moment (whole seconds, by
+    the broker's clock), or of one in the chunk before; None: no record is that new.
 
-    The broker's clock decides, not the writers'. A consumer that nothing is new enough for gets no
-    message, and no word that there is none. So a second consumer on the same channel reads the
-    newest record, which is surely there: the broker serves both together, so once that record has
-    come, and the broker has answered a request sent after it, the first consumer gets nothing.
+    If no record is new enough, the broker sends the consumer nothing, and does not say so. So a
+    second consumer on the same channel reads the newest record, which certainly exists. The broker
+    serves both together: once that record has come, and the broker has answered a request that was
+    sent after it, the first consumer has its record too, or will get none.
 
     Raises:
         ConnectionError: the connection was lost, or is not there.

@@ -17,9 +17,9 @@ WOKEN_AT_ONCE = 40
 
 
 class Subscription:
-    """One subscriber's records, in their order; an ``asyncio.Queue`` costs each waiter 3 KiB.
+    """One subscriber's records, in their order; an ``asyncio.Queue`` would take 3 KiB for each.
 
-    For one who does not read, the newest are kept, as many as in a task's history.
+    If they are not read, only the newest are kept, as many as in a task's history.
     """
 
     __slots__ = ("_end", "_news", "_records")
@@ -40,7 +40,7 @@ class Subscription:
             resolve(self._news, None)
 
     def end(self, end: ResultsUnreadable) -> None:
-        """Tell the reader, after the records that are here, that no more will come."""
+        """Let :meth:`get` raise ``end`` once all records that are here were read."""
         self._end = end
         if self._news is not None:
             resolve(self._news, None)
@@ -74,7 +74,7 @@ class Subscriptions:
         self._are_over = False
 
     def end(self) -> None:
-        """Tell all subscribers, and those who come from now on, that no record will come."""
+        """End all subscriptions, and those opened from now on, with ``ResultsUnreadable``."""
         self._are_over = True
         while self._pending:
             subscription, record = self._pending.popleft()
