@@ -1,4 +1,4 @@
-"""Celery's app with our parts in it; every task of every sender passes here."""
+"""Celery's app with our classes in it; every sender's tasks are sent by it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bridge.sending.tasks import DurableTask, TaskAMQP
 
 
 class DurableCelery(Celery):
-    """Celery, whose tasks may have any delay, also where they are called by their names."""
+    """Celery with our classes; it rounds delays up to whole seconds, also in calls by a name."""
 
     amqp_cls = TaskAMQP
     control_cls = Control

@@ -1,9 +1,9 @@
-"""Commands, replies and events: they go to whoever listens, and who cannot is no failure.
+"""Sends commands, replies and events; a queue that refuses one of them is no error.
 
-RabbitMQ refuses (nacks) a message that one of its queues did not take, whoever else has got it.
-RabbitMQ 4.3 keeps the exclusive queues of a cluster's node that is down, bound as they were, until
-it is up again: they take nothing. kombu takes a refusal for a lost connection: it connects and
-publishes again, without end and without a pause.
+RabbitMQ nacks a message that one of its queues has not taken, even if the others have it. If a node
+of a cluster is down, RabbitMQ 4.3 keeps that node's exclusive queues, still bound, until it is up
+again: they take nothing. kombu takes the nack for a lost connection: it connects and publishes
+again, without end and without a pause.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ logger = get_logger(__name__)
 
 
 class BroadcastProducer(Producer):
-    """A producer that does not mind a refusal."""
+    """A producer that logs a nack, and does not raise."""
 
     def _publish(self, *args: Any, **options: Any) -> Any:
         try:
@@ -32,16 +32,16 @@ class BroadcastProducer(Producer):
 
 
 class CommandMailbox(Mailbox):
-    """kombu's mailbox, with that producer."""
+    """kombu's mailbox with a :class:`BroadcastProducer`."""
 
     @contextmanager
     def producer_or_acquire(self, producer: Any = None, channel: Any = None) -> Iterator[Any]:
-        """Yield the given producer, or else one whose connection is of the pool."""
+        """Yield the given producer, or else one with a connection of the pool."""
         with super().producer_or_acquire(producer, channel) as found:
             yield found if producer else BroadcastProducer(found.connection, auto_declare=False)
 
 
 class Control(control.Control):
-    """What ``app.control`` offers: Celery's ``control_cls``."""
+    """The class of ``app.control`` (``control_cls``)."""
 
     Mailbox = CommandMailbox

@@ -1,4 +1,4 @@
-"""From a call of a task to its messages: Celery's own way, or a prepared one."""
+"""Makes the messages of a call: by Celery's own send path, or from a template (faster)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SIGNALS = (signals.task_sent, signals.before_task_publish, signals.after_task_p
 
 
 class PreparedTask:
-    """A task with its template, and the rest of what Celery does at each call."""
+    """A task's templates, and what else Celery does at each call: check and show arguments."""
 
     def __init__(
         self, app: Celery, task: Task, template: MessageTemplate, event: EventTemplate | None
@@ -58,8 +58,8 @@ class PreparedTask:
 class Calls:
     """Makes the messages of an app's calls, for one thread.
 
-    A call without options is prepared: its task's first message was made by Celery, and the
-    settings and the task's attributes are as they were then.
+    Celery makes a task's first message. Later calls without options use it as a template, so later
+    changes of settings or of the task's attributes do not affect them.
     """
 
     def __init__(self, app: Celery) -> None:
@@ -96,15 +96,15 @@ class Calls:
         return messages
 
     def _is_watched(self) -> bool:
-        """Return whether somebody may change a message, or wants to see it made."""
-        sent, before, after = _SIGNALS  # one by one: it is asked at every call
+        """Return whether Celery must make the message: a signal has receivers, or a task calls."""
+        sent, before, after = _SIGNALS  # no any(): this runs at every call
         listened = sent.receivers or before.receivers or after.receivers
         return bool(listened) or self._app.current_worker_task is not None
 
     def _prepare(
         self, task: Task, messages: list[Message], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> PreparedTask | None:
-        """Return the task's prepared calls; None: they would differ from what Celery makes."""
+        """Return the task's templates; None: messages made from them could differ from Celery's."""
         if not self._is_common(task):
             return None
         message, *events = messages
@@ -117,7 +117,7 @@ class Calls:
 
     def _is_common(self, task: Task) -> bool:
         """Return whether Celery's code alone decides how the task's messages look."""
-        kind, amqp = task.__class__, self._amqp  # a proxy of a task has a type of its own
+        kind, amqp = task.__class__, self._amqp  # not type(): it may be a proxy
         return (
             kind.apply_async is DurableTask.apply_async
             and kind.shadow_name is Task.shadow_name

@@ -1,4 +1,4 @@
-"""Celery's events, sent so that a connection that is lost at a bad moment stops no worker."""
+"""Sends Celery's events so that a lost connection does not hang a worker."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from bridge.sending.broadcast import BroadcastProducer
 
 
 class EventProducer(BroadcastProducer):
-    """A producer that leaves retrying to ``publish``, which retries the declaration as well.
+    """A producer that does not retry a declaration by itself: ``publish`` retries it with the rest.
 
-    kombu would also retry the declaration by itself, always on the channel that it was given. If
-    the channel's connection was replaced unnoticed (a worker's heartbeat does that), it connects
-    and fails for ever, and the worker's main loop hangs.
+    kombu retries the declaration always on the channel that it was given. If that channel's
+    connection was replaced meanwhile (a worker's heartbeat does that), it connects and fails for
+    ever, and the worker's main loop hangs.
     https://github.com/celery/kombu/pull/2275 fixed some of the ways into it.
     """
 
-    #: Whether the connection is for events alone.
+    #: Whether to publish without confirms: the connection is for events alone.
     unconfirmed = False
 
     def maybe_declare(self, entity: Any, retry: bool = False, **_policy: Any) -> Any:
@@ -41,32 +41,32 @@ class Dispatcher(EventDispatcher):
 
     def enable(self) -> None:
         super().enable()
-        # Celery's own has not connected yet: it does so when it is first used.
+        # Celery's producer, which this replaces, connects at its first use: none is left open.
         self.producer = EventProducer(
             self.channel or self.connection,
             exchange=self.exchange,
             serializer=self.serializer,
             auto_declare=False,
         )
-        self.producer.unconfirmed = self.channel is None  # else tasks use the channel, too
+        self.producer.unconfirmed = self.channel is None  # else the channel is also for tasks
 
     def publish(  # Celery calls it by position
         self, name: str, fields: Any, producer: Any, **options: Any
     ) -> Any:
         """Publish an event over the caller's own connection, as Celery does, but without its lock.
 
-        The lock is for the dispatcher's own producer. Celery holds it here, too, until the broker
-        confirms: all threads that send tasks would wait for one another, and a connection that
-        died silently would hold up each of them.
+        The lock protects the dispatcher's own producer, which is not used here. Celery holds it
+        until the broker confirms: threads that send tasks would wait for one another, and a
+        connection that died unnoticed would delay all of them.
         """
         blind, event = options.pop("blind", False), options.pop("Event", Event)
         made = self._prepare_event(name, fields, blind=blind, Event=event)
-        if isinstance(producer, Producer):  # the recorder is none
+        if isinstance(producer, Producer):  # a Recorder publishes nothing
             producer = EventProducer(producer.connection, auto_declare=False)
         return self._publish(made, producer, routing_key=name.replace("-", "."), **options)
 
 
 class DurableEvents(Events):
-    """What ``app.events`` offers: ``Celery(events=DurableEvents)``."""
+    """The class of ``app.events`` (``events_cls``)."""
 
     dispatcher_cls = "bridge.sending.events:Dispatcher"

@@ -1,5 +1,5 @@
-"""A call's options: checked where they come from outside, and put into the form that a message can
-carry, whoever calls."""
+"""A call's options: ``normalise`` checks those of the bridge's callers; the others bring any
+sender's limits and delays into the form that a message can carry."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from bridge.errors import InvalidOption
 from bridge.message import serialised
 from bridge.topology import LONGEST_DELAY_S
 
-#: Headers that tell a worker what to run: Celery's (``AMQP.as_task_v2``), and kombu's. A retry
-#: passes some of them as its call's headers, so they are refused only to callers of the bridge.
+#: Headers that Celery (``AMQP.as_task_v2``) and kombu set on a task's message. Celery's own retries
+#: give some of them as the option ``headers``, so only the bridge's callers may not.
 TASK_HEADERS = frozenset(
     {
         "argsrepr",
@@ -43,7 +43,7 @@ TASK_HEADERS = frozenset(
         "timelimit",
     }
 )
-#: Options that are checked, whoever calls; the error names the option.
+#: Options that are checked for every sender; the error names the option.
 _CHECKS: dict[str, Callable[[Any], object]] = {
     "routing_key": partial(writable.short_text, "routing_key"),
     "priority": writable.priority,
@@ -96,8 +96,8 @@ def whole_limits(
     """Return a hard and a soft limit in whole seconds (pika writes no floats into headers), the
     soft one at most the hard one.
 
-    Celery refuses to call a task whose hard limit is below its soft one (which may come from the
-    settings), and would not keep such a limit: it starts the hard one's clock when the soft one
+    Celery refuses to call a task whose hard limit is below its soft one, which may come from the
+    settings. A worker would not keep such a hard limit: it begins to count it when the soft limit
     is over.
 
     Raises:
@@ -125,7 +125,7 @@ def whole_delay(app: Celery, countdown: Any, eta: Any) -> tuple[Any, Any]:
 
 
 def _limits(task: Task, options: dict[str, Any]) -> dict[str, Any]:
-    """Return a call's limits, both if it has any: the worker would add the settings' soft one."""
+    """Return a call's limits, if it gives any; a soft one, too, or the settings' would be used."""
     hard, soft = options.get("time_limit"), options.get("soft_time_limit")
     if not (hard or soft):
         return {}
@@ -157,7 +157,7 @@ def _seconds(option: str, value: Any) -> float:
 
 
 def _expiry(expires: Any) -> Any:
-    """Return the checked expiry; a text becomes a time, since Celery reads fewer forms of it."""
+    """Return the checked expiry; text becomes a datetime, since Celery reads fewer ISO forms."""
     when = expires if isinstance(expires, (int, float)) else _moment("expires", expires)
     seconds = when if isinstance(when, (int, float)) else _seconds_until(when)
     if not 0 < seconds <= LONGEST_DELAY_S:

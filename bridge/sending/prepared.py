@@ -1,7 +1,7 @@
-"""Prepared calls: all of a task's message but its id and arguments is encoded once.
+"""Templates of messages: all of a task's message but its id and arguments is encoded once.
 
-Celery itself makes a task's first message. A template is made of it, and later calls fill in what
-differs. One that does not reproduce the first message, byte for byte, is not used.
+Celery itself makes a task's first message. A template is made from it, and later calls fill in what
+differs. A template that does not reproduce the first message byte for byte is not used.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from bridge.message import JSON, Message, json_of, serialised
 
 _TABLE_SIZE = Struct(">I")
 _TEXT = Struct(">cI")
-#: Placeholders for what differs from call to call; that of an id has an id's length.
+#: Placeholders for what differs from call to call; the one for an id is as long as an id.
 _ID = "<" + "id" * 17 + ">"
 _ARGS, _KWARGS = "<args>", "<kwargs>"
 #: Members of Celery's ``task-sent`` event that differ, besides those with the id.

@@ -1,4 +1,4 @@
-"""The app's tasks, each of which keeps our rules, whatever class its author gave it."""
+"""The app's tasks, each of which is a ``DurableTask``, whatever class its author gave it."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from bridge.sending.tasks import DurableTask
 class TaskRegistry(registry.TaskRegistry):
     """Makes every task a :class:`DurableTask` as well: Celery's ``registry_cls``.
 
-    ``task_cls`` is the base of those tasks only that name none. Celery's documentation has
-    ``class Base(celery.Task)`` for a base of one's own, and that is its plain class.
+    Celery's ``task_cls`` is the base only of tasks that name none. Its documentation shows
+    ``class Base(celery.Task)`` for a base of one's own, and ``celery.Task`` is not ours.
     """
 
     def __setitem__(self, name: str, task: Any) -> None:
         """Add a task; Celery calls this before it binds the task to its app."""
         cls = type(task)
         if not issubclass(cls, DurableTask):
-            # What the author's class defines comes first, and what Celery's does comes last.
+            # The order of methods: the author's class, DurableTask, Celery's Task.
             names = {"__module__": cls.__module__, "__doc__": cls.__doc__}
             task.__class__ = type(cls.__name__, (cls, DurableTask), names)
         super().__setitem__(name, task)

@@ -18,7 +18,7 @@ def hidden(arguments: Collection[Any]) -> str:
 
 
 def shown(arguments: tuple[Any, ...] | dict[str, Any], most: int, levels: int) -> str:
-    """Return what Celery shows of arguments; for simple ones without its walk over them.
+    """Return what Celery shows of arguments; for simple ones without ``saferepr``.
 
     ``most``: characters at most; ``levels``: of nested containers, at most.
     """

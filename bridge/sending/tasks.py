@@ -1,6 +1,6 @@
 """What Windmail adds to Celery's send path, whoever sends: server, worker, beat or shell.
 
-Use it as ``Celery(amqp=TaskAMQP, control=Control, events=DurableEvents, task_cls=DurableTask)``.
+:class:`DurableCelery` is the app that uses it.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class TaskAMQP(AMQP):
 
     @cached_property
     def signer(self) -> Signer | None:
-        """What signs and checks task messages; None: nothing does."""
+        """Signs and checks task messages; None: they are not signed."""
         keys = self.app.conf.get("task_signing_keys")
         return Signer(keys) if keys else None
 
@@ -65,8 +65,8 @@ class TaskAMQP(AMQP):
     ) -> Any:
         """Build a task's message; a private task's arguments are only counted in its header.
 
-        For an id that does not tell when it was made (canvas and ``send_task`` make those)
-        the header ``accepted_at`` does, in Unix seconds; a retry passes it on.
+        If the id does not contain the time (canvas and ``send_task`` make such ids), the header
+        ``accepted_at`` does, in Unix seconds; a retry passes it on.
         """
         if getattr(self.app.tasks.get(name), "private", False):
             more["argsrepr"], more["kwargsrepr"] = hidden(args or ()), hidden(kwargs or {})
@@ -97,7 +97,7 @@ class TaskAMQP(AMQP):
 
 
 class DurableTask(Task):
-    """A task whose ids tell when it was called, with delays and limits in whole seconds."""
+    """A task whose ids contain the time of the call, with limits in whole seconds."""
 
     abstract = True
     Request = "bridge.worker.request:DurableRequest"
@@ -105,10 +105,10 @@ class DurableTask(Task):
     #: Such a task is short or waits far more than it computes, has its own timeouts, and is never
     #: killed.
     threaded = False
-    #: Whether it notices by itself that its work is done: then the results' stream is not asked
-    #: when it is delivered again.
+    #: Whether it notices by itself that its work is done. If not, the worker looks in the results'
+    #: stream for a redelivered task's success, and does not run it again.
     once = False
-    #: Failures that are recorded elsewhere: the message is acknowledged, and not a dead letter.
+    #: Exceptions that are recorded elsewhere: the message is acknowledged, not dead-lettered.
     verdicts: tuple[type[BaseException], ...] = ()
 
     @classmethod
@@ -133,7 +133,7 @@ class DurableTask(Task):
         task_id: str | None = None,
         **options: Any,
     ) -> Any:
-        """Send the task, as Celery's own ``apply_async`` does, under an id that tells its time.
+        """Send the task, as Celery's own ``apply_async`` does, under an id that contains the time.
 
         Retries, canvas and beat come here as well.
 
@@ -144,8 +144,8 @@ class DurableTask(Task):
         return super().apply_async(args, kwargs, task_id=task_id, **carried(self, options))
 
     def on_replace(self, sig: Any) -> Any:
-        """Publish this task's replacement, under its id, once its own start is written: a later one
-        could follow the end of a quick replacement, and the task would seem to run on."""
+        """Publish this task's replacement, which has the same id, after this task's STARTED is
+        written: written later, it could follow a quick replacement's SUCCESS."""
         self.app.backend.write_start(self.request.id)
         return super().on_replace(sig)
 
