@@ -19,22 +19,22 @@ ANSWER_S = 2.0
 
 
 def hold_commands(c: Any) -> None:
-    """Have the broker keep commands for this worker from now on.
+    """Declare this worker's queue of commands, so that the broker keeps them from now on.
 
-    Celery makes their queue only after it has asked the other workers, for a second, which tasks
-    are revoked; what is revoked within that second would not reach this worker.
+    Celery declares it only after it has asked the other workers, for a second, which tasks are
+    revoked; a revoke within that second would not reach this worker.
     """
     with suppress(ResourceLocked), c.connection.channel() as channel:
         c.app.control.mailbox.get_queue(c.hostname)(channel).declare()
 
 
 class CommandBox(Pidbox):
-    """Celery's queue of commands, under another name while a lost connection still holds it.
+    """Celery's consumer of commands; its queue has another name while a lost connection holds it.
 
-    The queue is exclusive to its connection. A network that drops a connection (NAT, a firewall, a
-    brief outage) tells neither end: the worker notices after seconds, the broker by its heartbeats
-    after minutes, and refuses the queue to the new connection until then. RabbitMQ 4.3 keeps the
-    queue of a connection to a cluster's node that is down until that node is up again.
+    The queue is exclusive to its connection. If the network drops a connection (NAT, a firewall, a
+    brief outage), neither end notices at once: the worker does after seconds, the broker by its
+    heartbeats after minutes. Until then it refuses the queue to the new connection. RabbitMQ 4.3
+    keeps the queue of a connection to a cluster's node that is down until that node is up again.
     """
 
     _was_ours = False
@@ -69,11 +69,11 @@ class CommandBox(Pidbox):
 
 
 class Commands(Control):
-    """Celery's step, with that queue."""
+    """Celery's step, with a :class:`CommandBox`."""
 
     def __init__(self, c: Any, **options: Any) -> None:
         super().__init__(c, **options)
-        if self.is_green:  # gevent's and eventlet's pools: Celery's own reads on a connection apart
+        if self.is_green:  # gevent and eventlet: Celery's own box, on a connection of its own
             return
         self.box = CommandBox(c)
         self.start, self.stop, self.shutdown = self.box.start, self.box.stop, self.box.shutdown

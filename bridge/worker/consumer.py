@@ -1,4 +1,4 @@
-"""What our worker does differently from Celery's: its start, and bad messages."""
+"""Our worker's consumer: how it connects, and what it does with messages and events."""
 
 from __future__ import annotations
 
@@ -48,18 +48,19 @@ EVENTS_S = 0.1
 
 
 class _WarningsOnly(logging.LoggerAdapter[logging.Logger]):
-    """A log for messages that can no longer be acknowledged. A lost connection leaves many, and all
-    are redelivered: that needs no critical line of kombu's with a traceback for each."""
+    """A log for messages that cannot be acknowledged, since their connection is lost. They are
+    redelivered, so each gets a warning, and not kombu's critical line with a traceback."""
 
     def critical(self, msg: object, *args: object, **_options: Any) -> None:
         self.warning(msg, *args)
 
 
 class DurableConsumer(Consumer):
-    """Sends every message that is not a task to the dead queue, with one line in the log.
+    """Rejects a message that holds no known task, or whose signature is missing or wrong (if tasks
+    are signed): it goes to the dead queue.
 
-    Celery acknowledges what it cannot decode, logs bodies, and ends at a body that is not a
-    task's (only to get the same message again). Set it as ``worker_consumer``.
+    Celery acknowledges a message that it cannot decode, logs bodies, and ends at a body that is not
+    a task's (to get the same message again after its restart). Set it as ``worker_consumer``.
     """
 
     class Blueprint(Consumer.Blueprint):
@@ -87,7 +88,7 @@ class DurableConsumer(Consumer):
         self.loop: Callable[..., None] = partial(connecting_again, self.loop)
 
     def start(self) -> None:
-        """Consume until the worker stops; an error that no retry can mend is logged and ends it."""
+        """Consume until the worker stops; log an error that no retry can solve, and end."""
         loops._quick_drain = drain_first
         try:
             super().start()
@@ -101,13 +102,13 @@ class DurableConsumer(Consumer):
         except PreconditionFailed as exc:
             if exc.method_sig not in DECLARES:
                 raise
-            # Another version's queue, or RESULT_RETENTION_S was changed.
+            # A queue of another version of Windmail, or RESULT_RETENTION_S was changed.
             logger.critical("The broker has it with other arguments: %s", exc.reply_text)
             raise WorkerShutdown(EX_FAILURE) from exc
 
     def on_connection_error_before_connected(self, exc: Exception) -> None:
-        """Log it, and wait: a virtual host or permission that was taken away may be given back.
-        Celery's own tries again at once, with a traceback every fifth time."""
+        """Log the error and pause before the next try: a virtual host or permission that is missing
+        may be given again. Celery tries again at once, with a traceback every fifth time."""
         super().on_connection_error_before_connected(exc)
         time.sleep(REFUSED_S)
 
@@ -118,14 +119,14 @@ class DurableConsumer(Consumer):
             super().on_connection_error_after_connected(exc)
 
     def ensure_connected(self, conn: Any) -> Any:
-        """Connect, for as long as it takes; Celery has no setting for how often it tries."""
+        """Connect, for as long as it takes; Celery has no setting for the pauses between tries."""
         often = {"interval_start": 1.0, "interval_step": 1.0, "interval_max": RETRY_S}
         conn.ensure_connection = partial(conn.ensure_connection, **often)
         return super().ensure_connected(conn)
 
     def reset_rate_limits(self) -> None:
-        """Have tasks that wait under an old limit go by the new one. Celery's own leaves them to
-        the old one, an hour for each where that was ``1/h``, and nothing else comes in."""
+        """Apply new limits to waiting tasks, too. Celery leaves these under the old limit: with
+        ``1/h`` each waits an hour, and they use up the prefetch count, so no other task comes."""
         old = [bucket for bucket in self.task_buckets.values() if bucket]
         super().reset_rate_limits()
         for request, tokens in (item for bucket in old for item in _emptied(bucket)):
@@ -143,12 +144,12 @@ class DurableConsumer(Consumer):
     def call_soon_ack(
         self, p: Callable[..., Any], log: logging.Logger, *args: Any, **kwargs: Any
     ) -> None:
-        """Acknowledge, or reject, at once. Celery's own leaves it for the next turn of the loop,
-        which may wait for an event first, for up to a second; all of it is on this thread."""
+        """Acknowledge, or reject, at once. Celery does it in the next turn of the event loop, which
+        may first wait for an event, for up to a second. Safe, since this is the loop's thread."""
         p(_WarningsOnly(log), *args, **kwargs)
 
     def on_send_event_buffered(self) -> None:
-        """Send events a little later, and together: Celery sends them once per turn of the loop."""
+        """Send events together, EVENTS_S later; Celery sends them at every turn of the loop."""
         if not self._flush_is_due:
             self._flush_is_due = True
             self.hub.call_later(EVENTS_S, self._flush_due_events)
@@ -170,7 +171,7 @@ class DurableConsumer(Consumer):
             except NotSigned as exc:
                 self._reject(message, exc.detail)
             except Undecodable as exc:
-                self._bury(message, exc.detail)
+                self._reject_as_failed(message, exc.detail)
             else:
                 handle(message)
 
@@ -179,16 +180,16 @@ class DurableConsumer(Consumer):
     def on_decode_error(self, message: Any, exc: Exception) -> None:
         reason = f"its body cannot be decompressed ({type(exc).__name__})"
         if self.app.amqp.signer is None:
-            self._bury(message, reason)
-        else:  # a signature covers the plain body, so nobody has signed this
+            self._reject_as_failed(message, reason)
+        else:  # the signature is of the plain body: it cannot be checked
             self._reject(message, reason)
 
     def on_invalid_task(self, body: Any, message: Any, exc: Exception) -> None:
-        self._bury(message, f"Celery refuses it ({type(exc).__name__})")
+        self._reject_as_failed(message, f"Celery refuses it ({type(exc).__name__})")
 
     def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:
         found = task_message.read(message.decode, message.headers)
-        self._bury(message, "its task is not registered", NotRegistered(found.task))
+        self._reject_as_failed(message, "its task is not registered", NotRegistered(found.task))
         signals.task_unknown.send(
             sender=self, message=message, exc=exc, name=found.task, id=found.id
         )
@@ -196,7 +197,7 @@ class DurableConsumer(Consumer):
     def _reject(self, message: Any, reason: str) -> str | None:
         """Send the message to the dead queue; return its task's id, if it has one.
 
-        For an unsigned one that is all: its id may be that of another task.
+        Nothing is recorded: the id of an unsigned message may be that of another task.
         """
         task_id = task_message.id_of(message.headers, message.properties)
         name = task_message.printable(message.headers.get("task"))
@@ -204,7 +205,7 @@ class DurableConsumer(Consumer):
         message.reject_log_error(logger, self.connection_errors)
         return task_id
 
-    def _bury(self, message: Any, reason: str, exc: Exception | None = None) -> None:
+    def _reject_as_failed(self, message: Any, reason: str, exc: Exception | None = None) -> None:
         """Reject the message and record its task, if it has an id, as failed."""
         task_id = self._reject(message, reason)
         if exc is None:
@@ -212,7 +213,7 @@ class DurableConsumer(Consumer):
             signals.task_rejected.send(sender=self, message=message, exc=exc)
         if task_id is not None:
             self.app.backend.mark_as_failure(task_id, exc)
-            self.app.backend.take_unconfirmed()  # the message is settled already: nothing waits
+            self.app.backend.take_unconfirmed()  # the message is rejected already
             if self.event_dispatcher:
                 self.event_dispatcher.send("task-failed", uuid=task_id, exception=repr(exc))
 

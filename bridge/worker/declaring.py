@@ -27,8 +27,8 @@ class DeclareTopology(bootsteps.StartStopStep):
     requires = ("celery.worker.consumer.connection:Connection",)
 
     def start(self, consumer: Any) -> None:
-        """Declare; while the broker is starting, raise ConnectionError, at which Celery connects
-        again: a broker takes connections before it has its queues, and answers 404 for them."""
+        """Declare. A broker that is starting accepts connections before it has its queues, and
+        answers 404 for them: ConnectionError is raised then, at which Celery connects again."""
         try:
             topology.declare(consumer.app, consumer.connection)
         except NotFound as exc:
@@ -38,9 +38,9 @@ class DeclareTopology(bootsteps.StartStopStep):
 
 
 def right_after_connecting(order: Iterable[Any]) -> list[Any]:
-    """Return the order of a worker's steps, with ours as the second one.
+    """Return a worker's steps with :class:`DeclareTopology` as the second one, after Connection.
 
-    Where steps do not require one another, Celery's order is another one at each start; and other
-    steps declare queues, too, and ask the other workers which tasks are revoked.
+    Celery's order of steps that do not require one another changes from start to start. Other steps
+    also declare queues, or ask the other workers which tasks are revoked: they must come later.
     """
     return sorted(order, key=lambda step: (step is not Connection, step is not DeclareTopology))

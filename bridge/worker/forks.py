@@ -17,8 +17,8 @@ _DESCRIPTORS = Path("/dev/fd")
 
 
 def prepare_forks() -> None:
-    """Have each process that this one forks from now on let go of its copies of connections, and
-    begin with locks of its own.
+    """Make each process that this one forks from now on close its copies of this one's connections,
+    and get new locks.
 
     A pool process that replaces another is forked long after the worker has connected. As long as
     it holds copies, no peer sees the worker hang up; and py-amqp shuts down a connection that it
@@ -31,7 +31,7 @@ def prepare_forks() -> None:
     protected, properties = os.getpid(), _cached_properties()
 
     def begin() -> None:
-        if os.getppid() == protected:  # what a task forks is the task's affair
+        if os.getppid() == protected:  # not in a process that a task forks
             _let_go()
         for one in properties:
             one.lock = threading.RLock()
@@ -46,8 +46,8 @@ def _cached_properties() -> list[Any]:
 
 
 def _let_go() -> None:
-    """Replace each connection by the null device: whoever closes the descriptor later then closes
-    no connection, nor another file that got its number."""
+    """Replace each connection by the null device. Its number stays in use, so an object that closes
+    it later does not close another file by mistake."""
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in [int(path.name) for path in _DESCRIPTORS.iterdir()]:
         if _is_connection(descriptor):

@@ -1,4 +1,4 @@
-"""What becomes of a worker that has held a message for longer than RabbitMQ allows."""
+"""Keeps a worker running that has held a message for longer than RabbitMQ allows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from amqp.exceptions import PreconditionFailed
 
-#: What the broker names as the class and method that made it close a channel, if none did.
+#: Class and method in ``channel.close`` if no method of ours made the broker close the channel.
 BY_ITSELF = (0, 0)
 
 
@@ -15,8 +15,8 @@ def connecting_again(loop: Callable[..., object], *args: Any) -> None:
     """Run a worker's event loop.
 
     RabbitMQ closes the channel if a message is held for longer than its ``consumer_timeout``, such
-    as while an alarm lets no result be written. At that, Celery's worker would end, and with it
-    all that runs.
+    as during an alarm, when no result can be written. Celery's worker would end then, and with it
+    all tasks that run.
 
     Raises:
         ConnectionError: the channel was closed by RabbitMQ itself; Celery then connects again.

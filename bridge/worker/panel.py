@@ -1,4 +1,4 @@
-"""Commands to running workers (``celery control``) that could end or block them, made safe."""
+"""Replacements for commands of ``celery control`` that could end or block a worker."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from celery.worker import state as worker_state
 
 logger = get_logger(__name__)
 
-#: In these states nobody runs the task, and its message is somewhere.
+#: In these states no worker runs the task. PENDING is also the state of an unknown id.
 _WAITING = frozenset({states.PENDING, states.RECEIVED, states.RETRY, states.REJECTED})
 
 
@@ -53,8 +53,8 @@ def revoke(
 ) -> dict[str, Any]:
     """Have the worker run these tasks no more; with ``terminate``, end those that run.
 
-    Celery looks up the state of each one in the worker's main loop. To read the stream takes from
-    a tenth of a second to many, and for as long as the broker is away.
+    Celery looks up each task's state in the worker's main loop. Reading the stream takes a tenth of
+    a second or more, and while the broker is away it does not end; so a thread does it here.
     """
     task_ids = {task_id} if isinstance(task_id, str) else set(task_id)
     worker_state.revoked.update(task_ids)
@@ -85,7 +85,7 @@ class Revocations:
         self._thread: threading.Thread | None = None
 
     def record(self, app: Any, task_ids: Iterable[str]) -> None:
-        """Look each task's state up, and end it where it waits; returns at once."""
+        """Have the thread write ``REVOKED`` for those that wait; returns at once."""
         for task_id in task_ids:
             self._task_ids.put((app, task_id))
         if self._thread is None:

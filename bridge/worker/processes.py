@@ -1,7 +1,7 @@
-"""The pool's processes run tasks, and the worker's main process writes their results.
+"""Lets the pool's processes run tasks, and the worker's main process write their results.
 
-A process that writes its results itself waits for a confirm each time, over a connection of its
-own; RabbitMQ then has twice the work (docs/performance.md).
+A pool process that writes its results itself has a connection of its own, and waits for a confirm
+each time; RabbitMQ then has twice the work (docs/performance.md).
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ Ended = tuple[Any, list[Message]]
 
 
 class WriteResults(bootsteps.StartStopStep):
-    """Gives the worker its :class:`Settlement` (``app.steps["worker"].add(WriteResults)``)."""
+    """Starts the worker's :class:`Settlement` (``app.steps["worker"].add(WriteResults)``)."""
 
-    # After the pool: its processes are forked before there is a thread.
+    # After the pool, so that its first processes are forked before there is a thread.
     requires = ("celery.worker.components:Pool",)
 
     def include_if(self, worker: Any) -> bool:
@@ -62,8 +62,8 @@ class TaskPool(prefork.TaskPool):
         loop.call_repeatedly(FORGET_S, forget_canceled, loop.timer)
 
     def on_stop(self) -> None:
-        """Wait until running tasks have ended, in the main thread alone: Celery would have a second
-        one fire timers meanwhile, and both would write to one connection."""
+        """Wait until running tasks have ended. Timers are fired in this thread meanwhile; Celery
+        has a second thread for them, and both would write to one connection."""
         if self.settlement is None:
             super().on_stop()
         elif self._pool is not None and self._pool._state in (RUN, CLOSE):
@@ -72,7 +72,7 @@ class TaskPool(prefork.TaskPool):
             self._pool = None
 
     def _settle_while_stopping(self, settlement: Settlement) -> None:
-        """While a stopping pool waits, do in its rounds what the event loop no longer does."""
+        """Make billiard's waiting loops call :meth:`Settlement.turn`: the event loop has ended."""
         handler, processes = self._pool._result_handler, self._pool._pool
         join_exited, wait_for_tasks = handler.join_exited_workers, handler.on_stop_not_started
 
@@ -82,8 +82,8 @@ class TaskPool(prefork.TaskPool):
 
         def on_stop_not_started() -> None:
             wait_for_tasks()
-            # A task that its process had not accepted when the worker was told to stop is unknown
-            # to the pool, but may run.
+            # billiard does not wait for a task that no process had accepted when the stop began,
+            # but a process may run it by now.
             while handler._state != TERMINATE and (alive := _alive(processes)):
                 settlement.turn()
                 alive[0].join(TICK_S)
@@ -93,10 +93,10 @@ class TaskPool(prefork.TaskPool):
 
 
 def forget_canceled(timer: Any) -> None:
-    """Drop a timer's canceled entries; in the main thread, which sets them all.
+    """Drop a timer's canceled entries. Call it in the main thread, the only one that adds entries.
 
-    kombu keeps each one until its time has come. Each task of the pool has one for its time limit:
-    with hundreds of short tasks a second, a worker would hold those of the last 24 minutes.
+    kombu keeps a canceled entry until its time has come. Each task of the pool has one for its time
+    limit: with hundreds of short tasks a second, a worker would hold those of the last 24 minutes.
     """
     queue = timer._queue
     queue[:] = [scheduled for scheduled in queue if not scheduled.entry.canceled]
@@ -118,7 +118,7 @@ def apply_async(
     error_callback: Callable[[ExceptionInfo], object],
     **options: Any,
 ) -> Any:
-    """Have the pool run a task; Celery learns of its end once its last states are confirmed.
+    """Have the pool run a task; its callbacks are called once its last states are confirmed.
 
     ``apply``: the pool's own ``apply_async``; the other arguments are those that it takes.
     """
@@ -151,12 +151,12 @@ def hand_over(target: Callable[..., Any], name: str, task_id: str, *args: Any) -
     try:
         outcome = target(name, task_id, *args)
     except BaseException:
-        backend.write_end()  # the task may have ended, and a hook after it have raised
+        backend.write_end()  # states are kept if a hook after the task's end has raised
         raise
     return outcome, backend.take_end()
 
 
 def is_failure(outcome: Any) -> bool:
-    """Return whether an outcome, as Celery's trace returns it, is not a success: the task failed,
-    is tried again, or goes back to its queue."""
+    """Return whether an outcome of Celery's ``trace_task`` is no success: the task failed, is tried
+    again, or goes back to its queue."""
     return isinstance(outcome, ExceptionInfo) or bool(outcome[0])

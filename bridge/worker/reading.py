@@ -1,8 +1,8 @@
 """Celery's connection to the broker, with few system calls in a worker's main loop.
 
 py-amqp makes three system calls for each frame, nine for a message, and sets and resets the
-socket's timeout as well. Each of these calls releases the interpreter's lock (GIL): beside other
-busy threads, the main thread then waits for it more than for anything else.
+socket's timeout as well. Each of these calls releases the interpreter's lock (GIL). If other
+threads are busy, the main thread spends more time waiting for it than on anything else.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ class Connection(pyamqp.Connection):
     def blocking_read(self, timeout: float | None = None) -> Any:
         """Read a frame and deal with it, as py-amqp does.
 
-        It reads ahead only for a caller that does not wait: kombu's event loop, which calls again
-        until nothing is left. Any other caller would leave frames here that nobody fetches.
+        It reads ahead only for a caller with ``timeout=0``: kombu's event loop, which calls again
+        until nothing is left. Other callers stop earlier, and frames would remain unhandled here.
         """
-        self._outgoing.send()  # what is held may be the question that is to be answered
+        self._outgoing.send()  # the frame that is awaited may answer a held one
         if timeout == 0 and not self._ahead and _is_plain(self.transport):
             self._ahead.extend(_frames(self.transport))
         if self._ahead:
@@ -71,7 +71,7 @@ class Connection(pyamqp.Connection):
 
 
 class _Outgoing:
-    """What frames are written to: it sends them at once, or holds them."""
+    """Takes the place of the transport in py-amqp's writer: sends frames at once, or holds them."""
 
     def __init__(self) -> None:
         self.held: list[bytes] | None = None
@@ -163,7 +163,8 @@ class Transport(pyamqp.Transport):
 def install() -> None:
     """Make all of kombu's ``amqp://`` connections in this process use this transport."""
     TRANSPORT_ALIASES["amqp"] = f"{__name__}:{Transport.__name__}"
-    # kombu tries to import it for each connection, in place of ours. A pool process that is forked
-    # while a thread does so finds that module locked for ever, and hangs. With None the import
-    # fails (https://docs.python.org/3/reference/import.html#the-module-cache), and locks nothing.
+    # kombu prefers librabbitmq to ours, and tries to import it for each connection. A pool process
+    # that is forked while a thread imports finds that module locked for ever, and hangs. With None,
+    # the import fails without a lock
+    # (https://docs.python.org/3/reference/import.html#the-module-cache).
     sys.modules["librabbitmq"] = None  # type: ignore[assignment] # as that page says

@@ -1,4 +1,4 @@
-"""What a worker remembers over a restart, however it ended: which tasks are revoked."""
+"""The file of revoked tasks, which a worker keeps over a restart, even if it was killed."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def install() -> None:
     """Have workers keep their state (``worker_state_db``) in a :class:`RevokedFile`, and forget no
     revoked task because of its age.
 
-    Celery forgets after three hours, at a worker's start or that of another one; a task may be
-    delayed for longer, and would run. The 50,000 last revoked ones are remembered.
+    Celery drops what was revoked over three hours ago, at a worker's start or that of another one.
+    A task may be delayed for longer, and would run. The last 50,000 revoked tasks are remembered.
     """
     state.Persistent = RevokedFile
     state.revoked.expires = 0
@@ -38,9 +38,9 @@ class Remembered(msgspec.Struct):
 class RevokedFile:
     """Keeps which tasks are revoked in a file, which is replaced as a whole each time.
 
-    Celery's own is written when a worker ends by itself only, so that a killed one would run what
-    was revoked; and it is a database whose damage, such as a full disk leaves, keeps every later
-    worker from starting. What cannot be read or written here is logged.
+    Celery writes its file only when a worker ends in an orderly way, so after a kill the next one
+    would run revoked tasks. And its file is a database: if that is damaged, as by a full disk, no
+    worker starts any more. Here an error of reading or writing is logged.
     """
 
     def __init__(self, worker_state: Any, filename: str, clock: Any = None) -> None:

@@ -17,35 +17,35 @@ from bridge.message import PUBLISHED_AGAIN
 #: RabbitMQ may deliver a delayed message this much early: it counts whole seconds, and the ``eta``
 #: of a task that is called by its name keeps its fraction.
 EARLY = timedelta(seconds=1)
-#: How the names of the exchanges begin through which delayed messages come. A sender that does not
-#: use them (Celery without native delayed delivery) leaves it to the worker to wait.
+#: Names of the exchanges of native delayed delivery begin with this. A message that did not come
+#: through one of them (Celery without native delayed delivery) has to wait in the worker.
 DELAYED = "celery_delayed_"
 #: The most characters of an error's text, or of its traceback, in an event.
 LONGEST_TEXT = 10_000
 
 
 class DurableRequest(Request):
-    """A task's message, treated differently from Celery's in seven points.
+    """A task's message, treated differently from Celery's in these points.
 
     A task that was killed at its time limit goes to the dead queue. Celery puts it back (with
     ``task_acks_on_timeout = False``), to be run and killed again until the delivery limit,
     or acknowledges it, and the dead queue never sees it.
 
     A message that was published again after a lost confirm counts as redelivered, so that
-    ``worker_deduplicate_successful_tasks`` asks whether its task has succeeded already; that of a
-    task that notices this by itself (:attr:`DurableTask.once`) never does.
+    ``worker_deduplicate_successful_tasks`` asks whether its task has succeeded already. A message
+    of a task that notices this by itself (:attr:`DurableTask.once`) never counts as redelivered.
 
     A task that has ended, and waits for the confirm of its result, is not terminated or cancelled:
-    its process may run another one by now.
+    its process may run another one by now. A task in a thread is never terminated.
 
-    A delayed task runs when RabbitMQ delivers it, which has waited for its time. Celery holds it
-    until this machine's clock agrees: for an hour, if that is an hour behind the sender's; and
-    RabbitMQ takes back what is held for longer than ``consumer_timeout``.
+    A delayed task runs when RabbitMQ delivers it, since native delayed delivery has waited. Celery
+    would wait again if this machine's clock is behind the sender's: for an hour, if it is an hour
+    behind. RabbitMQ takes back what is held for longer than ``consumer_timeout``.
 
-    A task that failed by a verdict (:attr:`DurableTask.verdicts`) is acknowledged.
+    A task that raised one of its :attr:`DurableTask.verdicts` is acknowledged.
 
     A task that is revoked, expired or terminated is settled once the broker has confirmed its last
-    state, and the main thread does not wait for that: during an alarm its heartbeats would fail.
+    state. The main thread does not wait for the confirm: during an alarm its heartbeats would fail.
 
     An error's text and traceback are cut short in events: an event larger than RabbitMQ takes would
     end the worker and, since the message comes back, each worker after it.
@@ -119,8 +119,8 @@ class DurableRequest(Request):
         self._once_written(partial(super().reject, requeue=requeue))
 
     def _once_written(self, settle: Callable[[], object]) -> None:
-        """Settle the message once the broker has confirmed the state that the main thread wrote:
-        that the task is revoked."""
+        """Settle the message once the broker has confirmed the state that the main thread wrote, if
+        it wrote one, such as ``REVOKED``."""
         settlement = getattr(self.app, "settlement", None)
         if settlement is None or (written := self.app.backend.take_unconfirmed()) is None:
             settle()

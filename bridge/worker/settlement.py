@@ -1,7 +1,7 @@
-"""How a worker's main process settles tasks that have run: first their results, then messages.
+"""Settles tasks that have run, in a worker's main process: writes results, then acknowledges.
 
-Both go in groups: results of all tasks over one connection (``bridge/backend/result_writer.py``),
-and acknowledgements in one write.
+Both are done in groups: results of all tasks go over one connection
+(``bridge/backend/result_writer.py``), and acknowledgements in one write.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from bridge.worker.reading import joined
 
 logger = get_logger(__name__)
 
-#: How often a stopping worker takes care of its heartbeats, in seconds.
+#: How often a stopping worker fires its timers (heartbeats are among them), in seconds.
 TICK_S = 0.25
 
-#: Settles a request; it is given the refusal of its result, if RabbitMQ has refused it. What it
-#: returns is called when its acknowledgement is sent.
+#: Settles a request; its argument is the refusal of the result, if RabbitMQ has refused it. If it
+#: returns a function, that is called once the acknowledgement is sent.
 Settle = Callable[[ExceptionInfo | None], Callable[[], object] | None]
 
 
@@ -42,24 +42,24 @@ class Settlement:
         self._ended: deque[tuple[Settle, ExceptionInfo | None]] = deque()
 
     def start(self) -> None:
-        """Start to write, for the main thread as well: by itself that would wait for as long as
-        RabbitMQ has an alarm."""
+        """Start the thread that writes, for the main thread as well: if that wrote by itself, it
+        would wait for as long as RabbitMQ has an alarm."""
         self.results.start()
         self._worker.app.backend.writer = self.results
 
     def stop(self) -> None:
-        """Stop the pool, write and settle all that has ended, and end; the event loop has ended
-        before."""
+        """Stop the pool, and write and settle all tasks that have ended. The event loop has ended
+        before this is called."""
         self._worker.pool.stop()
         self.results.close()
         self.join(self.results.thread)
-        self._worker.app.backend.writer = None  # who still writes does it directly
+        self._worker.app.backend.writer = None  # later states are written directly
 
     def terminate(self) -> None:
-        """Wait for nothing: messages that are not settled go back to their queues."""
+        """Do nothing: messages that are not settled go back to their queues."""
 
     def join(self, thread: Thread) -> None:
-        """Wait for a thread's end, and meanwhile do what the event loop no longer does."""
+        """Wait for a thread's end, and meanwhile do the work of the event loop, which has ended."""
         while thread.is_alive():
             thread.join(TICK_S)
             self.turn()
@@ -82,8 +82,8 @@ class Settlement:
 
         def end(written: Future[None] | None) -> None:
             self._ended.append((settle, _refusal(written)))
-            # Every time, though one call settles all that is there: when a connection is lost, the
-            # hub forgets its calls, and nobody knows which.
+            # Each time, though one call settles all that has ended: when a connection is lost, the
+            # hub drops its pending calls, and an earlier one may have been among them.
             self._worker.hub.call_soon(self.settle)
 
         if written is None:
@@ -100,15 +100,15 @@ class Settlement:
             with joined(self._worker.consumer.connection):
                 while self._ended:
                     afterwards.append(_settled(*self._ended.popleft()))
-        except OSError as exc:  # the main loop finds that out, too, and connects again
+        except OSError as exc:  # the main loop notices, too, and connects again
             logger.warning("acknowledgements are lost (%s)", type(exc).__name__)
         for then in filter(None, afterwards):
             then()
 
 
 def _refusal(written: Future[None] | None) -> ExceptionInfo | None:
-    """Return the broker's refusal of the last result, if there is one. The task of a large result
-    knows it already; for any other, all that is left is to send the message to the dead queue."""
+    """Return the broker's refusal of the last result, if there is one. A large result's task has
+    got it as an exception; for any other, the message can only go to the dead queue."""
     try:
         if written is not None:
             written.result()

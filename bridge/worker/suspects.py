@@ -1,9 +1,9 @@
-"""Messages that have lost their worker several times, and what kills workers among them.
+"""Suspects: messages whose worker was lost several times, so that one of them may kill workers.
 
-The broker counts a delivery against every message that a dying worker held, begun or not, and
-(tried on RabbitMQ 3.10.8) against every one that is given back. So those that it has counted
-several times go to a queue of which each worker holds one message at a time: there, its delivery
-limit tells what kills workers from what was merely at hand.
+The broker counts a delivery for every message that a dying worker held, whether its task had begun
+or not, and (tried on RabbitMQ 3.10.8) for every one that is given back. So messages with several
+counts go to a queue of which each worker holds one message at a time. There, only a message that
+itself kills workers reaches the delivery limit; the others were only held by the same workers.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Threads of a worker's main process, for tasks that wait far more than they compute.
 
-A pool process costs more than such a task itself does: messages between the processes, and
-connections and commits of its own, which threads share.
+A pool process costs more than such a task itself: messages between the processes, and connections
+and commits of each process's own. Threads share these.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def run_in_threads(queue: str, apart: str, count: int, on_thread_end: Callable[[
     """Return the worker step that runs ``threaded`` tasks in ``count`` threads.
 
     Use it as ``app.steps["worker"].add(run_in_threads(...))``, with :class:`DurableConsumer` as
-    ``worker_consumer``. ``queue`` is one of such tasks alone, of which the worker holds PREFETCH
-    messages for each thread; ``apart`` the one for suspects (see ``bridge/worker/suspects.py``).
+    ``worker_consumer``. ``queue`` has only such tasks, and the worker holds PREFETCH messages of it
+    for each thread; ``apart`` is the queue of suspects (see ``bridge/worker/suspects.py``).
     Each thread calls ``on_thread_end`` when it ends.
     """
 
@@ -44,7 +44,7 @@ def run_in_threads(queue: str, apart: str, count: int, on_thread_end: Callable[[
         requires = (WriteResults,)
 
         def include_if(self, worker: Any) -> bool:
-            return bool(worker.use_eventloop)  # or else the pool runs them: gevent's, eventlet's
+            return bool(worker.use_eventloop)  # else the pool (gevent, eventlet) runs them
 
         def create(self, worker: Any) -> Threads:
             worker.app.amqp.Consumer = _prefetching(worker, {queue: count * PREFETCH, apart: 1})
@@ -55,9 +55,9 @@ def run_in_threads(queue: str, apart: str, count: int, on_thread_end: Callable[[
 
 
 def _prefetching(worker: Any, special: Mapping[str, int]) -> type:
-    """Return a consumer class with prefetch counts of their own for ``special`` queues.
+    """Return a consumer class with the prefetch counts ``special``, by queue.
 
-    A quorum queue's consumer keeps the count that was set last before it began
+    A quorum queue's consumer keeps the count that was set last before ``basic.consume``
     (https://www.rabbitmq.com/docs/consumer-prefetch).
     """
 
@@ -71,8 +71,8 @@ def _prefetching(worker: Any, special: Mapping[str, int]) -> type:
 
 
 class _Apart:
-    """The end of a request that was set apart. Its thread begins nothing before its message is
-    acknowledged: the next task may kill the worker, and the message would come back as a copy."""
+    """The outcome of a request that was set apart. Its thread waits until the old message is
+    acknowledged: the next task may kill the worker, and the old one would come back as a copy."""
 
     def __init__(self) -> None:
         self.acknowledged = threading.Event()
@@ -106,17 +106,17 @@ class Threads:
             thread.start()
 
     def stop(self) -> None:
-        """Wait until running tasks have ended, and settle them; what has not begun goes back."""
+        """Wait until running tasks have ended, and settle them; others go back to their queues."""
         self._stopping = True
         for _ in self._threads:
             self._taken.put(None)
-        # The pool first: its tasks end by way of this thread, those in threads by themselves.
+        # The pool first: its tasks need this thread to end, those in threads do not.
         self._worker.pool.stop()
         for thread in self._threads:
             self._settlement.join(thread)
 
     def terminate(self) -> None:
-        """Wait for nothing: what has not ended goes back."""
+        """Wait for nothing: messages of tasks that have not ended go back to their queues."""
         self._stopping = True
 
     def take(self, request: Any) -> None:

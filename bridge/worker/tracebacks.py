@@ -1,4 +1,4 @@
-"""What Celery keeps of a failed task's traceback, at a fraction of its size."""
+"""Makes the tracebacks that Celery keeps of failed tasks take a fraction of their memory."""
 
 from __future__ import annotations
 
@@ -22,6 +22,6 @@ def install() -> None:
 
 @lru_cache(MOST)
 def _copy(code: CodeType, _filename: str) -> einfo._Code:
-    """Return a copy of a function's code. Code that differs only in its file compares equal, so
-    the cache needs the file's name, too: a traceback would show the wrong one."""
+    """Return a copy of a function's code. The file's name is part of the cache's key: code objects
+    that differ only in it compare equal, and a traceback would show the wrong file."""
     return einfo._Code(code)
