@@ -12,8 +12,8 @@ from serving.parser import Request
 
 
 def refusal(problem: Problem, request: Request | None) -> bytes:
-    """Return the whole answer to what no handler can take; without a request, it has no header
-    that can be read. Date, and no body for HEAD: RFC 9110 sections 6.6.1 and 9.3.2."""
+    """Return the whole answer to a request that no handler can take; ``request`` is None if its
+    header could not be read. Date, and no body for HEAD: RFC 9110 sections 6.6.1 and 9.3.2."""
     document = problem.body()
     body = encode(document) + b"\n"
     head = (
@@ -27,7 +27,7 @@ def refusal(problem: Problem, request: Request | None) -> bytes:
 
 
 class Answer:
-    """The answer to a request; ``closes``: it is its connection's last one.
+    """The answer to a request; ``closes``: the connection is closed after it.
 
     Args:
         request: what is answered.
@@ -55,7 +55,7 @@ class Answer:
             self._is_chunked = True
             headers["Transfer-Encoding"] = "chunked"
         else:
-            self.closes = True  # its end is the connection's
+            self.closes = True  # the body ends where the connection does
         self._announce(headers)
         lines = [f"HTTP/1.1 {start_line.code} {start_line.reason}"]
         lines += [f"{name}: {value}" for name, value in headers.get_all()]
@@ -89,7 +89,7 @@ class Answer:
         return b"0\r\n\r\n" if self._is_chunked else b""
 
     def _announce(self, headers: HTTPHeaders) -> None:
-        """Say whether the connection stays open; a handler may have said that it does not."""
+        """Set the field ``Connection``; a handler may have set it to ``close`` before."""
         self.closes = self.closes or headers.get("Connection", "").lower() == "close"
         if self.closes:
             headers["Connection"] = "close"

@@ -1,6 +1,6 @@
-"""A client's connection: requests come by it one after another, and their answers go back.
+"""A client's connection, on which requests come one after another and their answers go back.
 
-It stands where Tornado's would, which costs twice as much (docs/performance.md).
+It takes the place of Tornado's, which costs twice as much (docs/performance.md).
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from serving.parser import RequestParser
 
 logger = logging.getLogger("windmail.connections")
 
-#: How much may wait to be parsed, in bytes, before nothing more is read.
+#: If more bytes than this wait to be parsed, reading pauses.
 HELD_BYTES = 64 * 1024
 #: How long a client has to close a connection that the server has ended, in seconds.
 LINGER_S = 2.0
 
 
 class Connection(asyncio.Protocol):
-    """One connection; ``until``: on the monotonic clock, when it has taken too long.
+    """One connection; ``until``: when the server is to abort it, on the monotonic clock.
 
     Requests that come together are answered one after the other (RFC 9112 section 9.3.2). The
-    server ends a connection by a half-close, and drops what comes until the client closes, too:
-    otherwise octets that were not read would take the answer from the client (section 9.6).
+    server ends a connection by a half-close, and drops what comes until the client closes, too: if
+    it closed with octets unread, the client could lose the answer by a reset (section 9.6).
 
     Args:
         application: takes the requests.
@@ -54,10 +54,10 @@ class Connection(asyncio.Protocol):
         self._limits = limits
         self._connections = connections
         self._parser = RequestParser(limits.header_bytes)
-        self._held = b""  # what was not parsed yet
+        self._held = b""  # octets that were not parsed yet
         self._exchange: Exchange | None = None
-        self._is_full = False  # the client does not take what is sent
-        self._is_gone = False  # the client is
+        self._is_full = False  # the send buffer: the client does not take what is sent
+        self._is_gone = False  # the connection is lost
         self._is_ended = False  # nothing more is answered
         self._dropped_bytes = 0
         self._rest_s = limits.header_s
@@ -90,7 +90,7 @@ class Connection(asyncio.Protocol):
         self._is_gone = True
         for flush in self._take_flushes():
             _fail(flush)
-        exchange, self._exchange = self._exchange, None  # which holds this connection
+        exchange, self._exchange = self._exchange, None  # a reference cycle otherwise
         if exchange is not None:
             exchange.break_off()
         self._parser.close()
@@ -147,7 +147,7 @@ class Connection(asyncio.Protocol):
         return self._flushes[-1]
 
     def advance(self) -> None:
-        """Go on with what has come, as far as somebody takes it."""
+        """Parse and hand on what has come, as far as the exchange takes it now."""
         try:
             while not self._is_gone and not self._is_ended and self._step():
                 pass
@@ -158,7 +158,7 @@ class Connection(asyncio.Protocol):
             self.abort()
 
     def drop(self, size_bytes: int) -> None:
-        """Count octets that nobody wants; there is a limit to them."""
+        """Count octets that are dropped unread; over DROPPED_BYTES, abort."""
         self._dropped_bytes += size_bytes
         if self._dropped_bytes > DROPPED_BYTES:
             self.abort()
@@ -179,14 +179,14 @@ class Connection(asyncio.Protocol):
         self._linger(self._limits.body_s)
 
     def _step(self) -> bool:
-        """Do the next thing; returns whether there may be another."""
+        """Do one thing of what is to be done; return whether there may be more."""
         exchange, parser = self._exchange, self._parser
         if exchange is not None and (exchange.is_waiting or exchange.step()):
             return not exchange.is_waiting
         if exchange is not None and exchange.request.is_complete:
             return False  # its answer is awaited
         if exchange is None and self._is_full:
-            return False  # the client is to take the last answer first
+            return False  # no further request before the client has taken the last answer
         if exchange is None and parser.requests:
             self._begin()
         elif self._held:
@@ -216,7 +216,7 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
 
     def _refuse(self, problem: Problem) -> None:
-        """Answer what no handler can take."""
+        """Answer what no handler can take, unless an answer has begun; end the connection."""
         exchange, self._exchange = self._exchange, None
         if exchange is None or not exchange.break_off():
             self.send(refusal(problem, exchange.request if exchange else None))
@@ -229,13 +229,13 @@ class Connection(asyncio.Protocol):
             return
         self._is_ended = True
         if not self._transport.is_closing():
-            with suppress(OSError):  # the client has reset it, as ``connection_lost`` will hear
+            with suppress(OSError):  # the client has reset it; connection_lost() follows
                 self._transport.write_eof()
             self._transport.resume_reading()
             self._rest(seconds)
 
     def _rest(self, seconds: float) -> None:
-        """Nothing is asked: give the client its time, once it has taken what was sent."""
+        """Give the client this long for its next step, once it has taken all that was sent."""
         self._rest_s = seconds
         self.until = math.inf if self._is_full else time.monotonic() + seconds
 

@@ -37,7 +37,7 @@ class Context(NamedTuple):
 
 
 class Exchange(HTTPConnection):
-    """One request and its answer; Tornado's handlers take it for the connection.
+    """One request and its answer; for Tornado's handlers it is the connection.
 
     An answer may be given before the request's body has come. It is sent at once, and the rest of
     the body is read and dropped: a connection that is closed with octets unread is reset, and then
@@ -52,7 +52,7 @@ class Exchange(HTTPConnection):
         self._connection = connection
         self._delegate: HTTPMessageDelegate | None = None  # while it takes the request
         self._answer: Answer | None = None
-        is_new = request.start_line.version == "HTTP/1.1"  # HTTP/1.0 knows no such answer
+        is_new = request.start_line.version == "HTTP/1.1"  # HTTP/1.0 has no 100 (Continue)
         self._expects_100 = is_new and request.headers.get("Expect", "").lower() == "100-continue"
         self._close_callback: Callable[[], None] | None = None
 
@@ -84,9 +84,9 @@ class Exchange(HTTPConnection):
         return False
 
     def ask_for_the_body(self) -> None:
-        """Tell a client that waits for it to send its body (RFC 9110 section 10.1.1).
+        """Send 100 (Continue) if the client waits for it before its body (RFC 9110 section 10.1.1).
 
-        One that sees its answer begin knows enough, and would take this for a part of it.
+        Not after the answer has begun: the client would take it for a part of the answer.
         """
         if self._expects_100 and self._delegate is not None and self._answer is None:
             self._expects_100 = False
@@ -114,7 +114,7 @@ class Exchange(HTTPConnection):
         headers: HTTPHeaders,
         chunk: bytes | None = None,
     ) -> Future[None]:
-        """Begin the answer; an error ends the connection, as it does in the calls that follow.
+        """Begin the answer. An error aborts the connection, here, in ``write`` and in ``finish``.
 
         Raises:
             HTTPOutputError: the chunk is longer than the Content-Length.
@@ -147,8 +147,8 @@ class Exchange(HTTPConnection):
         """End the answer.
 
         Raises:
-            HTTPOutputError: it is not as long as its Content-Length; the connection is closed.
-                If the client closed it before, the answer's length is nobody's fault.
+            HTTPOutputError: it is not as long as its Content-Length. Not raised if the client has
+                closed the connection before.
         """
         answer = cast(Answer, self._answer)
         try:
@@ -165,13 +165,13 @@ class Exchange(HTTPConnection):
             self._drop_the_body()
 
     def _forgo_the_body(self) -> None:
-        """Tell the handler that what it has not got of its body does not come."""
+        """Let the handler know that the rest of the request's body will not be given to it."""
         delegate, self._delegate = self._delegate, None
         if delegate is not None:
             asyncio.get_running_loop().call_soon(delegate.on_connection_close)
 
     def _drop_the_body(self) -> None:
-        """Read no more than it takes for the answer to arrive."""
+        """Drop the rest of the body; do not wait for all of it if it is large, or may not come."""
         self.is_forgone = True
         if declared_length(self.request.headers) > DROPPED_BYTES:
             self._connection.end_exchange(closes=True)
@@ -189,7 +189,7 @@ class Exchange(HTTPConnection):
         self.is_waiting = False
         has_failed = ready.cancelled() or ready.exception() is not None
         if has_failed and self._delegate is not None:
-            self._connection.abort()  # else its method would run with a part of the body
+            self._connection.abort()  # else the handler would run with an incomplete body
         else:
             self._connection.advance()
-        ready.result()  # a handler's unforeseen error is the loop's to log
+        ready.result()  # raises a handler's error, which the loop logs

@@ -1,4 +1,4 @@
-"""The bounds of connections: what each may take, how many there may be, and how long unread."""
+"""The bounds of connections: time, size, number, and how long a client may take no data."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def possible(wanted: int) -> int:
 def bound_unread(sockets: Iterable[socket.socket], seconds: float) -> None:
     """Have the system close connections whose clients take nothing that is sent for ``seconds``.
 
-    Accepted sockets inherit it. Only Linux can; it counts from the last octet that was taken.
+    Accepted sockets inherit it. Linux only; the time begins with the last octet that was taken.
     """
     for sock in sockets:
         if hasattr(socket, "TCP_USER_TIMEOUT"):

@@ -1,7 +1,7 @@
-"""The sockets that the server listens on: made or inherited, and left without losing a client.
+"""The sockets that the server listens on: made or inherited, and closed without losing a client.
 
-When a socket's last owner closes it, the kernel resets the connections in its queue, whose clients
-may have sent their requests already. So all that have connected are accepted first.
+When the last process closes such a socket, the kernel resets the connections in its queue, and
+their clients may have sent requests already. So all of these connections are accepted first.
 """
 
 from __future__ import annotations
@@ -16,11 +16,10 @@ from contextlib import suppress
 
 from tornado.netutil import bind_sockets
 
-#: Where inherited sockets begin: sd_listen_fds(3), https://www.freedesktop.org/software/systemd/man
+#: The first inherited socket: sd_listen_fds(3), https://www.freedesktop.org/software/systemd/man
 FIRST_FD = 3
-#: How many clients may have connected without being accepted yet; Linux takes net.core.somaxconn if
-#: that is less. For one that finds no room its kernel tries again after a second, so Tornado's 128
-#: are few.
+#: How many connections may wait to be accepted; Linux takes net.core.somaxconn if that is less. The
+#: kernel of a client that finds no room tries again after a second; Tornado's 128 are too few.
 BACKLOG = 4096
 #: How long a client may take for the last step of its handshake, in seconds.
 HANDSHAKE_S = 0.25
@@ -37,7 +36,7 @@ _NO_NEW_CONNECTIONS = (
 
 
 class Listening:
-    """Listening sockets; ``are_inherited``: somebody else holds them, too, and will keep them."""
+    """Listening sockets; ``are_inherited``: another program (systemd) keeps them open, too."""
 
     def __init__(self, sockets: list[socket.socket], *, are_inherited: bool) -> None:
         self.sockets = sockets
@@ -45,11 +44,11 @@ class Listening:
         self._pid = os.getpid()
 
     def turn_away(self) -> None:
-        """Let nobody connect any more; a handshake that has begun may end, and is to be accepted.
+        """Drop new connection attempts in the kernel; handshakes that have begun still complete.
 
-        Only the process that made the sockets does so, since it affects all that share them. The
-        kernel of a client that is turned away tries again after a second; it is refused then, or
-        finds the next server. On systems other than Linux a client may be reset instead.
+        Only the process that made the sockets does so, since it affects all processes that share
+        them. A client's kernel tries again after a second: it is refused then, or reaches the next
+        server. On systems other than Linux nothing is done, and a client may be reset.
         """
         if self.are_inherited or os.getpid() != self._pid or sys.platform != "linux":
             return
@@ -81,14 +80,14 @@ def listen(port: int, address: str | None) -> Listening:
 
 
 def url_of(sock: socket.socket) -> str:
-    """Return the URL at which a listening socket is asked (RFC 3986, section 3.2.2)."""
+    """Return the URL of a listening socket (RFC 3986, section 3.2.2)."""
     host, port, *_ = sock.getsockname()
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _inherited() -> list[socket.socket]:
     names = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
-    pid, count, _ = (os.environ.pop(name, "") for name in names)  # not for our children
+    pid, count, _ = (os.environ.pop(name, "") for name in names)  # our children must not see them
     if pid != str(os.getpid()):
         return []
     sockets = [socket.socket(fileno=FIRST_FD + number) for number in range(int(count))]

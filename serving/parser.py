@@ -18,8 +18,8 @@ from tornado.httputil import HTTPHeaders, HTTPInputError, RequestStartLine
 
 from handlers.problems import Problem
 
-#: How much is parsed at a time, in bytes, of a body and of all else. Requests that come together
-#: wait for each other's answers, and those that wait are to be few.
+#: How much of a body, and of anything else, is parsed at a time, in bytes. Requests that come
+#: together wait for the answers of those before; in small steps only few of them are parsed early.
 BODY_STEP = 16 * 1024
 HEAD_STEP = 4 * 1024
 
@@ -46,13 +46,12 @@ class Request:
 class RequestParser:
     """Makes requests of octets.
 
-    ``requests``: those whose header is read, in their order; ``problem``: what is wrong with what
-    came after them, if anything is. Nothing is read after a problem, nor after a request that is
-    its connection's last.
+    ``requests``: those whose header is read, in their order; ``problem``: why no further request
+    can be read, if so. Nothing is read after a problem, nor after the connection's last request.
 
     Args:
-        header_bytes: how large a request's line and header may be, and what comes around its body's
-            parts: trailers, extensions of chunks.
+        header_bytes: how large a request's line and header may be, and whatever is between and
+            after the parts of its body: extensions of chunks, trailers.
     """
 
     def __init__(self, header_bytes: int) -> None:
@@ -66,7 +65,7 @@ class RequestParser:
         self._url = b""
         self._headers = HTTPHeaders()
         self._body_of: Request | None = None
-        self._without_upgrade = b""  # the header to read again
+        self._without_upgrade = b""  # the header, to be parsed again
 
     @property
     def step(self) -> int:
@@ -83,12 +82,12 @@ class RequestParser:
                 self._fail(431, f"The request's {where} is over {self._most_header_bytes} bytes.")
 
     def close(self) -> None:
-        """Read nothing more; llhttp's parser and this one hold each other, and the last request."""
+        """Read nothing more, and break the reference cycle of this object and llhttp's parser."""
         self._is_over = True
         del self._http
 
     def _read(self, octets: bytes) -> bytes:
-        """Parse; returns what is left."""
+        """Parse; return what is to be parsed again or next."""
         try:
             self._http.feed_data(octets)
         except HttpParserUpgrade as upgrade:
@@ -98,7 +97,7 @@ class RequestParser:
             self._fail(400, "The request's method is unknown.")
         except HttpParserError as exc:
             is_ours = isinstance(exc.__context__, HTTPInputError)
-            reason = str(exc.__context__ if is_ours else exc)  # not itself: it holds this frame
+            reason = str(exc.__context__ if is_ours else exc)  # its text: it refers to this frame
             self._fail(400, f"This is no HTTP/1.1 request: {reason}.")
         return b""
 
@@ -131,7 +130,7 @@ class RequestParser:
         if coding is not None and coding.lower() != "chunked":
             self._fail(400, "A body can be chunked; no other transfer coding is known.")
         if coding is not None and version == "HTTP/1.0":
-            # A proxy of that time takes the body for something else (RFC 9112 section 6.1).
+            # An HTTP/1.0 proxy would not see where the body ends (RFC 9112 section 6.1).
             self._fail(400, "HTTP/1.0 knows no transfer coding.")
         if self._is_over:
             return
@@ -143,7 +142,7 @@ class RequestParser:
             return
         self._without_upgrade = b""
         keeps_alive = http.should_keep_alive() and not is_tunnel
-        if version == "HTTP/1.0":  # for which llhttp looks for "keep-alive" alone
+        if version == "HTTP/1.0":  # llhttp then looks only for "keep-alive"
             keeps_alive = keeps_alive and not _says_close(headers)
         request = Request(_origin_form(line, headers), headers, keeps_alive)
         self._body_of = request
@@ -168,7 +167,7 @@ def _origin_form(start_line: RequestStartLine, headers: HTTPHeaders) -> RequestS
 
     Proxies, and clients that take this server for one, send the whole URI. Its host then counts
     instead of the ``Host`` header, which is replaced (section 3.2.2). A request whose ``Host``
-    header is missing or doubled stays as wrong as it is.
+    header is missing or doubled is not corrected.
     """
     if start_line.path.startswith("/"):
         return start_line
@@ -188,10 +187,11 @@ def _says_close(headers: HTTPHeaders) -> bool:
 
 
 def _head(line: RequestStartLine, headers: HTTPHeaders) -> bytes:
-    """Return a request's header without its wish for another protocol.
+    """Return a request's line and header without ``Upgrade``.
 
-    None is offered, so this one goes on (RFC 9110 section 7.8). llhttp takes what follows such a
-    header for the other protocol's, even the request's own body, which is thus to be read as one.
+    The server offers no other protocol, and ignores the field (RFC 9110 section 7.8). llhttp takes
+    all that follows such a header for the other protocol, even the request's body; without the
+    field it parses the body.
     """
     fields = [f"{name}: {value}" for name, value in headers.get_all() if name != "Upgrade"]
     return "\r\n".join((" ".join(line), *fields, "\r\n")).encode("latin-1")

@@ -17,13 +17,13 @@ from billiard.util import set_pdeathsig
 
 logger = logging.getLogger("windmail.processes")
 
-#: How long after its death a process is started again: a crash loop must not burn a core.
+#: Pause before a process that ended is started again: a crash loop must not use up a core.
 RESTART_DELAY_S = 1.0
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def run_processes(count: int, run: Callable[[], None], before_stop: Callable[[], None]) -> None:
-    """Run ``run`` in ``count`` forked processes (for 1: in this one) until told to stop.
+    """Run ``run`` in ``count`` forked processes (for 1: in this one) until SIGTERM or SIGINT.
 
     At SIGTERM or SIGINT this process runs ``before_stop``, and then sends SIGTERM to the others;
     returns once all have ended.
@@ -59,8 +59,9 @@ class _Parent:
                 self._fork()
 
     def _fork(self) -> None:
-        """Start a process, unless told to stop."""
-        # A signal in between would miss the new process, or call the parent's handler in the child.
+        """Start a process, unless a signal to stop has come."""
+        # Blocked meanwhile: a signal right after the fork would not be passed on to the child, or
+        # would call the parent's handler in the child.
         signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         if self._stopping:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
@@ -74,7 +75,7 @@ class _Parent:
         for signum in STOP_SIGNALS:
             signal.signal(signum, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
-        with suppress(OSError):  # only Linux can: an orphan drains and ends
+        with suppress(OSError):  # Linux only: SIGTERM to the child when the parent dies
             set_pdeathsig(signal.SIGTERM)
         if os.getppid() != parent:  # it died before we asked for the signal
             sys.exit(1)

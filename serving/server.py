@@ -1,4 +1,4 @@
-"""The server: takes connections, bounds them in number and time, and stops without a loss."""
+"""The server: takes connections, bounds their number and time, stops without losing requests."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ logger = logging.getLogger("windmail.server")
 
 #: How often connections are checked, in seconds; a limit is enforced this much late at most.
 SWEEP_S = 0.5
-#: A connection that was kept open may bring one more request, whose answer says that it is the
-#: last; after this many seconds without one, it is closed.
+#: While the server stops, an idle connection may bring one more request, whose answer says that it
+#: is the last. This many seconds after the stop began, idle connections are closed.
 KEPT_S = 2.0
 _TICK_S = 0.02
 
@@ -73,9 +73,9 @@ class Server:
     async def drain(self, services: Services, listening: Listening, timeout_s: float) -> None:
         """Stop listening, and return once all connections are closed, or the time is up.
 
-        Waits are cut short, answers say ``Connection: close`` (``services.stopping``). A client
-        that sends its next request in the very moment in which its idle connection is closed is
-        cut off: HTTP knows no way around it (RFC 9112 section 9.5).
+        Requests that wait for a result are answered at once, and answers say ``Connection: close``
+        (``services.stopping``). A client that sends its next request at the moment in which its
+        idle connection is closed is cut off; HTTP cannot prevent that (RFC 9112 section 9.5).
         """
         services.stopping.set()
         for wait in list(services.waits):
@@ -108,7 +108,7 @@ class Server:
             sock.close()
             return
         if len(self._connections) < 0.9 * self._most:
-            self._is_full = False  # worth a line when it is full again
+            self._is_full = False  # log it when it is full again
         sock.setblocking(False)
         loop = asyncio.get_running_loop()
         arrival = loop.create_task(loop.connect_accepted_socket(self._connection, sock))
