@@ -1,4 +1,4 @@
-"""Does a broker answer? Asked by a real handshake with the user, password and vhost of a URL."""
+"""Finds out whether a broker answers: by a handshake with a URL's user, password and vhost."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def answers(url: str, timeout_s: float = HANDSHAKE_TIMEOUT_S) -> bool:
 
 
 def wait(url: str, timeout_s: float, gone: Callable[[], bool] = lambda: False) -> bool:
-    """Wait until a broker lets us in; False when the time is up or `gone` says so.
+    """Wait until a broker accepts our login; False when the time is up or `gone()` is true.
 
     Raises:
         Refused: it answers, and refuses the login or the vhost.

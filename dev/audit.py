@@ -1,4 +1,4 @@
-"""`make check`: are there known holes in what is pinned? pip-audit asks, this reads its answer.
+"""`make check`: do pinned packages have known holes? Runs pip-audit, and reads its report.
 
 `python -m dev.audit requirements.txt ...` fails only for a known hole. If the service knows none of
 the packages (a plain mirror of the registry), pip-audit itself says "no known holes"; so we also
@@ -21,7 +21,8 @@ import msgspec
 
 #: Known holes that do not concern us: id -> why.
 IGNORED: dict[str, str] = {}
-#: Abandoned with holes that stay (CVE-2013-7459): a service that does not know these knows none.
+#: An abandoned package with known holes (CVE-2013-7459). A service that reports none of them has
+#: no data.
 CANARY, CANARY_VERSION = "pycrypto", "2.6.1"
 #: Enough for some 130 requests, each of 0.1 s while the service is healthy.
 TIME_LIMIT_S = 120.0
@@ -31,7 +32,7 @@ _PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", re.MULTILINE)
 
 
 class NotAsked(Exception):
-    """There was no answer that tells anything of the packages; the text says why."""
+    """No service has answered with data on the packages; the text says why."""
 
 
 class Package(msgspec.Struct):

@@ -16,14 +16,15 @@ HOST = "127.0.0.1"
 NODE_NAME = "windmail@localhost"
 LOG_NAME = "rabbitmq.log"
 LOG_TAIL_LINES = 15
-#: In its last words when it does not take over the state of a much older RabbitMQ.
+#: In RabbitMQ's log if it ends because its state is a much older RabbitMQ's.
 UPGRADE_REFUSED = "failed_to_initialize_feature_flags_registry"
 # The write-ahead log of quorum queues rolls over at 512 MiB by default; a developer's disk
 # and memory need not hold that.
 WAL_MAX_BYTES = 64 * 2**20
 
-#: What the consumers of a node that is down had, RabbitMQ 4.3 keeps for a minute by itself
-#: (docs/cluster.md). rabbitmq.conf may not have what an older RabbitMQ does not know; this may.
+#: If a node is down, RabbitMQ 4.3 gives its consumers' messages to others after this many ms, by
+#: default after a minute (docs/cluster.md). An older RabbitMQ does not know the setting: it ignores
+#: it here, but would not start with it in rabbitmq.conf.
 _ADVANCED = "[{rabbit, [{consumer_disconnected_timeout, 2000}]}].\n"
 
 #: With less free disk space, RabbitMQ takes no messages until there is room again.

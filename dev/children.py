@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
-# Loaded at import: between fork and exec is no place for the dynamic loader.
+# Loaded at import: the dynamic loader may hold locks, and must not run between fork and exec.
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
@@ -30,7 +30,7 @@ def die_with_parent(signum: signal.Signals = signal.SIGTERM) -> None:
 
 
 def _preparation(death_signal: signal.Signals) -> Callable[[], None] | None:
-    # Linux looks at the thread that forks: a worker thread's end must not end the child.
+    # Linux sends the signal when the thread that forked ends, so only the main thread asks for it.
     in_main_thread = threading.current_thread() is threading.main_thread()
     return partial(die_with_parent, death_signal) if in_main_thread else None
 

@@ -24,7 +24,7 @@ from honcho.process import Popen, Process
 from dev import children
 from dev.children import die_with_parent
 
-#: From SIGTERM to SIGKILL. The broker stops after that, and all of it within 15 s.
+#: From SIGTERM to SIGKILL, in seconds. The broker is stopped after that; in all, 15 s at most.
 STOP_S = 7
 #: Only their user can read the processes' files, as under supervisor and systemd: Flower's and
 #: beat's have arguments of tasks in them.

@@ -1,4 +1,4 @@
-"""What must be so before `make run` starts anything: ports, a broker, a folder, a password."""
+"""What `make run` needs before it starts anything: ports, a broker, a folder, a password."""
 
 from __future__ import annotations
 

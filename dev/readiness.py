@@ -1,4 +1,4 @@
-"""Is each process ready? Asked of the process itself, as its users would ask it."""
+"""Asks each process whether it is ready, in the way in which its users reach it."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def flower(auth: str, worker_pid: Callable[[], int | None]) -> Probe:
 
     def shows_worker() -> bool:
         host, port = reachable(config.options.flower_address), config.options.flower_port
-        # Flower asks the workers at its start and then only when told to.
+        # Flower asks the workers at its start, and after that only for `refresh`.
         _, known = get_json(host, port, "/api/workers?refresh=1", headers)
         workers = known.values() if isinstance(known, dict) else ()
         return worker_pid() in {w.get("stats", {}).get("pid") for w in workers}

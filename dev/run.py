@@ -26,7 +26,7 @@ from dev.broker import BrokerError, BrokerNode
 from dev.manager import STOP_S, STOP_SIGNALS, Manager, add_all, use_fork
 
 READY_S = 60.0
-#: Asked only when the other one is ready, on which its answer depends.
+#: Probes that wait for another process: Flower shows the worker only once that is ready.
 AFTER = {"flower": "worker"}
 #: What a process may take to finish its work, so that it is done before STOP_S is over.
 FINISH_S = STOP_S - 2.5

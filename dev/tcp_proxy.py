@@ -36,10 +36,10 @@ class TCPProxy:
         self.delay_s = 0.0
         #: When these bytes have gone to the target, the answer is withheld and the connection cut.
         self.cut_after: bytes | None = None
-        #: What goes these ways ("there", "back") vanishes, and neither end is told.
+        #: Data in these directions ("there": to the target; "back") is dropped, without an error.
         self.vanishing: frozenset[str] = frozenset()
         self.vanished = b""
-        #: When an end that waits on a forgotten connection notices; celeryconfig makes it 7.
+        #: After this long, ends of forgotten connections get RST; celeryconfig's keepalive takes 7.
         self.noticed_s = 7.5
         #: Connections that were begun before this moment of the loop's clock are forgotten.
         self._forgotten_until = 0.0
@@ -72,7 +72,7 @@ class TCPProxy:
         self._run(self._cut())
 
     def hold(self) -> None:
-        """Be a black hole: nothing is refused or ended, and nothing comes through."""
+        """Let no data through, but accept new connections, and end none."""
         self._loop.call_soon_threadsafe(self._flowing.clear)
 
     def flow(self) -> None:
@@ -84,11 +84,11 @@ class TCPProxy:
         self._run(self._abort(reset=True))
 
     def forget(self) -> None:
-        """Forget all connections, as a NAT does with idle ones: nobody is told, and the first one
-        to send something gets RST. New ones are let in.
+        """Forget all connections, as a NAT does with idle ones: neither end notices, until one that
+        sends something gets RST. New ones are let in.
 
-        An end that only waits gets it after ``noticed_s``, as it would by its kernel's keepalive
-        probes: here our own kernel answers those.
+        An end that only waits gets RST after ``noticed_s``. A real NAT does not answer keepalive
+        probes, so that a kernel notices; here our own kernel answers them.
         """
         self._run(self._forget())
 

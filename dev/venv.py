@@ -1,8 +1,8 @@
 """Make a virtual environment and install pinned requirements into it.
 
-`python3 dev/venv.py .venv requirements.txt ...`, called by the Makefile. It is written for any
-Python 3, since its first duty is to say that a Python is too old; so annotations that an old one
-cannot evaluate are strings (3.6 has no `from __future__ import annotations`).
+`python3 dev/venv.py .venv requirements.txt ...`, called by the Makefile. It must run on any
+Python 3, to report one that is too old; so annotations that an old one cannot evaluate are strings
+(3.6 has no `from __future__ import annotations`).
 
 The environment is made without pip (Debian ships `ensurepip` in a package of its own) and
 filled by the calling Python's pip from outside, which PEP 668 allows.
