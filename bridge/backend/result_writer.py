@@ -20,7 +20,8 @@ logger = get_logger(__name__)
 HEARTBEAT_S = 30
 #: How often heartbeats of an idle connection are checked, in seconds.
 TICK_S = 5.0
-#: A timeout that hardly waits; py-amqp takes 0 for "no timeout".
+#: A timeout that hardly waits. With 0, py-amqp 5.4.2 keeps a core busy until the rest of a frame
+#: that has begun is there (tried).
 NO_TIME_S = 0.001
 #: Pauses between tries to reach the broker, in seconds. They are short, so that after an outage the
 #: results are there before the broker delivers their tasks again, which are then not run again.
