@@ -18,7 +18,7 @@ from bridge.ids import created_text
 HISTORY_LENGTH = 1000
 #: The clocks of two machines (broker, workers, callers) may differ by this much.
 CLOCK_SKEW_S = 10.0
-#: How long the broker may take to send a first message; after that a stream counts as empty.
+#: If the broker sends no first message within this time, there is none (seconds).
 FIRST_MESSAGE_S = 0.3
 #: What a record costs in memory besides its body (tuple, strings, dictionary slots).
 RECORD_OVERHEAD_BYTES = 400

@@ -120,7 +120,7 @@ def _carried(value: object) -> object:
     """Return what is signed for a value that JSON cannot write: for a time, its whole seconds, as
     AMQP carries it.
 
-    The number is in a mapping: otherwise a time could be replaced by its number of seconds, at
-    which a worker fails, and the signature would still be right.
+    The number is in a mapping: otherwise a time could be replaced by its number of seconds, which
+    a worker refuses, and the signature would still be right.
     """
     return {"\0": timegm(value.utctimetuple())} if isinstance(value, datetime) else repr(value)
