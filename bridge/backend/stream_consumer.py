@@ -106,7 +106,7 @@ class StreamResultConsumer(BaseResultConsumer):
 
     def on_after_fork(self) -> None:
         if self._connection is not None:
-            self._release()  # without closing the connection: it is the parent's
+            self._release()  # no AMQP close: the connection is the parent's
         self._stop()
 
     def drain_events(self, timeout: float | None = None) -> None:
