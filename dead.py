@@ -127,7 +127,7 @@ def revived(letter: DeadLetter, *, held: bool) -> DeadLetter | None:
     if mail is None:
         return letter
     try:
-        arguments = delivery.revive(mail, held=held)
+        arguments = delivery.requeue(mail, held=held)
     except NotPossible as exc:
         print(f"{letter.id}: {exc}", file=sys.stderr)
         return None

@@ -45,7 +45,7 @@ def install(app: Celery) -> None:
     app.steps["worker"] |= {
         WriteResults,
         run_in_threads(MAIL_QUEUE, MAILS_APART, threads, mailing.close_sessions),
-        record_dead_letters(partial(_bury, app)),
+        record_dead_letters(partial(_record_dead, app)),
     }
     signals.worker_init.connect(_prepare, weak=False)
     signals.task_revoked.connect(_enter_revoked, weak=False)
@@ -79,10 +79,10 @@ def _prepare_ledger() -> None:
         raise SystemExit(str(exc)) from exc
 
 
-def _bury(app: Celery, letter: DeadLetter) -> None:
+def _record_dead(app: Celery, letter: DeadLetter) -> None:
     mail = dead_mail(app, letter)
     if mail is not None:
-        delivery.bury(mail)
+        delivery.record_dead(mail)
 
 
 def dead_mail(app: Celery, letter: DeadLetter) -> delivery.DeadMail | None:

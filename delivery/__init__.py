@@ -1,10 +1,10 @@
-"""A mail's way from the queue to the relay, with the ledger as its witness.
+"""Takes a mail from its queue message to the relay, and records each step in the ledger.
 
-Brings the settings, ``mailing`` and ``ledger`` together; knows nothing of Celery and HTTP.
+Uses the settings, ``mailing`` and ``ledger``; knows nothing of Celery and HTTP.
 """
 
 from delivery.circuit import announce_circuit_by
-from delivery.dead import DeadMail, bury, revive
+from delivery.dead import DeadMail, record_dead, requeue
 from delivery.entry import compose, content, new_email
 from delivery.parts import ledger, prepare_ledger, share, templates
 from delivery.retention import prune
@@ -21,7 +21,6 @@ __all__ = [
     "Step",
     "Wait",
     "announce_circuit_by",
-    "bury",
     "cancel_revoked",
     "compose",
     "content",
@@ -29,7 +28,8 @@ __all__ = [
     "new_email",
     "prepare_ledger",
     "prune",
-    "revive",
+    "record_dead",
+    "requeue",
     "send",
     "share",
     "templates",

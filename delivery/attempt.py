@@ -1,4 +1,4 @@
-"""One attempt at a mail: what it knows, and its claim in the ledger."""
+"""One attempt to send a mail: its data, and its claim in the ledger."""
 
 from __future__ import annotations
 
@@ -22,16 +22,17 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-#: How much longer a lease is than the longest SMTP dialogue: for the ledger and the scheduler.
+#: How much longer a lease is than the longest SMTP dialogue, in seconds: the attempt also writes
+#: to the ledger, and may wait for a busy processor.
 LEASE_MARGIN_S = 15.0
 #: Pause between tries to record an outcome, or to claim, in seconds.
 AGAIN_S = 0.5
-#: How long a claim is tried: long enough for a connection that was lost, not for an outage.
+#: How long a claim is retried, in seconds: enough for a lost connection, not for an outage.
 CLAIM_AGAIN_S = 2.0
 
 
 class NotGranted(Exception):
-    """Something stands in the way: ``found``."""
+    """The ledger did not grant the claim; ``found`` says why."""
 
     def __init__(self, found: Claim) -> None:
         self.found = found
@@ -39,8 +40,8 @@ class NotGranted(Exception):
 
 
 class Attempt:
-    """What one call of :func:`delivery.send` knows; made of its arguments (``returns``: how often
-    the message came back).
+    """One call of :func:`delivery.send`: its arguments, and what follows from them. ``track``: the
+    message's number; ``returns``: how often the same message came out of the queue before.
 
     Raises:
         InvalidMessage: naming the argument.
@@ -70,8 +71,8 @@ class Attempt:
         """Claim the mail; return the recipients who are not settled yet.
 
         Raises:
-            NotGranted: something stands in the way.
-            LedgerUnavailable: it was away for CLAIM_AGAIN_S; the claim may stand all the same.
+            NotGranted: the mail must not be sent now.
+            LedgerUnavailable: for CLAIM_AGAIN_S; the claim may have been committed all the same.
         """
         now, relay = time.time(), parts.relay()
         lease_s = relay.dialogue_s + relay.data_timeout_s + LEASE_MARGIN_S
@@ -95,10 +96,11 @@ class Attempt:
         return [one.address for one in self.new.recipients if one.address not in settled]
 
     def persistently(self, what: str, operation: Callable[[Connection], T], *, until: float) -> T:
-        """Change the mail in the ledger; retry while that is away, up to ``until`` (Unix seconds).
+        """Change the mail in the ledger; while the ledger is unavailable, retry until ``until``
+        (Unix seconds). ``what``: names the change in the log.
 
         Raises:
-            LedgerUnavailable: it was still away then.
+            LedgerUnavailable: it was still unavailable then.
         """
         while True:
             try:
@@ -115,5 +117,5 @@ class Attempt:
         Raises:
             LedgerUnavailable
         """
-        # Ordered by id, as servers enter mails meanwhile: with another order, both could deadlock.
+        # Several processes write the same mails. All lock them in the order of ids: no deadlocks.
         return parts.ledger().commit(operation, order=self.new.id)

@@ -1,4 +1,4 @@
-"""The circuit before the relay: what is counted, and who is told that it has opened or closed."""
+"""The relay's circuit breaker: which attempts count as failures, and reporting its changes."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ _listeners: list[Announce] = []
 
 
 def announce_circuit_by(listener: Announce) -> None:
-    """Call ``listener``, and no earlier one, with each change: ``opened`` or ``closed``."""
+    """Call ``listener`` with each change, ``opened`` or ``closed``; it replaces an earlier one."""
     _listeners[:] = [listener]
 
 
 def note(*, answered: bool) -> None:
-    """Note whether the relay has answered an attempt.
+    """Count an attempt for the breaker, by whether the relay has answered it.
 
-    A relay that takes mails and hangs up has not answered: each further mail could go out twice.
+    A relay that takes a mail and hangs up before its reply has not answered: each further mail
+    could go out twice.
     """
     breaker = parts.breaker()
     change = breaker.succeeded() if answered else breaker.failed()
@@ -30,9 +31,9 @@ def note(*, answered: bool) -> None:
 
 
 def _announce(change: str) -> None:
-    """Tell a change, once for all processes of a worker, since the breaker returns it only once.
+    """Report a change. Only one process of a worker does: the breaker returns a change only once.
 
-    A listener that fails does the mail no harm.
+    A listener's error is logged, and has no effect on the mail.
     """
     for listener in _listeners:
         try:

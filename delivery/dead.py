@@ -1,4 +1,4 @@
-"""Mails whose message went to the dead queue: recording their failure, and bringing them back."""
+"""Mails whose message went to the dead queue: recording their failure, queueing them again."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ logger = logging.getLogger(__name__)
 
 
 class DeadMail(msgspec.Struct, frozen=True, kw_only=True):
-    """What a dead message tells of its mail.
+    """What a message in the dead queue says about its mail.
 
-    ``detail``: why it died. ``track``: the message's number; ``payload``: what the mail is made
-    of; both None if the message cannot be read. ``new``: the mail's entry; None if it cannot be
-    entered.
+    ``detail``: why the message is there. ``track``: its number; ``payload``: the mail's arguments
+    as JSON; both None if the message cannot be read. ``new``: the mail's entry for the ledger;
+    None if the message cannot be read, or the mail is not valid.
     """
 
     id: str
@@ -43,8 +43,8 @@ class DeadMail(msgspec.Struct, frozen=True, kw_only=True):
         """Read a dead message.
 
         Args:
-            arguments: of its task; None: they cannot be read.
-            moment: its header ``accepted_at``.
+            arguments: of the mail's task; None: they cannot be read.
+            moment: the message's header ``accepted_at``.
         """
         plain = cls(id=email_id, detail=detail)
         if arguments is None:
@@ -53,54 +53,55 @@ class DeadMail(msgspec.Struct, frozen=True, kw_only=True):
             track = int(arguments.get(entry.TRACK, 1))
             plain = msgspec.structs.replace(plain, track=track, payload=entry.payload(arguments))
             new = entry.new_email(email_id, arguments, keep=False, moment=moment)
-        except Exception as exc:  # noqa: BLE001 - arguments of any type; else it would come back for ever
+        except Exception as exc:  # noqa: BLE001 - of any type; an error would requeue it for ever
             logger.info("mail %s cannot be entered (%s)", email_id, type(exc).__name__)
             return plain
         return msgspec.structs.replace(plain, new=new)
 
 
-def bury(mail: DeadMail) -> None:
+def record_dead(mail: DeadMail) -> None:
     """Record that a mail has failed because its message is in the dead queue.
 
-    A mail that has ended, or that has a newer message and is not delayed, stays as it is. One that
-    nobody has entered yet (a Python program sent it) is entered now.
+    A mail that has ended stays as it is; so does one that has a newer message, unless it is
+    delayed. A mail without a row (a Python program sent it) is entered first.
 
     Raises:
         LedgerUnavailable
-        NotPossible: an attempt may still be running; ask again later.
+        NotPossible: an attempt may still be running; call again later.
     """
     try:
-        parts.ledger().commit(lambda connection: _bury(connection, mail), order=mail.id)
+        parts.ledger().commit(lambda connection: _record_dead(connection, mail), order=mail.id)
     except EntryRefused:
-        # No database can hold it, so nobody has entered it.
+        # The database cannot hold the mail, so it has no row that could say "failed".
         logger.warning("mail %s cannot be entered", mail.id)
 
 
-def revive(mail: DeadMail, *, held: bool) -> dict[str, Any] | None:
-    """Queue a failed or held mail again, and return the arguments that its message must have.
+def requeue(mail: DeadMail, *, held: bool) -> dict[str, Any] | None:
+    """Mark a failed or held mail as queued, and return the arguments that its message must have.
 
-    None: the mail needs no message, since it is sent, canceled or unknown. ``held``: whether a
-    mail that is held as uncertain is to be sent, too.
+    None: the mail needs no new message: it is sent or canceled, its message is in the queue, or
+    the ledger neither knows it nor may enter it. ``held``: also send a mail held as uncertain.
 
     Raises:
         LedgerUnavailable
-        NotPossible: an attempt may still be running; or the content is lost; or it is held.
+        NotPossible: an attempt may still be running; or the content is not kept; or the mail is
+            held as uncertain, and ``held`` is False.
     """
 
     def operation(connection: Connection) -> dict[str, Any] | None:
         now = time.time()
         known = queries.get(connection, email_id=mail.id, api_key=None)
         if known is None and (mail.new is None or mail.new.expires_at < now):
-            return None  # perhaps it was sent long ago, and its record is pruned
+            return None  # perhaps it was sent long ago, and its row was pruned
         if mail.new is not None and retention.is_forgotten(connection, mail.new):
             return None
-        _bury(connection, mail)  # perhaps no worker has done so yet
-        return _revive(connection, mail, held, now)
+        _record_dead(connection, mail)  # perhaps no worker has done so yet
+        return _requeue(connection, mail, held, now)
 
     return parts.ledger().commit(operation, order=mail.id)
 
 
-def _bury(connection: Connection, mail: DeadMail) -> None:
+def _record_dead(connection: Connection, mail: DeadMail) -> None:
     if mail.new is not None and not retention.is_forgotten(connection, mail.new):
         enter(connection, [mail.new])
     reason = {"error": f"The message went to the dead queue: {mail.detail}.", "dead": True}
@@ -118,14 +119,14 @@ def _bury(connection: Connection, mail: DeadMail) -> None:
         return
 
 
-def _revive(
+def _requeue(
     connection: Connection, mail: DeadMail, held: bool, now: float
 ) -> dict[str, Any] | None:
     row = queries.get(connection, email_id=mail.id, api_key=None)
     if row is None or row.status in ("sent", "canceled"):
         return None
     if row.status in WAITING:
-        # An earlier replay has revived it, and perhaps ended before it published.
+        # An earlier replay has queued it, and may have ended before it published the message.
         payload = queries.payload(connection, email_id=mail.id)
         return None if payload is None else _arguments(payload, row.track)
     if row.status == "uncertain" and not held:

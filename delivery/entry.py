@@ -1,4 +1,4 @@
-"""From the arguments of a mail's task to the mail, its octets, and its entry in the ledger."""
+"""Makes a mail, its octets and its entry for the ledger from the arguments of the mail's task."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from mailing.address import Mailbox
 
 #: The arguments that make the mail itself.
 CONTENT = tuple(name for name in signature(mailing.compose).parameters if name != "limits")
-#: Limits of tags and metadata: they stand in every list of mails, for as long as the mail's row.
+#: Limits of tags and metadata, since every list of mails shows them, as long as the row is kept.
 TAGS = 50
 METADATA_MEMBERS = 50
 METADATA_BYTES = 8192
-#: The argument that numbers a mail's messages; all the others are what the mail is made of.
+#: The argument that holds the message's number; all the others describe the mail.
 TRACK = "_track"
 
 
@@ -42,12 +42,12 @@ def compose(arguments: Mapping[str, Any]) -> mailing.Mail:
 
 
 def accepted_at(email_id: str, otherwise: float | None = None) -> float:
-    """Return when a mail was accepted: by its id, else ``otherwise``, else now."""
+    """Return when a mail was accepted: the time in its id, else ``otherwise``, else now."""
     return created_at(email_id) or otherwise or time.time()
 
 
 def content(mail: mailing.Mail, email_id: str, moment: float) -> bytes:
-    """Return a mail's octets, signed where DKIM is set; the same ones for each attempt.
+    """Return a mail's octets, DKIM-signed if that is set; the same octets for each attempt.
 
     Raises:
         KeyUnusable
@@ -66,8 +66,8 @@ def new_email(
     mail: mailing.Mail | None = None,
     moment: float | None = None,
 ) -> NewEmail:
-    """Return a mail's entry for the ledger. ``moment``: when it was accepted, if the id does not
-    tell; ``keep``: keep its content from the beginning.
+    """Return a mail's entry for the ledger. ``moment``: when it was accepted, if the id contains no
+    time; ``keep``: store the content at once, not only if the mail fails.
 
     Raises:
         InvalidMessage: naming the argument.
@@ -95,7 +95,7 @@ def new_email(
 
 
 def _tags(tags: Mapping[str, str]) -> dict[str, str]:
-    if not tags:  # as in most mails; checking nothing takes 4 µs, and metadata 6
+    if not tags:  # as in most mails: this saves 4 µs, and 6 for metadata
         return {}
     try:
         checked = msgspec.convert(tags, dict[TagName, TagText])
@@ -115,7 +115,7 @@ def _metadata(metadata: Mapping[str, Any]) -> dict[str, Scalar]:
     if not metadata:
         return {}
     try:
-        plain = msgspec.to_builtins(metadata)  # a Python program's may hold times and decimals
+        plain = msgspec.to_builtins(metadata)  # Python programs may pass datetimes and Decimals
         checked = msgspec.convert(plain, dict[str, Scalar])
         size_bytes = len(msgspec.json.encode(checked))
     except (msgspec.ValidationError, TypeError, ValueError) as exc:
@@ -145,7 +145,7 @@ def payload(arguments: Mapping[str, Any]) -> bytes:
 
 
 def recipients(mail: mailing.Mail) -> tuple[To, ...]:
-    """Return a mail's recipients, each address once, as the envelope has them."""
+    """Return the envelope's recipients: each address once, with its first kind (to, cc, bcc)."""
     found: dict[str, To] = {}
     fields: tuple[tuple[Kind, tuple[Mailbox, ...]], ...] = (
         ("to", mail.to), ("cc", mail.cc), ("bcc", mail.bcc),

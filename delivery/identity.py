@@ -1,7 +1,8 @@
-"""Which process claims a mail, and whether a process that did is still there.
+"""Names the process that claims a mail, and finds out whether that process has ended.
 
-A lease must be longer than the longest SMTP dialogue, a quarter of an hour. But nobody needs to
-wait for a process of this machine that is gone. In case of doubt, a process is still there.
+A lease lasts longer than the longest SMTP dialogue: a quarter of an hour. If its process ran on
+this machine and has ended, no other process waits for the lease. In case of doubt, the process
+counts as running.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ def worker_name() -> str:
 
 
 def attempt_name() -> str:
-    """Return a name for one attempt of this process; :func:`is_gone` takes it, too."""
+    """Return a unique name for one attempt of this process; :func:`is_gone` accepts it, too."""
     return f"{secrets.token_hex(4)}@{worker_name()}"
 
 
@@ -48,11 +49,11 @@ def _machine() -> str:
 
 
 def _start_of(pid: int) -> str | None:
-    """Return when a process began, in the kernel's ticks; None if it is not to be seen, and a
-    word if it has ended and nobody has waited for it.
+    """Return when a process began, in clock ticks; None if /proc does not show the process;
+    ``zombie`` if it has ended and its parent has not waited for it.
 
     Raises:
-        OSError: it cannot be told; too many open files, for one.
+        OSError: /proc cannot be read, for example because of too many open files.
     """
     try:
         stat = (_PROC / str(pid) / "stat").read_text()
@@ -63,7 +64,7 @@ def _start_of(pid: int) -> str | None:
 
 
 def is_gone(name: str) -> bool:
-    """Tell whether a process is known to have ended; False for one of another machine."""
+    """Return whether a process has certainly ended; False if it ran on another machine."""
     machine, _, rest = (name or "").rpartition("@")[2].rpartition("/")
     machine, _, pid = machine.rpartition("/")
     if machine != _machine() or machine.endswith("/") or rest == "None":

@@ -1,4 +1,4 @@
-"""What to do with a message whose mail the ledger did not grant."""
+"""What to do with a message if the ledger did not let its mail be sent."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from ledger.values import Busy, Claim, Early, Ended, Forgotten, Superseded
 
 
 def step_for(found: Claim, message_id: str, returns: int = 0) -> Step:
-    """Return what is to be done with a message whose mail was not granted; ``returns``: how often
-    it came back before."""
+    """Return what to do with a message if the ledger did not let its mail be sent; ``returns``: how
+    often this message came out of the queue before."""
     match found:
         case Ended(status="sent"):
             return Done(result=_known_result(found, message_id))
@@ -32,15 +32,15 @@ def step_for(found: Claim, message_id: str, returns: int = 0) -> Step:
             early = mailing.TransientFailure(None, "the mail is not due yet")
             return Wait(delay_s=max(1.0, found.due_at - time.time()), reason=early)
         case Superseded(waiting=True):
-            # Whoever was to publish the newer message may have ended before it did. If there are
-            # two of them now, one sends nothing.
+            # The process that was to publish the newer message may have ended before it did. If it
+            # did publish it, there are two messages of that number; the second one sends nothing.
             again = mailing.TransientFailure(None, "in place of a newer message")
             return Again(track=found.track, due_at=found.due_at, reason=again)
     return Drop()
 
 
 def busy() -> mailing.TransientFailure:
-    """Return why a message waits for the end of an attempt, or of its lease."""
+    """Return the reason for putting a message off while another attempt holds the mail."""
     return mailing.TransientFailure(None, "another attempt may still be running")
 
 

@@ -41,13 +41,13 @@ def relay() -> mailing.Relay:
 
 @cache
 def breaker() -> CircuitBreaker:
-    """Return the circuit breaker before the relay; to be made before the pool forks."""
+    """Return the relay's circuit breaker; first called before the pool forks, to be shared."""
     return CircuitBreaker(failures=options.breaker_failures, open_s=options.breaker_open_s)
 
 
 @cache
 def rates() -> RateLimits:
-    """Return the limits of ``RATE_LIMITS``; to be made before the pool forks."""
+    """Return the limits of ``RATE_LIMITS``; first called before the pool forks, to be shared."""
     return RateLimits(parse_limits(options.rate_limits))
 
 
@@ -66,7 +66,7 @@ def signer() -> Signer | None:
     """Return what signs mails, None without ``DKIM``.
 
     Raises:
-        KeyUnusable: its file has changed since ``config.check``; the next call reads it again.
+        KeyUnusable: the key file has changed since ``config.check``; the next call reads it again.
     """
     if not options.dkim:
         return None
@@ -108,6 +108,6 @@ def prepare_ledger() -> None:
 
 
 def share() -> None:
-    """Make what all processes of a worker share; call it before they are forked."""
+    """Make the breaker and the rates, which all processes of a worker share, before the fork."""
     breaker()
     rates()

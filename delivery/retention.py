@@ -1,4 +1,4 @@
-"""What the ledger forgets, and which mails are given up, in bounded steps."""
+"""Removes old records from the ledger, and gives up lost mails, in short transactions."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-#: Most mails or keys removed by one transaction, and by the first one.
+#: How many mails or keys one transaction removes at most, and how many the first one tries.
 STEP, FIRST_STEP = 500, 16
-#: How long a transaction may take, as it holds up all other writers, in seconds: kept contents may
-#: have megabytes each, and deleting some thousands of them takes longer than anybody waits.
+#: About how long a transaction may take, in seconds: on SQLite all other writers wait for it, and
+#: deleting thousands of contents of megabytes would take longer than their timeouts.
 STEP_S = 0.2
-#: Most transactions of one run.
+#: How many transactions one call of :func:`in_steps` makes at most.
 STEPS = 1000
-#: How long after its time is over a mail is given up, in seconds: its message may be on its way.
+#: How long after its ``expires_at`` a mail is given up, in seconds: its message may still come.
 GRACE_S = 3600.0
-#: What a mail may be whose message never came.
+#: The statuses that a mail whose message was lost may have.
 UNENDED: tuple[Status, ...] = ("queued", "scheduled", "delivery_delayed", "sending")
 
 
 def prune() -> None:
-    """Remove records older than LEDGER_DAYS and old keys; end mails that are lost.
+    """Remove records older than LEDGER_DAYS, and old idempotency keys; give up lost mails.
 
     Raises:
         LedgerUnavailable
@@ -54,7 +54,7 @@ def in_steps(step: Callable[[int], int], clock: Callable[[], float] = time.monot
     """Remove what is old in steps of about STEP_S; return how many were removed.
 
     Args:
-        step: removes at most as many as it is told, and returns how many.
+        step: removes at most as many as its argument says, and returns how many.
     """
     removed, limit = 0, FIRST_STEP
     for _ in range(STEPS):
@@ -69,7 +69,7 @@ def in_steps(step: Callable[[int], int], clock: Callable[[], float] = time.monot
 
 
 class _Ended:
-    """Mails that ended before ``before``, the oldest first."""
+    """Iterates over the mails that ended before ``before``, the oldest first."""
 
     def __init__(self, before: float) -> None:
         self._before = before
@@ -88,7 +88,7 @@ class _Ended:
 
 
 def _give_up(now: float) -> int:
-    """End mails whose message never came; return how many."""
+    """End mails that are over their time and whose message never came; return how many."""
     before, lost = now - GRACE_S, 0
     for status in UNENDED:
         for late in _late(status, before):
@@ -98,10 +98,10 @@ def _give_up(now: float) -> int:
 
 
 def _late(status: Status, before: float) -> Iterator[list[str]]:
-    """Find the mails of a status whose time was over ``before``, some at a time.
+    """Yield the ids of mails of a status that expired before ``before``, a page at a time.
 
-    In transactions that read, so no writer waits; and in short ones: a scheduled mail may be one
-    of hundreds of thousands, and a statement has little time.
+    The transactions only read, so no writer waits. Each reads one page, since there may be
+    hundreds of thousands of scheduled mails, and a statement has a time limit.
     """
     after = ""
     while True:
@@ -119,7 +119,7 @@ def _late(status: Status, before: float) -> Iterator[list[str]]:
 def unless_forgotten(
     new: NewEmail, operation: Callable[[Connection], T]
 ) -> Callable[[Connection], T | Forgotten]:
-    """Wrap an operation that may enter a mail: it is not run for a forgotten one."""
+    """Wrap an operation that may enter a mail: for a forgotten mail it returns ``Forgotten``."""
 
     def checked(connection: Connection) -> T | Forgotten:
         return Forgotten() if is_forgotten(connection, new) else operation(connection)
@@ -128,15 +128,15 @@ def unless_forgotten(
 
 
 def is_forgotten(connection: Connection, new: NewEmail) -> bool:
-    """Whether a mail that has no row was pruned after its end.
+    """Whether a mail has no row because it ended and was pruned.
 
-    A message of it may still come, for a time that it was scheduled for earlier: that must not
-    enter the mail anew, and send it.
+    A message for an earlier schedule of the mail may still come out of the queue. It must not
+    enter the mail again, and so send it.
     """
     is_old = new.created_at < _oldest_kept(time.time())
     return is_old and rows.locked(connection, new.id) is None
 
 
 def _oldest_kept(now: float) -> float:
-    """Return since when all records are there; an older one is removed once its mail has ended."""
+    """Return the time LEDGER_DAYS ago; records of mails that ended before it are removed."""
     return now - float(config.options.ledger_days) * config.DAY_S

@@ -1,4 +1,4 @@
-"""Mails whose message a worker drops because somebody has revoked it by Celery's own means."""
+"""Mails that were revoked by Celery's own means, so that a worker drops their message."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ logger = logging.getLogger(__name__)
 
 
 def cancel_revoked(email_id: str) -> None:
-    """Have the ledger record that a mail is canceled; return at once.
+    """Start recording in the ledger that a mail is canceled; do not wait for it.
 
-    Flower's button and ``AsyncResult.revoke()`` reach the workers, but not the ledger.
+    Flower's button and ``AsyncResult.revoke()`` tell the workers only.
     """
     entry = parts.ledger().write(partial(_enter, email_id=email_id))
     entry.add_done_callback(partial(_ended, email_id))
@@ -32,9 +32,9 @@ def _enter(connection: Connection, email_id: str) -> None:
     try:
         commands.cancel(connection, email_id, api_key=None, keep=keep, now=now)
     except UnknownEmail:
-        return  # a Python program sent it, and nothing was tried
+        return  # it has no row: a Python program sent it, and no attempt was made
     except NotPossible:
-        # Perhaps a worker died while sending the mail, and this was its message, redelivered.
+        # Perhaps a worker died while sending the mail, and its message was redelivered to us.
         reason = {"error": "The mail was revoked."}
         commands.give_up(
             connection, email_id, reason=reason, payload=None, is_gone=is_gone, now=now

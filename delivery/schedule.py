@@ -1,4 +1,4 @@
-"""When a mail is tried again. This module alone decides it."""
+"""The delays after which a mail is tried again, except those of RATE_LIMITS (``mailing``)."""
 
 from __future__ import annotations
 
@@ -6,24 +6,25 @@ import random
 
 import config
 
-#: Multiples of the first delay (5 s: 5 s, 30 s, 2 min, 10 min); each further one doubles.
+#: Multiples of MAIL_RETRY_FIRST_S (5 s: 5 s, 30 s, 2 min, 10 min); each further delay doubles.
 UNREACHABLE = (1, 6, 24, 120)
-#: The same for a relay that said *later* (60 s: 1 min, 5 min, 15 min, 1 h).
+#: Multiples of MAIL_RETRY_REFUSED_S after a 4xx (60 s: 1 min, 5 min, 15 min, 1 h).
 REFUSED = (1, 5, 15, 60)
 JITTER = 0.25
-#: How often a mail comes back as soon as the circuit may close: for the first two minutes or so.
-PATIENT_RETURNS = 12
-#: The longest delay before an open circuit, as a multiple of the time until it may close.
+#: A mail's first returns to an open circuit, about two minutes of them, come as soon as it may
+#: close; later ones come less often.
+PROMPT_RETURNS = 12
+#: The longest delay while the circuit is open, as a multiple of the time until it may close.
 LONGEST_WAIT = 6.0
 
 
 def unreachable_s(delays: int) -> float:
-    """Return the delay of a mail whose relay could not be reached ``delays`` times before."""
+    """Return the delay of a mail that an unreachable relay has delayed ``delays`` times before."""
     return _delay_s(config.options.mail_retry_first_s, UNREACHABLE, delays)
 
 
 def refused_s(attempt: int) -> float:
-    """Return the delay after an attempt (its number, from 1) that is to be made again later."""
+    """Return the delay after an attempt (its number, from 1) that is to be repeated."""
     return _delay_s(config.options.mail_retry_refused_s, REFUSED, attempt - 1)
 
 
@@ -33,18 +34,20 @@ def untried_s() -> float:
 
 
 def busy_s(returns: int) -> float:
-    """Return after which delay it is looked whether another attempt has ended, which it does within
-    seconds, or never if it was killed; the end of its lease may come first."""
+    """Return how long to wait before checking again whether another attempt at the mail has ended.
+
+    It ends within seconds, or never if it was killed. The caller waits for its lease at most.
+    """
     return unreachable_s(returns)
 
 
 def circuit_open_s(retry_after_s: float, returns: int) -> float:
     """Return the delay of a mail that was not tried because the circuit is open.
 
-    Spread, so that not all come back at once; and longer for one that has come back in vain for
-    minutes: thousands that come back every 10 s are more work than sending them would be.
+    It is random, so that not all mails come back at once, and longer for a mail that has come back
+    for minutes: thousands that return every 10 s are more work than sending them.
     """
-    longer = min(max(1.0, returns / PATIENT_RETURNS), LONGEST_WAIT)
+    longer = min(max(1.0, returns / PROMPT_RETURNS), LONGEST_WAIT)
     return longer * retry_after_s * random.uniform(1, 1 + JITTER)  # nosec B311 # no secret
 
 

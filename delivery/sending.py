@@ -1,7 +1,7 @@
-"""Trying a mail once: claim it in the ledger, send it, record what came of it.
+"""One attempt at a mail: claim it in the ledger, send it, record the outcome.
 
-The claim is committed right before MAIL FROM, the outcome right after the relay's last reply, so
-the window in which a crash leaves a doubt is no longer than the SMTP dialogue.
+The claim is committed right before MAIL FROM, and the outcome right after the relay's last reply.
+Only a crash between the two leaves it open whether the mail was sent.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ def send(
     returns: int,
     moment: float | None = None,
 ) -> Step:
-    """Try once to send a mail, and say what is to be done with its message.
+    """Try once to send a mail, and return what to do with its message.
 
     Args:
         arguments: of the mail's task.
         track: the number of this message.
-        returns: how often this message came back: RATE_LIMITS then let it go before newcomers; an
-            open circuit, or another attempt, makes it wait longer.
-        moment: when the mail was accepted, if its id does not tell.
+        returns: how often this message came out of the queue before. With RATE_LIMITS, it then
+            goes before new ones; for an open circuit or another attempt it waits longer.
+        moment: when the mail was accepted, if its id contains no time.
 
     Raises:
         EntryRefused: the database cannot hold the mail, so it was not claimed.
-        Exception: a fault of ours, before the claim. All else is told by the step.
+        Exception: a bug, before the claim. Everything else becomes a step.
     """
     try:
         attempt = Attempt(email_id, arguments, track=track, returns=returns, moment=moment)
@@ -61,7 +61,7 @@ def send(
                 reason = mailing.TransientFailure(None, "held back by RATE_LIMITS")
                 return Wait(delay_s=wait_s, reason=reason)
             return _send(attempt)
-    except mailing.InvalidMessage as exc:  # nothing was sent of it
+    except mailing.InvalidMessage as exc:  # from building the mail; nothing was sent
         return _refuse(email_id, arguments, exc)
     except LedgerUnavailable as exc:
         logger.warning("mail %s waits for the ledger: %s", email_id, exc)
@@ -88,11 +88,11 @@ def _send(attempt: Attempt) -> Step:
 
 
 def _dialogue(attempt: Attempt) -> mailing.Delivery | mailing.DeliveryError:
-    """Speak with the relay, and tell the circuit whether it has answered; return what came of it.
+    """Send the mail, count for the breaker whether the relay answered, and return the outcome.
 
     Raises:
         NotGranted, LedgerUnavailable, KeyUnusable
-        Exception: whatever went wrong before the mail was claimed.
+        Exception: any other error before the mail was claimed.
     """
     octets = entry.content(attempt.mail, attempt.new.id, attempt.moment)
     try:
@@ -104,12 +104,12 @@ def _dialogue(attempt: Attempt) -> mailing.Delivery | mailing.DeliveryError:
             claim=attempt.claim,
         )
     except (NotGranted, LedgerUnavailable):
-        circuit.note(answered=True)  # a session was there
+        circuit.note(answered=True)  # the relay has opened a session
         raise
     except mailing.DeliveryError as exc:
         circuit.note(answered=exc.code is not None and not isinstance(exc, mailing.Unreachable))
         return exc
-    except Exception as exc:  # a time limit, or a fault of ours, in the middle of the dialogue
+    except Exception as exc:  # a time limit, or a bug, in the middle of the dialogue
         if attempt.granted is None:
             raise
         return mailing.Uncertain(None, f"the attempt was stopped by {type(exc).__name__}")
@@ -118,8 +118,8 @@ def _dialogue(attempt: Attempt) -> mailing.Delivery | mailing.DeliveryError:
 
 
 def _refuse(email_id: str, arguments: Mapping[str, Any], error: mailing.InvalidMessage) -> Step:
-    """Record that a mail is not valid, and has failed: settings have changed since its acceptance,
-    or a Python program sent it."""
+    """Record that a mail has failed because it is not valid: the settings have changed since it was
+    accepted, or a Python program sent it unchecked."""
 
     def operation(connection: Connection) -> None:
         with contextlib.suppress(UnknownEmail):
@@ -136,7 +136,7 @@ def _refuse(email_id: str, arguments: Mapping[str, Any], error: mailing.InvalidM
         parts.ledger().commit(operation, order=email_id)
     except LedgerUnavailable as exc:
         return Wait(delay_s=schedule.untried_s(), reason=exc)
-    except NotPossible:  # an attempt may end without an outcome, and only this message would notice
+    except NotPossible:  # keep the message, in case the running attempt ends without an outcome
         return Wait(delay_s=schedule.untried_s(), reason=not_granted.busy())
     return Fail(error=error)
 
@@ -172,7 +172,7 @@ def _not_granted(found: Claim, attempt: Attempt) -> Step:
 
 
 def _record(attempt: Attempt, delivery: mailing.Delivery | mailing.DeliveryError) -> Step:
-    """Record the outcome; try for as long as the lease lasts: else the mail would be in doubt."""
+    """Record the outcome; retry until the lease ends: without it the mail would be uncertain."""
     granted, new = attempt.granted, attempt.new
     if granted is None:  # deliver() claims first
         raise RuntimeError("sent without a claim")
@@ -189,7 +189,7 @@ def _record(attempt: Attempt, delivery: mailing.Delivery | mailing.DeliveryError
     if judged.error is None:
         smtp = judged.outcome.reason["smtp"]
         return Done(result=task_result(smtp, attempt.message_id, judged.recipients))
-    if recorded.late:  # somebody else has gone on with it
+    if recorded.late:  # another attempt, or a command, has changed the mail meanwhile
         return Drop()
     if judged.outcome.next_attempt_at is None:
         return Fail(error=judged.error)

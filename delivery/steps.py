@@ -8,13 +8,13 @@ import msgspec
 
 
 class Done(msgspec.Struct, frozen=True, kw_only=True):
-    """The mail is sent; ``result`` is the relay's verdict."""
+    """The mail is sent; ``result`` is the task's result, with the relay's replies."""
 
     result: dict[str, Any]
 
 
 class Again(msgspec.Struct, frozen=True, kw_only=True):
-    """A new message, number ``track``, is to come out of the queue at ``due_at`` (Unix seconds)."""
+    """Publish a new message, number ``track``, to come out of the queue at ``due_at`` (Unix s)."""
 
     track: int
     due_at: float
@@ -22,14 +22,14 @@ class Again(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Wait(msgspec.Struct, frozen=True, kw_only=True):
-    """The same message is to come again after ``delay_s`` seconds; nothing was tried."""
+    """Publish the message again, with the same number, after ``delay_s``; no attempt was made."""
 
     delay_s: float
     reason: Exception
 
 
 class Drop(msgspec.Struct, frozen=True, kw_only=True):
-    """The message is of no use (any more). ``canceled``: its mail was canceled."""
+    """Acknowledge the message and do nothing. ``canceled``: its mail was canceled."""
 
     canceled: bool = False
 

@@ -28,7 +28,7 @@ def judge(
     *,
     now: float,
 ) -> Judged:
-    """Judge what an attempt brought, together with what earlier ones had settled."""
+    """Return an attempt's outcome, from its replies and the final ones of earlier attempts."""
     last = now >= granted.expires_at
     settled = {reply.address: reply for reply in granted.settled}
     asked = [one.address for one in new.recipients if one.address not in settled]
@@ -39,7 +39,7 @@ def judge(
     next_attempt_at = None
     if verdict == "delivery_delayed":
         # Unreachable in spite of a claim: the kept session was dead, and no other could be opened.
-        # The outcome begins the count of delays anew, so this is the first one.
+        # Recording an outcome sets the ledger's count of delays to 0, so this is the first one.
         unreachable = isinstance(delivery, mailing.Unreachable)
         delay_s = schedule.unreachable_s(0) if unreachable else schedule.refused_s(granted.attempt)
         next_attempt_at = min(now + delay_s, granted.expires_at)
@@ -120,7 +120,7 @@ def _recipients(new: NewEmail, known: dict[str, Reply]) -> Iterable[Recipient]:
 
 
 def reason_of(delivery: Any) -> dict[str, Any]:
-    """Return what the timeline tells of a reply, or of its absence."""
+    """Return the timeline's data for an attempt: the relay's reply, and the error if it failed."""
     smtp = {
         name: getattr(delivery, name, None) for name in ("code", "enhanced", "text", "host", "tls")
     }
@@ -132,7 +132,7 @@ def reason_of(delivery: Any) -> dict[str, Any]:
 def task_result(
     smtp: Mapping[str, Any], message_id: str, recipients: Sequence[Recipient]
 ) -> dict[str, Any]:
-    """Return the result of the task of a mail that is sent: the relay's verdict."""
+    """Return the result of a sent mail's task: the last reply, and one for each recipient."""
     accepted = [_reply_to(one) for one in recipients if one.accepted]
     refused = [_reply_to(one) for one in recipients if one.code is not None and not one.accepted]
     return {**smtp, "message_id": message_id, "accepted": accepted, "refused": refused}

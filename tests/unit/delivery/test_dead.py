@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 
-from delivery import bury, entry, revive
+from delivery import entry, record_dead, requeue
 from delivery.identity import worker_name
 from ledger import Ledger, NotPossible, commands
 from ledger.outcomes import Outcome
@@ -26,7 +26,7 @@ def test_a_waiting_or_unknown_mail_has_failed_with_its_reason_and_is_kept(
     if accepted:
         mail.accept()
 
-    bury(mail.dead())
+    record_dead(mail.dead())
 
     assert mail.row is not None
     assert (mail.row.status, mail.row.attempts, mail.row.tags) == ("failed", 0, {"kind": "invoice"})
@@ -39,7 +39,7 @@ def test_an_unreadable_mail_has_failed_and_keeps_what_the_ledger_had(ledger: Led
     lost, kept, unknown = Mail(ledger).accept(), Mail(ledger).accept(keep=True), Mail(ledger)
 
     for mail in (lost, kept, unknown):
-        bury(mail.unreadable)
+        record_dead(mail.unreadable)
 
     assert [mail.status for mail in (lost, kept, unknown)] == ["failed", "failed", None]
     assert lost.payload is None
@@ -50,7 +50,7 @@ def test_a_mail_that_breaks_a_limit_by_now_keeps_its_content(ledger: Ledger) -> 
     mail = Mail(ledger).accept()
     mail.arguments["subject"] = "x" * 100_000
 
-    bury(mail.dead())
+    record_dead(mail.dead())
 
     assert mail.status == "failed"
     assert mail.payload == entry.payload(mail.arguments)
@@ -75,8 +75,8 @@ def test_arguments_that_are_no_mails_do_not_bring_the_letter_back_for_ever(
 ) -> None:
     known, unknown = Mail(ledger).accept(), Mail(ledger)
 
-    bury(known.dead(**strange))
-    bury(unknown.dead(**strange))
+    record_dead(known.dead(**strange))
+    record_dead(unknown.dead(**strange))
 
     assert (known.status, unknown.status) == ("failed", None)
 
@@ -86,7 +86,7 @@ def test_what_the_database_refuses_does_not_bring_the_letter_back_for_ever(ledge
     begin = "CREATE TRIGGER no BEFORE INSERT ON emails WHEN NEW.subject = 'refused'"
     ledger.commit(partial(Connection.exec_driver_sql, statement=f"{begin} {REFUSE}"))
 
-    bury(mail.dead())
+    record_dead(mail.dead())
 
     assert mail.row is None
 
@@ -105,9 +105,9 @@ def test_a_mail_that_has_ended_stays_as_it_is_and_what_went_out_needs_no_message
         mail.record(Outcome(verdict=status))  # type: ignore[arg-type] # parametrised
     before = mail.row
 
-    bury(mail.dead())
+    record_dead(mail.dead())
     after = mail.row
-    arguments = revive(mail.dead(), held=True)
+    arguments = requeue(mail.dead(), held=True)
 
     assert (after, mail.payload is None) == (before, status != "failed")
     assert (arguments is None) == (status != "failed")
@@ -118,9 +118,9 @@ def test_a_claimed_mail_is_left_while_its_attempt_may_be_running(ledger: Ledger)
     mail.claim(worker_name())
 
     with pytest.raises(NotPossible):
-        bury(mail.dead())
+        record_dead(mail.dead())
     with pytest.raises(NotPossible):
-        revive(mail.dead(), held=True)
+        requeue(mail.dead(), held=True)
 
     assert mail.status == "sending"
 
@@ -134,7 +134,7 @@ def test_a_mail_whose_worker_died_after_its_claim_ends_by_the_callers_rule(
     mail = Mail(ledger, on_uncertain=rule).accept()
     mail.claim(gone())
 
-    bury(mail.dead())
+    record_dead(mail.dead())
 
     assert mail.row is not None
     assert (mail.row.status, mail.row.possible_duplicates) == (status, doubts)
@@ -146,13 +146,13 @@ def test_a_letter_that_is_recorded_again_after_its_replay_does_not_undo_that(
     ledger: Ledger,
 ) -> None:
     mail = Mail(ledger).accept()
-    bury(mail.dead())
-    revive(mail.dead(), held=False)
+    record_dead(mail.dead())
+    requeue(mail.dead(), held=False)
 
-    bury(mail.dead())
+    record_dead(mail.dead())
     queued = mail.status
     mail.claim(gone(), track=2)
-    bury(mail.dead())
+    record_dead(mail.dead())
 
     assert (queued, mail.status) == ("queued", "sending")
 
@@ -164,6 +164,6 @@ def test_a_delayed_mail_fails_by_an_older_message_since_the_newer_one_may_be_mis
     mail.claim(worker_name())
     mail.record(Outcome(verdict="delivery_delayed", next_attempt_at=time.time() + 60))
 
-    bury(mail.dead())
+    record_dead(mail.dead())
 
     assert mail.status == "failed"

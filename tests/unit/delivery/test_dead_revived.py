@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 
 import config
-from delivery import DeadMail, bury, revive
+from delivery import DeadMail, record_dead, requeue
 from ledger import Ledger, NotPossible, queries
 from tests.dead_mail import ARGUMENTS, WHY, Mail, gone
 
@@ -22,9 +22,9 @@ def test_a_dead_mail_is_queued_anew_with_its_content_and_a_new_number(
     if accepted:
         mail.accept()
     if recorded:
-        bury(mail.dead())
+        record_dead(mail.dead())
 
-    arguments = revive(mail.dead(), held=False)
+    arguments = requeue(mail.dead(), held=False)
 
     assert arguments == {**mail.arguments, "_track": 2}
     assert mail.row is not None
@@ -35,8 +35,8 @@ def test_a_dead_mail_is_queued_anew_with_its_content_and_a_new_number(
 def test_a_replay_that_was_cut_off_gives_the_same_message_again(ledger: Ledger) -> None:
     mail = Mail(ledger).accept()
 
-    first = revive(mail.dead(), held=False)
-    second = revive(mail.dead(), held=False)
+    first = requeue(mail.dead(), held=False)
+    second = requeue(mail.dead(), held=False)
 
     assert first == second
     assert mail.row is not None
@@ -46,11 +46,11 @@ def test_a_replay_that_was_cut_off_gives_the_same_message_again(ledger: Ledger) 
 def test_a_held_mail_is_sent_only_by_name(ledger: Ledger) -> None:
     mail = Mail(ledger, on_uncertain="hold").accept()
     mail.claim(gone())
-    bury(mail.dead())
+    record_dead(mail.dead())
 
     with pytest.raises(NotPossible, match="is held"):
-        revive(mail.dead(), held=False)
-    arguments = revive(mail.dead(), held=True)
+        requeue(mail.dead(), held=False)
+    arguments = requeue(mail.dead(), held=True)
 
     assert arguments == {**mail.arguments, "_track": 2}
     assert mail.row is not None
@@ -61,17 +61,17 @@ def test_an_unreadable_mail_comes_back_from_the_ledger_or_not_at_all(ledger: Led
     lost, kept, unknown = Mail(ledger).accept(), Mail(ledger).accept(keep=True), Mail(ledger)
 
     with pytest.raises(NotPossible, match="not kept"):
-        revive(lost.unreadable, held=True)
+        requeue(lost.unreadable, held=True)
 
-    assert revive(kept.unreadable, held=True) == {**kept.arguments, "_track": 2}
-    assert revive(unknown.unreadable, held=True) is None
+    assert requeue(kept.unreadable, held=True) == {**kept.arguments, "_track": 2}
+    assert requeue(unknown.unreadable, held=True) is None
 
 
 def test_the_letters_content_replaces_what_the_ledger_has_lost(ledger: Ledger) -> None:
     mail = Mail(ledger).accept()
-    bury(mail.unreadable)
+    record_dead(mail.unreadable)
 
-    arguments = revive(mail.dead(), held=False)
+    arguments = requeue(mail.dead(), held=False)
 
     assert arguments == {**mail.arguments, "_track": 2}
 
@@ -80,12 +80,12 @@ def test_a_mail_that_is_forgotten_is_not_sent_again(ledger: Ledger) -> None:
     long_ago = time.time() - config.options.mail_retry_for_s - 3600
     forgotten = DeadMail.of("forgotten", ARGUMENTS, WHY, long_ago)
 
-    assert revive(forgotten, held=True) is None
+    assert requeue(forgotten, held=True) is None
     assert ledger.read(partial(queries.get, email_id=forgotten.id, api_key=None)) is None
 
 
 def test_a_mail_whose_id_tells_no_time_was_accepted_when_its_message_says(ledger: Ledger) -> None:
-    bury(DeadMail.of("no-time", ARGUMENTS, WHY, 1_795_000_000))
+    record_dead(DeadMail.of("no-time", ARGUMENTS, WHY, 1_795_000_000))
 
     found = ledger.read(partial(queries.get, email_id="no-time", api_key=None))
     assert found is not None
