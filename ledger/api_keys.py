@@ -24,10 +24,10 @@ DAY_S = 86400
 
 
 class ApiKey(Value, frozen=True, kw_only=True):
-    """A key as it stands in the ledger; its secret does not. ``number`` counts keys from 1.
+    """A key's row, with the hash of the key, not the key. ``number`` counts keys from 1.
 
-    ``rate``: ``20/s``, None: any; ``daily_recipients``: None: any number. ``quota_used``: charged
-    on ``quota_day``, in days since 1970, UTC.
+    ``rate``: such as ``20/s``; None: no limit. ``daily_recipients``: None: no limit.
+    ``quota_used``: recipients charged on ``quota_day`` (days since 1970, UTC).
     """
 
     number: int
@@ -88,8 +88,8 @@ def revoke(connection: Connection, key_id: str, *, now: float) -> bool:
     return connection.execute(update(table).where(*live).values(revoked_at=now)).rowcount == 1
 
 
-#: Whether ``quota_used`` counts today. A clock that is behind starts no day anew; but a day beyond
-#: tomorrow came from a wrong clock, and would hold the key's mails up until then.
+#: Whether ``quota_used`` counts for today: ``quota_day`` is today, or tomorrow if another machine's
+#: clock is ahead. A later day came from a wrong clock, and would block the key until then.
 _COUNTS = table.c.quota_day.between(bindparam("today"), bindparam("today") + 1)
 _USED = case((_COUNTS, table.c.quota_used), else_=0)
 _TODAY: ColumnElement[int] = case((_COUNTS, table.c.quota_day), else_=bindparam("today"))

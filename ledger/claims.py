@@ -1,8 +1,8 @@
-"""Who may send a mail now: claiming it, putting it off, and what stands in the way.
+"""Decides whether an attempt may send a mail now: claims the mail, or puts it off.
 
-All run inside a transaction of the ledger's writer. A mail's messages in the queue are numbered
-(``track``); only the newest one is valid, so that a copy, or one that was left behind by a crash,
-sends nothing.
+Each function runs inside a transaction of the ledger's writer. A mail's messages in the queue are
+numbered (``track``); only the newest one is valid, so that an older one, which a crash may have
+left in the queue, sends nothing.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from ledger.values import (
     Value,
 )
 
-#: How much before its time a message may come out of RabbitMQ, in seconds.
+#: How early a message may come out of RabbitMQ's delay queues and still be sent, in seconds.
 EARLY_S = 1.0
 
 
@@ -52,13 +52,14 @@ def claim(
     lease_until: float,
     now: float,
 ) -> Claim:
-    """Take a mail to send it, or tell why not; right before MAIL FROM.
+    """Claim a mail right before MAIL FROM, or return why it must not be sent now.
 
     Args:
         new: the mail as its message has it, entered here if it has no row yet.
         track: the message's number.
-        worker: the attempt's name: if the answer to COMMIT was lost, it finds its own claim again.
-        is_gone: whether a worker is known to have ended, whatever its lease.
+        worker: the attempt's name. If the answer to COMMIT was lost, the attempt calls again, and
+            finds its own claim by this name.
+        is_gone: whether a worker has certainly ended; then its lease does not count.
     """
     entered = _entered(connection, new, track)
     if (entered.status, entered.worker) == ("sending", worker) and entered.lease_until > now:
@@ -70,7 +71,7 @@ def claim(
     # Nobody can be settled before the first attempt.
     recipients = rows.recipients(connection, new.id) if row.attempts else ()
     if row.attempts and all(one.settled for one in recipients):
-        # An outcome that came late has settled the last ones.
+        # The late outcome of an earlier attempt has settled the last ones.
         data = {"attempt": row.attempts, "error": "Nobody is left to send it to."}
         return _end(connection, row, recipients, new.payload, data, now)
     attempt = row.attempts + 1
@@ -90,12 +91,13 @@ def put_off(
     reason: dict[str, Any],
     now: float,
 ) -> Delayed | Claim:
-    """Delay a mail that could not be tried (the relay is away), or tell what stands in the way.
+    """Delay a mail that could not be tried (the relay is away), or return why it cannot be delayed.
 
     Args:
-        next_attempt_at: gets how often the mail was delayed since the relay was last reached.
-        counted: whether this counts as one more such delay. If not, a mail that is already delayed
-            gets no event: while a relay is away, there would be thousands.
+        next_attempt_at: returns the time (Unix seconds) for a number of earlier delays, counted
+            since the relay was last reached.
+        counted: whether this delay is counted, too. If not, a mail that is already delayed gets no
+            entry in its timeline: while a relay is away, there would be thousands.
     """
     entered = _entered(connection, new, track)
     row = _free(connection, entered, new, track, is_gone, now, reason)
@@ -104,7 +106,7 @@ def put_off(
     due_at = min(next_attempt_at(row.delays), row.expires_at)
     columns = {"track": track + 1, "due_at": due_at, "worker": None, "lease_until": None}
     if not counted and row.status == "delivery_delayed":
-        rows.write(connection, row, columns)  # the timeline says why it is delayed
+        rows.write(connection, row, columns)  # the timeline says already why it is delayed
     else:
         data = {**reason, "next_attempt_at": rows.iso(due_at)}
         columns |= {"delays": row.delays + (1 if counted else 0), "reason": rows.dumps(data)}
@@ -121,8 +123,8 @@ def _free(
     now: float,
     reason: dict[str, Any] | None = None,
 ) -> Row[Any] | Claim:
-    """Return the row of a mail that this message may go on with, still ``sending`` if an attempt
-    ended without an outcome; or what stands in the way. ``reason``: kept if its time is over."""
+    """Return a mail's row if this message may send the mail (its status is still ``sending`` if an
+    attempt ended without an outcome); else why not. ``reason``: recorded if the mail expires."""
     in_the_way = _in_the_way(connection, row, track, is_gone, now)
     if in_the_way is not None:
         return in_the_way
@@ -147,12 +149,12 @@ def _granted(row: Row[Any], to: tuple[Recipient, ...], attempt: int, until: floa
 
 
 def _entered(connection: Connection, new: NewEmail, track: int) -> Row[Any]:
-    """Return a mail's row; made here for a mail that a Python program sent, or whose acceptance
-    is not committed yet."""
+    """Return a mail's row. If there is none (a Python program sent the mail, or the server has not
+    committed its acceptance yet), insert it."""
     row = rows.locked(connection, new.id)
     while row is None:
         enter(connection, [new])
-        row = rows.locked(connection, new.id)  # perhaps another one has entered it meanwhile
+        row = rows.locked(connection, new.id)  # perhaps another process has inserted it meanwhile
         if row is not None and row.track < track:
             rows.write(connection, row, {"track": track})
             row = rows.known(connection, new.id)
@@ -187,7 +189,7 @@ def _in_the_way(
 def _found_uncertain(
     connection: Connection, row: Row[Any], new: NewEmail, now: float
 ) -> Ended | None:
-    """Record that an attempt ended without an outcome; a mail that is to be held is parked."""
+    """Record that an attempt ended without an outcome; with ``hold``, the mail stays uncertain."""
     data = {"attempt": row.attempts, "error": "The worker ended before the outcome was recorded."}
     hold = row.on_uncertain == "hold"
     status = "uncertain" if hold else "sending"
@@ -222,7 +224,7 @@ def _end(
     data: dict[str, Any],
     now: float,
 ) -> Ended:
-    """End a mail that is not tried any more: sent, if the relay has accepted it for anybody."""
+    """End a mail that is not tried any more: as sent, if the relay accepted any recipient."""
     sent = any(one.accepted for one in recipients)
     status: Status = "sent" if sent else "failed"
     if not sent:

@@ -1,4 +1,4 @@
-"""What people and programs decide about a mail: cancel, reschedule, retry, give up."""
+"""Changes of a mail that are not an attempt's: cancel, reschedule, retry, undo, give up, expire."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ledger.errors import NotPossible, UnknownEmail
 from ledger.outcomes import drop_payload, enter_replies, keep_payload
 from ledger.values import FINAL, WAITING, Recipient, Reply, Value
 
-#: A message that was due this long ago, in seconds, may be lost.
+#: A mail whose message was due this long ago, in seconds, may be retried: it may be lost.
 OVERDUE_S = 600.0
 
 emails = schema.emails
@@ -28,9 +28,9 @@ class Charge(Value, frozen=True, kw_only=True):
 
 
 class Sendable(Value, frozen=True, kw_only=True):
-    """A mail that needs a new message, number ``track``. ``payload``: the arguments of its task;
-    ``recipients``: how many it is sent to again; ``before``, ``refusals`` (of recipients) and
-    ``charge``: what :func:`undo` puts back."""
+    """A mail that needs a new message, number ``track``. ``payload``: the arguments of its task, as
+    JSON; ``recipients``: how many of them a quota is charged for. :func:`undo` restores the columns
+    ``before`` and the relay's ``refusals``, and refunds the ``charge``."""
 
     track: int
     payload: bytes
@@ -59,9 +59,9 @@ def cancel(
 def reschedule(
     connection: Connection, email_id: str, *, api_key: str | None, scheduled_at: float, now: float
 ) -> Sendable:
-    """Give a scheduled mail another time; it is to be published anew.
+    """Give a scheduled mail another time; the caller publishes its new message.
 
-    Its expiry moves along: it comes as long after the new time as it would have after the old.
+    ``expires_at`` moves by the same number of seconds.
 
     Raises:
         UnknownEmail, NotPossible
@@ -82,7 +82,7 @@ def retry(
 ) -> Sendable:
     """Queue a failed or held mail again, for those recipients whom the relay has not accepted.
 
-    Likewise a mail whose message is overdue by OVERDUE_S: its publisher may have died.
+    Also a waiting mail whose message is overdue by OVERDUE_S: it may never have been published.
 
     Raises:
         UnknownEmail, NotPossible
@@ -99,17 +99,18 @@ def retry(
     asked = [one for one in recipients if not one.accepted]
     return msgspec.structs.replace(
         sendable,
-        recipients=0 if overdue else len(asked),  # an overdue one was not sent
-        refusals=_forgotten_refusals(connection, email_id, asked),
+        recipients=0 if overdue else len(asked),  # an overdue mail was not sent: no charge
+        refusals=_clear_refusals(connection, email_id, asked),
     )
 
 
 def undo(connection: Connection, email_id: str, sendable: Sendable) -> None:
-    """Put back what :func:`reschedule` or :func:`retry` changed: the mail's publish was refused."""
+    """Undo :func:`reschedule` or :func:`retry`: the publish of the new message was refused."""
     if sendable.charge is not None:
-        api_keys.lock(connection, sendable.charge.key_id)  # first, as when it was charged
+        api_keys.lock(connection, sendable.charge.key_id)  # first, as the charge did: no deadlock
     number = sendable.before["events"]
-    # If nothing has happened to it since: an older message may have gone on in this one's place.
+    # Only if the mail has not changed since: an older message may have come, and a worker have
+    # published the new one in its place.
     untouched = (
         emails.c.id == email_id,
         emails.c.track == sendable.track,
@@ -126,10 +127,10 @@ def undo(connection: Connection, email_id: str, sendable: Sendable) -> None:
         )
 
 
-def _forgotten_refusals(
+def _clear_refusals(
     connection: Connection, email_id: str, asked: Iterable[Recipient]
 ) -> tuple[Reply, ...]:
-    """Clear the relay's refusals, so that it is asked again; return them."""
+    """Clear the relay's refusals, so that these recipients are tried again; return the refusals."""
     found = tuple(reply for one in asked if (reply := one.reply))
     table = schema.recipients
     refused = update(table).where(table.c.email_id == email_id, table.c.code >= 300)
@@ -147,11 +148,11 @@ def give_up(
     now: float,
     track: int | None = None,
 ) -> bool:
-    """Record that a mail's message is out of the queue for good; False if the mail has ended
-    already, or has a newer message and is not delayed.
+    """End a mail as failed, since no message will send it; return whether it was ended here.
 
-    A mail that was claimed by then may have been sent: if it is to be held, it is parked.
-    ``track``: the message's number; None: it cannot be read, or is the newest.
+    False: it has ended already, is held as uncertain, or has a newer message and is not delayed.
+    A claimed mail may have been sent: with ``on_uncertain`` ``hold`` it becomes uncertain.
+    ``track``: the number of the message that failed; None: unknown, or the newest one.
 
     Raises:
         UnknownEmail
@@ -177,8 +178,8 @@ def give_up(
 
 
 def expire(connection: Connection, email_ids: Iterable[str], *, before: float, now: float) -> int:
-    """Give up those of these mails whose time was over ``before`` and whose message never came;
-    return how many."""
+    """Give up those of the mails that expired before ``before`` and were not sent, canceled or held
+    since the caller found them; return how many."""
     error = "The mail's time is over, and its message never came out of the queue."
     reason = {"error": error, "expired": True}
     return sum(_give_up_lost(connection, one, reason, before, now) for one in email_ids)
@@ -187,7 +188,7 @@ def expire(connection: Connection, email_ids: Iterable[str], *, before: float, n
 def _give_up_lost(
     connection: Connection, email_id: str, reason: dict[str, Any], before: float, now: float
 ) -> bool:
-    row = rows.locked(connection, email_id)  # as it is by now
+    row = rows.locked(connection, email_id)  # it may have changed since the caller read it
     if row is None or row.status not in (*WAITING, "sending"):
         return False
     if row.expires_at >= before or (row.lease_until or 0) >= now:

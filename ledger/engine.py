@@ -1,4 +1,4 @@
-"""How a database is opened: SQLite's or PostgreSQL's way."""
+"""Opens a database, SQLite or PostgreSQL, as a SQLAlchemy engine."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ CONNECTIONS = 8
 
 
 def open_engine(url: str, timeout_s: float) -> Engine:
-    """Return an engine; nothing is connected yet. No statement's values are shown in errors.
+    """Return an engine; nothing is connected yet. Errors do not show the statements' values.
 
-    A transaction of this engine reads. One of ``writing(engine)`` may write.
+    Use this engine's transactions for reading only, and those of ``writing(engine)`` for writing.
     """
     target = full_url(url)
     is_sqlite = target.get_backend_name() == "sqlite"
@@ -32,7 +32,7 @@ def open_engine(url: str, timeout_s: float) -> Engine:
 
 
 def full_url(url: str) -> URL:
-    """Return the URL with our driver, psycopg 3, if it names PostgreSQL without a driver."""
+    """Return the URL; ``postgresql://`` gets the driver psycopg 3."""
     target = make_url(url)
     if target.drivername == "postgresql":
         return target.set(drivername="postgresql+psycopg")
@@ -40,5 +40,5 @@ def full_url(url: str) -> URL:
 
 
 def writing(engine: Engine) -> Engine:
-    """Return the same engine, whose transactions may write."""
+    """Return a view of the engine, with the same connections, whose transactions may write."""
     return engine.execution_options(**{WRITES: True})

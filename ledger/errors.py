@@ -28,7 +28,7 @@ class UnknownEmail(LedgerError):
 
 
 class NotPossible(LedgerError):
-    """The mail's status does not allow this; ``status`` tells it."""
+    """The mail's status, ``status``, does not allow this."""
 
     def __init__(self, status: str, detail: str) -> None:
         self.status = status

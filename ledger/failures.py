@@ -1,4 +1,4 @@
-"""What an error of a database means for whoever asked: away, or refused."""
+"""Translates a database's errors: the database is unavailable, or cannot hold a value."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from sqlalchemy.exc import (
 
 from ledger.errors import EntryRefused, LedgerUnavailable
 
-#: PostgreSQL ended the transaction in favour of another one: running it again will do.
+#: PostgreSQL rolled the transaction back because of another one; run it again.
 #: https://www.postgresql.org/docs/current/mvcc-serialization-failure-handling.html
 ROLLED_BACK = frozenset({"40001", "40P01"})
 
-#: This PostgreSQL takes no writes: it may be a standby, to which a failover has led us.
+#: This PostgreSQL takes no writes: after a failover, we may be connected to a standby.
 READ_ONLY = "25006"
 
 #: PostgreSQL knows no such table, or column.
@@ -32,8 +32,8 @@ TO_MIGRATE = (
 def translated(error: Exception) -> Exception:
     """Return the error to raise instead of a database's; other errors stay as they are.
 
-    A database's own words can quote rows, and so addresses: only their first line is kept, and
-    only if it tells of the database's state.
+    A database's message can quote rows, and so mail addresses. Only its first line is kept, and
+    nothing of it where the error is about a value.
     """
     if isinstance(error, (DataError, IntegrityError)):
         return EntryRefused(f"{EntryRefused().detail} ({type(error.orig).__name__})")
@@ -56,15 +56,15 @@ def _shown(error: BaseException | None) -> str:
 
 
 def may_be_repeated(error: Exception) -> bool:
-    """Whether a transaction that failed before its COMMIT was sent may succeed at once if it is
-    run again: its connection was found dead, or another transaction was preferred."""
+    """Whether a transaction that failed before its COMMIT was sent may succeed if it is run again
+    at once: its connection was dead, or it was rolled back because of another transaction."""
     if not isinstance(error, DBAPIError):
         return False
     return error.connection_invalidated or _sqlstate(error) in ROLLED_BACK
 
 
 def is_read_only(error: Exception) -> bool:
-    """Whether the connection leads to a database that takes no writes; a new one may not."""
+    """Whether the database takes no writes; a new connection may lead to one that does."""
     return isinstance(error, DBAPIError) and _sqlstate(error) == READ_ONLY
 
 

@@ -1,4 +1,4 @@
-"""Whether the database can be used, as far as this process has seen."""
+"""Whether this process's last read and last write of the database worked."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class Health:
         self._failures.pop(way, None)
 
     def failed(self, way: Way, error: Exception) -> None:
-        """Remember an error, if it tells that the database cannot be used."""
+        """Remember an error, if it is a LedgerUnavailable; others are about the operation."""
         if isinstance(error, LedgerUnavailable):
             began = self._failures.get(way) or Failure(detail="", since=time.time())
             self._failures[way] = msgspec.structs.replace(began, detail=error.detail)
 
     def failure(self) -> Failure | None:
-        """Return the failure that has lasted longest; None if nothing failed when last tried."""
+        """Return the older failure; None if the last read and the last write worked."""
         return min(self._failures.copy().values(), key=lambda each: each.since, default=None)

@@ -1,7 +1,7 @@
-"""A repeated request is answered with the first one's mails; who publishes them, who takes over.
+"""Idempotency keys: a repeated request is answered with the mails of the first one.
 
-Of all copies of a request, over all processes, one publishes (``mine``), until the time that it
-has given (``publisher_until``). If it dies before the confirm, a copy after that time takes over.
+Of all copies of a request, in all processes, one publishes the mails (``mine``), until the time
+``publisher_until``. If it dies before the confirm, a copy that comes after that time publishes.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from ledger.values import NewEmail, Value
 keys = schema.idempotency_keys
 
 
-#: What a key is to the caller: ``mine``: he has to publish its mails, and nobody else does before
-#: his ``publisher_until``; ``pending``: somebody else publishes them, or was to; ``published``;
-#: ``reused``: it belongs to another request; ``not_admitted``: he may not send these mails, and
-#: nothing was entered.
+#: ``mine``: this caller has to publish the key's mails, and no other copy does before
+#: ``publisher_until``; ``pending``: another copy was to publish them, and no confirm is
+#: recorded; ``published``; ``reused``: the key was used for another request; ``not_admitted``:
+#: ``admit`` returned False, and nothing was entered.
 KeyState = Literal["mine", "pending", "published", "reused", "not_admitted"]
 
 
 class Reserved(Value, frozen=True, kw_only=True):
-    """What is known of a key; ``email_ids``: the mails that it stands for."""
+    """A key's state; ``email_ids``: the mails of its first request."""
 
     state: KeyState
     email_ids: tuple[str, ...] = ()
@@ -44,14 +44,14 @@ def reserve(
     kept_s: float,
     admit: Callable[[Connection], bool] | None = None,
 ) -> Reserved:
-    """Enter a key together with its mails, or return what it stands for.
+    """Enter a key together with its mails, or return the state of a known key.
 
-    An unknown key, or one that is older than ``kept_s``, is the caller's, with the mails ``new``.
-    A known one is answered with its first request's mails (they have their rows); it becomes the
-    caller's, too, if its publisher has not published it in time.
+    An unknown key, or one older than ``kept_s``, is entered with the mails ``new``, and is
+    ``mine``. For a known key, the ids of its first request's mails are returned; it becomes
+    ``mine``, too, if ``publisher_until`` is past and the mails are not published.
 
     Args:
-        admit: asked before the mails ``new`` are entered.
+        admit: called before the mails ``new`` are entered; False: they may not be sent.
     """
     entry = {
         "body_hash": body_hash,
@@ -60,7 +60,7 @@ def reserve(
         "publisher_until": publisher_until,
         "published_at": None,
     }
-    while True:  # every further round means that somebody else has changed the key
+    while True:  # repeats only if another process has changed the key meanwhile
         if rows.insert_new(connection, keys, [{"api_key": api_key, "key": key, **entry}]):
             break
         row = connection.execute(select(keys).where(*_is(api_key, key))).one_or_none()
@@ -82,8 +82,8 @@ def reserve(
 def _taken_over(
     connection: Connection, row: Row[Any], known: Reserved, now: float, publisher_until: float
 ) -> Reserved | None:
-    """Return what a key stands for, taken over if its publisher's time is over; None if somebody
-    else has just changed it."""
+    """Return a known key's state, ``mine`` if its publisher's time is over; None if another process
+    has just changed the key."""
     if known.state != "pending" or row.publisher_until >= now:
         return known
     if not _change(connection, row, {"publisher_until": publisher_until}):
@@ -94,7 +94,7 @@ def _taken_over(
 def find(
     connection: Connection, api_key: str, key: str, body_hash: bytes, *, since: float
 ) -> Reserved | None:
-    """Return what a key stands for, if it was entered at ``since`` or later; change nothing."""
+    """Return a key's state, if it was entered at ``since`` or later; change nothing."""
     known = (*_is(api_key, key), keys.c.created_at >= since)
     row = connection.execute(select(keys).where(*known)).one_or_none()
     return None if row is None else _known(row, body_hash)
@@ -131,7 +131,7 @@ def _change(connection: Connection, row: Row[Any], values: dict[str, Any]) -> in
 
 
 def _known(row: Row[Any], body_hash: bytes) -> Reserved:
-    """Return what a key stands for, to somebody who does not publish it."""
+    """Return a key's state for a copy that does not publish it."""
     state: KeyState = "pending" if row.published_at is None else "published"
     if row.body_hash != body_hash:
         state = "reused"

@@ -1,4 +1,4 @@
-"""The ledger as the rest of Windmail sees it: write in groups, read, close; one per process."""
+"""``Ledger``: writes in groups, reads and closes the database; each process opens its own."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ from ledger.writer import Entry, Writer
 T = TypeVar("T")
 
 TIMEOUT_S = 4.0
-#: How many timeouts a caller waits at most: one for the group before, two for tries of its own.
-PATIENCE = 3
+#: How many times the database's timeout a caller waits at most: once for the group that is being
+#: written, and twice for its own group, which may be tried again.
+MOST_TIMEOUTS = 3
 #: How long a fork waits for a transaction's end, in seconds.
 FORK_WAIT_S = 5.0
 
@@ -56,18 +57,18 @@ class Ledger:
         self._lock = threading.Lock()
         self._process: _Process | None = None
         self._completions: Completions | None = None
-        self._held: Writer | None = None  # which writes nothing until a fork is over
+        self._held: Writer | None = None  # the writer that is locked during a fork
         _ledgers.add(self)
 
     def write(self, operation: Callable[[Connection], T], *, order: str = "") -> Future[T]:
         """Run an operation in a transaction; the future ends with its value after COMMIT.
 
-        ``order``: names what it changes, if other processes may change that at the same time (a
-        mail's id, a key's). The operations of a transaction run in the order of these names: two
-        processes that lock the same rows in different orders would deadlock.
+        ``order``: the id of the mail or API key that the operation changes, if other processes may
+        change it at the same time. The operations of a transaction run in the order of these ids:
+        two processes that lock the same rows in different orders would deadlock.
 
-        It shares its transaction with other operations. It may be run again after a rollback, so
-        it does nothing but use the connection.
+        The operation shares its transaction with others. It may be run again after a rollback, so
+        it must do nothing but use the connection.
 
         The future raises:
             LedgerUnavailable: the database is away, locked or full; the outcome is unknown.
@@ -83,12 +84,12 @@ class Ledger:
 
         Raises:
             as the future of :meth:`write`; LedgerUnavailable also when the database does not
-            answer at all: an operation that has not begun then never does, else its outcome is
-            unknown.
+            answer at all: an operation that has not begun by then is dropped; if it has begun, its
+            outcome is unknown.
         """
         entry = self.write(operation, order=order)
         try:
-            return entry.result(PATIENCE * self._timeout_s)
+            return entry.result(MOST_TIMEOUTS * self._timeout_s)
         except TimeoutError:
             entry.cancel()
             raise LedgerUnavailable("The database does not answer.") from None
@@ -107,14 +108,14 @@ class Ledger:
             raise
 
     async def awaited(self, entry: Future[T]) -> T:
-        """Await a future of :meth:`write` or :meth:`accept`; never cancel its entry.
+        """Await a future of :meth:`write` or :meth:`accept`, but do not cancel it on a timeout.
 
         Raises:
             as their futures; LedgerUnavailable also when the database does not answer at all.
         """
         loop = asyncio.get_running_loop()
         if self._completions is None or self._completions.loop is not loop:
-            self._completions = Completions(loop, PATIENCE * self._timeout_s)
+            self._completions = Completions(loop, MOST_TIMEOUTS * self._timeout_s)
         return await self._completions.wait_for(entry)
 
     def accept(self, *new: NewEmail) -> Future[None]:
@@ -170,8 +171,8 @@ class Ledger:
         return process
 
     def _before_fork(self) -> None:
-        """Let no fork happen while the database's library is at work in another thread: the child
-        would have that thread's locks, but nobody to release them."""
+        """Let the writer's transaction end before a fork, for FORK_WAIT_S at most: the child would
+        get the locks that the writer's thread holds in the database's library, for ever."""
         process = self._process
         if process is not None and process.writer.at_work.acquire(timeout=FORK_WAIT_S):
             self._held = process.writer
@@ -190,7 +191,8 @@ class Ledger:
 
 _ledgers: weakref.WeakSet[Ledger] = weakref.WeakSet()
 
-#: Connections that a fork copied. They are the parent's: even closing one here would harm it.
+#: The parent's connections, as copied by a fork. They are kept here so that they are never closed
+#: in this process, not even by the garbage collector, which would harm the parent's.
 #: https://sqlite.org/howtocorrupt.html#_carrying_an_open_database_across_a_fork_
 _left_to_the_parent: list[_Process] = []
 

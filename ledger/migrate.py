@@ -1,4 +1,4 @@
-"""Brings the tables to the newest version, by Alembic, inside the calling process."""
+"""Migrates the tables to the newest version, with Alembic, inside the calling process."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from ledger.failures import translated
 
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 
-#: How long to wait for another process that migrates, in seconds.
+#: How long to wait while another process migrates, in seconds.
 TIMEOUT_S = 60.0
-#: Any number that is nobody else's: names the lock under which PostgreSQL is migrated.
+#: The key of PostgreSQL's advisory lock for migrating: any number that no other program uses.
 LOCK = 0x57494E44
 
 
 def upgrade(url: str) -> None:
-    """Create or change the tables; all or nothing. Of several callers, one does it.
+    """Create or change the tables, in one transaction; of several processes, one does it.
 
     A new SQLite file is readable by its owner alone, because there are addresses in it.
 

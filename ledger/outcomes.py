@@ -1,4 +1,4 @@
-"""What an attempt brought, and what that makes of the mail."""
+"""Records the outcome of an attempt, and the mail's new status."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ _DROP_PAYLOAD = Prepared(
 
 
 class Outcome(Value, frozen=True, kw_only=True):
-    """What an attempt brought. ``reason``: JSON for the timeline, such as ``smtp`` and ``error``;
-    ``next_attempt_at``: for ``delivery_delayed``; ``doubtful``: the relay may have taken the mail,
-    and it is sent again all the same; ``payload``: for what may be sent again by hand.
+    """The outcome of an attempt. ``reason``: for the timeline, such as ``smtp`` and ``error``;
+    ``next_attempt_at``: set for ``delivery_delayed``; ``doubtful``: the relay may have taken the
+    mail, but it is not held; ``payload``: to be kept, so that somebody may retry the mail.
     """
 
     verdict: Verdict
@@ -44,8 +44,8 @@ class Outcome(Value, frozen=True, kw_only=True):
 
 
 class Recorded(Value, frozen=True, kw_only=True):
-    """``late``: somebody else has gone on with the mail meanwhile, so only the timeline tells of
-    this outcome. ``track``: the number that the mail's next message must have."""
+    """``late``: the attempt does not hold the mail any more, so its outcome was only added to the
+    timeline. ``track``: the number that the mail's next message must have."""
 
     track: int
     late: bool = False
@@ -54,12 +54,12 @@ class Recorded(Value, frozen=True, kw_only=True):
 def record(
     connection: Connection, email_id: str, outcome: Outcome, *, attempt: int, keep: bool, now: float
 ) -> Recorded:
-    """Enter the outcome of a claimed attempt. ``keep``: the content of sent mails is kept, too.
+    """Enter the outcome of a claimed attempt. ``keep``: keep the content of a sent mail, too.
 
-    Changes nothing if the outcome is there already: the answer to its first COMMIT was lost.
+    Change nothing if the outcome is there already: the answer to an earlier COMMIT was lost.
     """
     row = rows.locked(connection, email_id)
-    if row is None:  # pruned: nothing is left to be told
+    if row is None:  # pruned meanwhile: nothing to record
         return Recorded(track=0, late=True)
     data = {"attempt": attempt, **outcome.reason}
     if (row.attempts, row.status, row.reason) == (attempt, outcome.verdict, rows.dumps(data)):
@@ -86,10 +86,10 @@ def record(
 
 
 def _is_late(row: Row[Any], outcome: Outcome, attempt: int) -> bool:
-    """Whether somebody else has gone on with the mail meanwhile.
+    """Whether the attempt does not hold the mail any more: its lease ran out, or a command came.
 
-    A parked mail has no message any more, so it stays parked rather than being delayed: a crash
-    before the next message's publish would lose it.
+    A mail held as uncertain has no message. An outcome that would delay it counts as late, so it
+    stays held: after a crash before the next message's publish, a delayed mail would be lost.
     """
     if row.attempts != attempt:
         return True
@@ -101,7 +101,7 @@ def _is_late(row: Row[Any], outcome: Outcome, attempt: int) -> bool:
 def _record_late(
     connection: Connection, row: Row[Any], outcome: Outcome, data: dict[str, Any], now: float
 ) -> None:
-    """Tell of a late outcome in the timeline; only recipients whom the relay has accepted count."""
+    """Add a late outcome to the timeline, and mark only the recipients that the relay accepted."""
     accepted = [one for one in outcome.replies if one.code < 300]
     enter_replies(connection, row.id, accepted)
     data = {**data, "late": True}
@@ -109,7 +109,7 @@ def _record_late(
 
 
 def enter_replies(connection: Connection, email_id: str, replies: Iterable[Reply]) -> None:
-    """Enter what the relay said to recipients."""
+    """Enter the relay's replies to recipients."""
     values = [
         {
             "of_email": email_id,
@@ -126,11 +126,11 @@ def enter_replies(connection: Connection, email_id: str, replies: Iterable[Reply
 
 
 def keep_payload(connection: Connection, email_id: str, payload: bytes | None) -> None:
-    """Keep what a mail is made of, unless it is kept already."""
+    """Store a mail's content, its task's arguments, unless it is stored already."""
     if payload is not None:
         rows.insert_new(connection, schema.payloads, [{"email_id": email_id, "content": payload}])
 
 
 def drop_payload(connection: Connection, email_id: str) -> None:
-    """Forget what a mail is made of."""
+    """Delete a mail's stored content."""
     _DROP_PAYLOAD.run(connection, {"of_email": email_id})

@@ -1,4 +1,4 @@
-"""What connections to PostgreSQL need: limits of time, whether or not a pooler is in between."""
+"""Connections to PostgreSQL: their time limits, also behind a pooler such as PgBouncer."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from sqlalchemy.pool import ConnectionPoolEntry
 if TYPE_CHECKING:
     import psycopg
 
-#: A client that waits for an answer sends nothing. If the network has forgotten the connection, the
-#: kernel finds out by asking, here after 5 s of silence; its default is two hours.
+#: A client that waits for an answer sends nothing, so it does not notice that a network device has
+#: dropped the connection. The kernel then probes it after 5 s of silence; its default is two hours.
 #: The broker's connections have the same numbers (``bridge/broker.py``; a test compares them).
 KEEPALIVE = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
 
@@ -27,7 +27,7 @@ class PostgreSQL:
         self.options: dict[str, Any] = {
             "connect_args": {
                 "connect_timeout": math.ceil(timeout_s),  # libpq and psycopg wait for 2 s at least
-                "tcp_user_timeout": self._timeout_ms,  # a host that is gone answers nothing
+                "tcp_user_timeout": self._timeout_ms,  # for sent data without an ACK
                 **KEEPALIVE,
                 # In a SQL_ASCII database psycopg would give octets for text.
                 "client_encoding": "utf8",
@@ -54,10 +54,10 @@ class PostgreSQL:
 
 
 def _is_pooled(connection: psycopg.Connection) -> bool:
-    """Whether a pooler (PgBouncer) answers in PostgreSQL's place.
+    """Whether a pooler (PgBouncer) is between us and PostgreSQL.
 
-    Each transaction may then meet another of PostgreSQL's processes, with what other clients have
-    left there: even a prepared statement of the same name, which is another one.
+    Each transaction may then run in another PostgreSQL process, with the settings and prepared
+    statements of other clients; a statement of the same name may be a different one.
     """
     row = connection.execute("SELECT pg_backend_pid()").fetchone()
     return row is None or row[0] != connection.info.backend_pid

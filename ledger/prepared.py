@@ -15,8 +15,8 @@ Compiled = tuple[str, tuple[str, ...] | None]
 
 
 class Prepared:
-    """A statement all of whose values are named parameters, of types that drivers take and give as
-    they are. Runs within the transaction of the connection that it is given.
+    """A statement whose values are all named parameters, of types that need no conversion by
+    SQLAlchemy. It runs within the transaction of the given connection.
 
     Raises:
         DBAPIError: as SQLAlchemy's own execution does.
@@ -37,7 +37,7 @@ class Prepared:
         self._run(connection, "execute", values).close()
 
     def run_all(self, connection: Connection, values: Sequence[Mapping[str, Any]]) -> None:
-        """Run it once for each set of values."""
+        """Run the statement once for each set of values."""
         self._run(connection, "executemany", *values).close()
 
     def _run(self, connection: Connection, how: str, *values: Mapping[str, Any]) -> Any:

@@ -1,4 +1,4 @@
-"""What is asked of the ledger: a mail, a list of mails, a timeline, a payload."""
+"""The ledger's queries: a mail, a list of mails, a timeline, a payload."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _COLUMNS = (*_PLAIN, emails.c.tags, emails.c.metadata.label("extra"), emails.c.r
 
 
 def get(connection: Connection, email_id: str, api_key: str | None) -> Email | None:
-    """Return a mail; None if there is none, or it is another key's (None: anybody's)."""
+    """Return a mail; None if there is none, or it is not of ``api_key`` (None: of any key)."""
     query = select(*_COLUMNS).where(emails.c.id == email_id)
     if api_key is not None:
         query = query.where(emails.c.api_key == api_key)
@@ -88,8 +88,8 @@ def expiries(
 ) -> list[tuple[str, float]]:
     """Return ids and ``expires_at`` of up to ``limit`` mails of a status, in the order of ids.
 
-    An index leads to them. Asked for the few that are late, among all that have not ended,
-    PostgreSQL reads the whole table, which may take longer than a statement may.
+    This query uses an index. For one that selects only the expired mails, PostgreSQL reads the
+    whole table, which may take longer than a statement may.
 
     Args:
         after: the id of the last mail of the call before; empty at first.

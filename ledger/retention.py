@@ -1,7 +1,8 @@
-"""Deletes what is old, in steps so small that nobody waits for them.
+"""Deletes old mails and keys, a limited number at a time.
 
-PostgreSQL checks a row again that was changed meanwhile, but does not repeat the subquery that
-found it: so the subquery locks its rows. It skips locked ones: they are in use, and so not old.
+If a row changes while PostgreSQL deletes it, PostgreSQL checks the DELETE's own conditions again,
+but does not run its subquery again. So the subquery, which has the conditions, locks the rows. It
+skips rows that others have locked: they are in use, and so not old.
 https://www.postgresql.org/docs/current/transaction-iso.html#XACT-READ-COMMITTED
 """
 
@@ -26,8 +27,9 @@ def ended(
 ) -> list[tuple[str, float]]:
     """Return ids and ``created_at`` of up to ``limit`` mails that ended before ``before``.
 
-    The oldest come first, from those accepted at ``since`` on: whoever asks for the next ones
-    need not pass by the older mails that are still scheduled again. No writer waits meanwhile.
+    They come in the order of ``created_at``, from ``since`` on. A caller that wants the next page
+    passes the last one's ``created_at``: older mails that have not ended are not read again. This
+    only reads, so no writer waits.
     """
     query = (
         select(emails.c.id, emails.c.created_at)
@@ -43,7 +45,7 @@ def ended(
 
 
 def prune(connection: Connection, email_ids: Sequence[str], *, before: float) -> int:
-    """Delete those of these mails that ended before ``before``, with all that belongs to them;
+    """Delete those of these mails that ended before ``before``, with their rows in other tables;
     return how many."""
     old = (
         select(emails.c.id)
@@ -54,8 +56,8 @@ def prune(connection: Connection, email_ids: Sequence[str], *, before: float) ->
 
 
 def _is_old(before: float) -> tuple[ColumnElement[bool], ...]:
-    # With IN, SQLite would take the index of the status instead: nearly all mails have ended, and
-    # each step would read all of them.
+    # NOT IN the open statuses: with IN the final ones, SQLite would use the index of the status,
+    # and read nearly all mails in each step, since nearly all have ended.
     return emails.c.updated_at < before, emails.c.status.not_in(sorted(OPEN))
 
 

@@ -1,4 +1,4 @@
-"""A mail's row: locking it, changing its status together with its timeline."""
+"""A mail's row: locking it, and changing its status together with its timeline."""
 
 from __future__ import annotations
 
@@ -137,8 +137,8 @@ def _insert_together(
 ) -> int:
     """Insert by as few statements as possible.
 
-    For each one Python releases the interpreter's lock and takes it again. Their numbers of rows
-    are powers of two, so that few different ones have to be prepared.
+    Each statement releases the interpreter's lock and takes it again, which costs time. Each
+    inserts a power of two of rows, so that SQLite has to prepare few different ones.
     """
     columns = tuple(values[0])
     count = start = 0

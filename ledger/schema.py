@@ -1,4 +1,4 @@
-"""The ledger's tables, and what their columns mean; how rows change is in the other modules."""
+"""The ledger's tables, and what their columns mean."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ emails = Table(
     "emails",
     metadata,
     Column("id", String(64), primary_key=True),
-    Column("api_key", String(64), nullable=False),  # who sent it; empty: nobody in particular
+    Column("api_key", String(64), nullable=False),  # whose mail; empty: sent without a key
     Column("status", String(20), nullable=False),
     Column("sender", Text, nullable=False),
     Column("subject", Text, nullable=False),
@@ -35,7 +35,7 @@ emails = Table(
     Column("updated_at", Float(53), nullable=False),
     Column("scheduled_at", Float(53)),
     Column("expires_at", Float(53), nullable=False),  # no attempt begins after it
-    Column("due_at", Float(53), nullable=False),  # when its newest message comes out of the queue
+    Column("due_at", Float(53), nullable=False),  # when its newest message is to leave the queue
     #: Which of the mail's messages is the valid one: each new message has the next number.
     Column("track", Integer, nullable=False),
     Column("attempts", Integer, nullable=False),  # claims; the newest one's number
@@ -67,7 +67,7 @@ recipients = Table(
     Index("recipients_address", "address", "email_id"),
 )
 
-#: A mail's tags again, for searching.
+#: A copy of ``emails.tags``, for searching.
 tags = Table(
     "tags",
     metadata,
@@ -77,8 +77,8 @@ tags = Table(
     Index("tags_value", "name", "value", "email_id"),
 )
 
-#: What happened to a mail, numbered from 1; ``queued`` or ``scheduled`` (1) is told by the mail's
-#: own row, so that accepting a mail costs no row here.
+#: A mail's timeline, numbered from 1. Event 1, ``queued`` or ``scheduled``, has no row here: it
+#: follows from the mail's own row, so that accepting a mail costs one row less.
 events = Table(
     "events",
     metadata,
@@ -106,13 +106,13 @@ idempotency_keys = Table(
     Column("body_hash", LargeBinary(32), nullable=False),
     Column("email_ids", Text, nullable=False),  # JSON; several for a batch
     Column("created_at", Float(53), nullable=False),
-    Column("publisher_until", Float(53), nullable=False),  # until then somebody publishes it
+    Column("publisher_until", Float(53), nullable=False),  # until then no other process may publish
     Column("published_at", Float(53)),  # None: no publish was confirmed yet
     Index("idempotency_keys_created_at", "created_at"),
 )
 
-#: API keys. A row stays when its key is revoked: mails name it, and a server that has ever had
-#: a key is never open again.
+#: API keys. A revoked key keeps its row: mails refer to it, and a server without any row would
+#: take requests without a key (on loopback).
 api_keys = Table(
     "api_keys",
     metadata,

@@ -1,7 +1,7 @@
-"""Which mails pass all filters, the newest first; read in steps, so that each page reads few.
+"""Finds the mails that pass all filters, newest first; in steps, so that it reads few rows.
 
-SQLite does not know how many mails a key has, or a tag, and would read all of them for each page.
-PostgreSQL guesses.
+In one query SQLite would read all mails of a key or tag for each page, since it does not know how
+many there are; PostgreSQL estimates the numbers, and may be wrong.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from ledger import schema
 
 emails = schema.emails
 
-#: How many mails of a filter are looked at in the first step. Each further one has twice as many:
-#: filters that are all common, but have hardly a mail in common, take many.
+#: How many mails of a filter the first step reads at most. Each further step reads twice as many,
+#: since many are needed where each filter passes many mails, but few mails pass all.
 STEP = 1000
 LONGEST_STEP = 16_000
 
 
 class Filter(NamedTuple):
-    """Passes the mails that have a row in the table of ``id``, their id's column, that fulfils the
-    conditions. ``in_order``: an index has these rows in the order of mails' ids."""
+    """A mail passes if a row with its id fulfils the conditions. ``id``: the column of mails' ids in
+    the table of these rows; ``in_order``: an index has the rows in the order of these ids."""
 
     id: Column[str]
     conditions: tuple[ColumnElement[bool], ...] = ()
@@ -35,7 +35,7 @@ class Filter(NamedTuple):
         return select(self.id).where(*self.conditions, *older).correlate(None)
 
     def of_mail(self) -> ColumnElement[bool]:
-        """Return the same as a condition of the mail's own row."""
+        """Return the filter as a condition on a row of ``emails``."""
         if self.id.table is emails:
             return and_(*self.conditions)
         rows_of_mail = select(self.id).where(self.id == emails.c.id, *self.conditions)
@@ -52,8 +52,8 @@ def newest(
 ) -> list[Row[Any]]:
     """Return up to ``limit`` rows of mails that pass all filters, the newest first.
 
-    In each step that filter leads whose mails, as many as a step has, reach back furthest: the
-    rarest one there. Its mails are read, and those that pass the others are kept.
+    Each step asks of each filter how old its ``step``-th newest mail is. Where that is oldest, the
+    filter passes the fewest mails. The step reads its mails, and keeps those that pass the others.
     """
     leaders = [one for one in filters if one.in_order] or [Filter(emails.c.id)]
     found: list[Row[Any]] = []
@@ -75,7 +75,7 @@ def newest(
 
 
 def _end(connection: Connection, one: Filter, before: str | None, step: int) -> str:
-    """Return the id at which a step ends; empty if a filter passes no more mails than that."""
+    """Return the id of the ``step``-th newest mail before ``before``; empty if there are fewer."""
     last = one.ids(before).order_by(one.id.desc()).offset(step - 1).limit(1)
     return connection.scalar(last) or ""
 
@@ -97,4 +97,4 @@ def tagged(connection: Connection, tag: str) -> Filter:
     few = connection.scalars(select(table.c.email_id).where(named).limit(STEP)).all()
     if len(few) < STEP:
         return Filter(emails.c.id, (emails.c.id.in_(few),))
-    return Filter(table.c.email_id, (named,), in_order=False)  # the index has each value apart
+    return Filter(table.c.email_id, (named,), in_order=False)  # the index is in the order of values

@@ -1,4 +1,4 @@
-"""What a ledger in an SQLite file needs: the right file, who waits for whom, and for how long."""
+"""Connections to an SQLite file: checking the file, and waiting for its lock."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 #: The execution option of transactions that may write.
 WRITES = "ledger_writes"
 
-#: How long to sleep before a locked database is tried again, in seconds. A writer holds it
-#: for less than a millisecond; SQLite's own pauses grow to 100 ms and starve who waits longest.
+#: How long to sleep before a locked database is tried again, in seconds. A writer locks it for
+#: less than a millisecond. SQLite's own pauses grow to 100 ms: whoever has waited longest tries
+#: least often.
 RETRY_S = (0.0005, 0.005)
 
-#: To what size the WAL is cut when it begins anew. While somebody reads for long (a backup),
-#: it grows with all that is written, and would keep its size for as long as any process runs.
+#: To what size SQLite truncates the WAL when it starts it again. During a long read (a backup) the
+#: WAL grows with each write, and would keep that size as long as any process has it open.
 WAL_BYTES = 64 * 2**20
 
 
@@ -53,21 +54,22 @@ class SQLite:
     def _open_existing(
         self, _: Dialect, __: ConnectionPoolEntry, args: list[str], options: dict[str, object]
     ) -> None:
-        """Refuse a missing file: SQLite would make it anew, empty, and readable by everybody."""
+        """Refuse a missing file: SQLite would create it, empty and readable by everybody."""
         args[0] = f"{Path(args[0]).as_uri()}?mode=rw"
         options["uri"] = True
 
     def _set_up(self, connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
-        # Changing to WAL does not wait for other processes by itself.
+        # SQLite does not wait for a lock when it changes to WAL mode, so we do.
         _when_free(lambda: _configure(connection), self._timeout_s)
         record.info["file"] = _identity(self._file)
 
     def _check_file(self, _: DBAPIConnection, record: ConnectionPoolEntry, __: object) -> None:
         if _identity(self._file) != record.info["file"]:
-            raise DisconnectionError  # the pool then connects to what is there now, if anything
+            raise DisconnectionError  # the pool then opens the file that is there now, if any
 
     def _begin(self, connection: Connection) -> None:
-        """Begin a transaction: one that writes locks the database, and its waits are our own."""
+        """Begin a transaction. If it may write, lock the database, and wait for the lock ourselves,
+        by RETRY_S; otherwise SQLite waits."""
         writes = bool(connection.get_execution_options().get(WRITES))
         busy_ms = 0 if writes else math.ceil(self._timeout_s * 1000)
         cursor = connection.connection.cursor()
@@ -82,8 +84,8 @@ class SQLite:
 
 
 def _identity(file: Path) -> tuple[int, int] | None:
-    """Return which file lies there. A connection goes on with a file that was removed or replaced,
-    and all that it writes is lost when the last process has closed it."""
+    """Return the device and inode at a path. A connection goes on using a file that was removed or
+    replaced, and what it writes is lost when the last process has closed that file."""
     try:
         found = file.stat()
     except OSError:
@@ -101,7 +103,7 @@ def _configure(connection: DBAPIConnection) -> None:
 
 
 def _when_free(action: Callable[[], object], timeout_s: float) -> None:
-    """Run ``action`` as soon as no other process has the database locked.
+    """Run ``action`` as soon as no other connection has the database locked.
 
     Raises:
         sqlite3.OperationalError: it stayed locked for ``timeout_s``; or another error.

@@ -20,10 +20,10 @@ Scalar = str | int | float | bool | None
 
 #: The mail has ended; one that failed may be retried by hand.
 FINAL: frozenset[str] = frozenset({"sent", "failed", "canceled"})
-#: Nobody works on it, and its message is in the queue.
+#: No worker has claimed the mail, and its message is in the queue.
 WAITING: frozenset[str] = frozenset({"queued", "scheduled", "delivery_delayed"})
-#: Of these, the ones that wait for a time. A queued mail is due at once, whatever the clock of the
-#: machine that accepted it said.
+#: The waiting statuses in which ``due_at`` counts. A queued mail is due at once, even if the clock
+#: of the machine that accepted it was ahead.
 PUT_OFF: frozenset[str] = WAITING - {"queued"}
 
 
@@ -40,9 +40,9 @@ class To(Value, frozen=True, kw_only=True):
 
 
 class NewEmail(Value, frozen=True, kw_only=True):
-    """A mail to be entered. ``expires_at``: no attempt begins after it. ``payload``: what it is
-    made of, as its message has it; ``keep``: it is kept from the beginning (for a scheduled mail)
-    and not only when it is needed (for a failed one).
+    """A mail to be entered. ``expires_at``: no attempt begins after it. ``payload``: the arguments
+    of its task, as JSON; ``keep``: store them at once (for a scheduled mail), and not only when
+    they are needed (for a failed one).
     """
 
     id: str
@@ -71,7 +71,7 @@ class Reply(Value, frozen=True, kw_only=True):
 
 
 class Recipient(Value, frozen=True, kw_only=True):
-    """A recipient as it stands in the ledger; ``code`` None: not answered yet."""
+    """A recipient's row; ``code`` None: the relay has not replied yet."""
 
     kind: Kind
     mailbox: str
@@ -88,7 +88,7 @@ class Recipient(Value, frozen=True, kw_only=True):
 
     @property
     def reply(self) -> Reply | None:
-        """What the relay said to this recipient; None: nothing yet."""
+        """The relay's reply to this recipient; None: none yet."""
         if self.code is None:
             return None
         return Reply(
@@ -110,7 +110,7 @@ class Event(Value, frozen=True, kw_only=True):
 
 
 class Email(Value, frozen=True, kw_only=True):
-    """A mail as it stands in the ledger."""
+    """A mail's row, with its recipients."""
 
     id: str
     api_key: str
@@ -135,12 +135,12 @@ class Email(Value, frozen=True, kw_only=True):
     reason: dict[str, Any] | None = None
 
 
-# -- what a claim finds
+# -- what a claim returns
 
 
 class Granted(Value, frozen=True, kw_only=True):
-    """The mail is the caller's until ``lease_until``. ``settled``: replies that are final already;
-    ``expires_at``: the mail's current one, which may have been moved."""
+    """The attempt may send the mail until ``lease_until``. ``settled``: final replies of earlier
+    attempts; ``expires_at``: the row's, which a retry or a new schedule may have changed."""
 
     attempt: int
     lease_until: float
@@ -157,14 +157,14 @@ class Ended(Value, frozen=True, kw_only=True):
 
 
 class Busy(Value, frozen=True, kw_only=True):
-    """Another attempt may still be running: come back after ``until``."""
+    """Another attempt may still be running: its lease ends at ``until``."""
 
     until: float
 
 
 class Superseded(Value, frozen=True, kw_only=True):
-    """The mail has a newer message (``track``), due at ``due_at``; ``waiting``: it is not claimed,
-    so the newer message is needed and may be missing: a crash may have come before its publish."""
+    """The mail has a newer message (``track``), due at ``due_at``. ``waiting``: no worker has
+    claimed the mail, so that message is needed; a crash may have prevented its publish."""
 
     track: int
     due_at: float
@@ -172,13 +172,13 @@ class Superseded(Value, frozen=True, kw_only=True):
 
 
 class Early(Value, frozen=True, kw_only=True):
-    """The message came before the mail is due: come back at ``due_at``."""
+    """The message came before the mail is due, at ``due_at``."""
 
     due_at: float
 
 
 class Forgotten(Value, frozen=True, kw_only=True):
-    """The mail had ended, and its record was pruned: nothing more is sent."""
+    """The mail ended and its record was pruned, so it is not sent."""
 
 
 Claim = Granted | Ended | Busy | Superseded | Early | Forgotten

@@ -1,4 +1,4 @@
-"""The one thread of a process that writes: what waits is committed together."""
+"""The one thread of a process that writes: it commits all entries that wait in one transaction."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ from ledger.failures import is_read_only, may_be_repeated, translated
 from ledger.health import Health
 from ledger.values import NewEmail
 
-#: With this many mails and other operations, a transaction takes no further entry.
+#: A transaction that has this many mails and operations takes no further entry.
 LARGEST_GROUP = 500
 
-#: After a group of ``BUSY`` entries, the next one waits ``GATHER_S`` seconds for more mails: BEGIN
-#: and COMMIT cost as much CPU as ten mails, and the broker's confirms take longer than the wait.
+#: After a group of ``BUSY`` entries or more, a group that begins with mails waits ``GATHER_S``
+#: seconds for more: BEGIN and COMMIT cost as much CPU as ten mails, and the broker's confirm, for
+#: which the request waits as well, takes longer.
 BUSY = 4
 GATHER_S = 0.004
 
@@ -32,7 +33,7 @@ PAUSE_S = (0.01, 0.05)
 
 
 class Entry:
-    """Something to be written: mails to be entered, or an operation."""
+    """Mails to be entered, or an operation to be run; with the future of its result."""
 
     __slots__ = ("future", "news", "operation", "order")
 
@@ -62,7 +63,7 @@ class Writer:
         self._waiting: SimpleQueue[Entry | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._closed = False
-        #: Held while a group is written.
+        #: Held while a group is written; a fork waits for it.
         self.at_work = threading.RLock()
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
         self._thread.start()
@@ -94,7 +95,7 @@ class Writer:
                 return
 
     def _next_group(self) -> tuple[list[Entry], bool]:
-        """Return all that waits, waiting for the first; and whether it is the last group."""
+        """Wait for an entry; return all that are waiting then, and whether the writer ends."""
         group: list[Entry] = []
         size = 0
         entry = self._waiting.get()
@@ -135,9 +136,9 @@ class Writer:
         self._write(group[middle:])
 
     def _commit(self, group: Sequence[Entry]) -> list[Any]:
-        """Write a group in one transaction; up to twice more if that cannot do harm.
+        """Write a group in one transaction; repeat it up to twice if it was certainly rolled back.
 
-        Whatever COMMIT itself raises leaves open what happened, so it is never repeated.
+        After an error of COMMIT itself that is unknown, so it is never repeated.
         """
         committing = False
         for last_try in (False, False, True):
@@ -152,7 +153,7 @@ class Writer:
                     self._engine.dispose()
                 if committing or last_try or not may_be_repeated(error):
                     raise
-            # Let the transaction that was preferred to ours go first; else both meet again.
+            # Let the other transaction of a deadlock end first, or the two deadlock again.
             time.sleep(random.uniform(*PAUSE_S))  # nosec B311 # spreads processes, no secret
         raise AssertionError("unreachable")
 

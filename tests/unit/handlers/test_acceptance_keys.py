@@ -45,7 +45,7 @@ def test_a_ledger_that_is_behind_writes_no_entry_that_nobody_waits_for_any_more(
         return entries[-1]
 
     monkeypatch.setattr(ledger, "write", never)
-    monkeypatch.setattr("ledger.ledger.PATIENCE", 0.001)
+    monkeypatch.setattr("ledger.ledger.MOST_TIMEOUTS", 0.001)
 
     async def once() -> None:
         with pytest.raises(LedgerUnavailable):

@@ -74,7 +74,7 @@ async def test_a_waiter_that_gave_up_disturbs_no_other() -> None:
 
 
 @pytest.mark.gen_test
-async def test_each_waiter_loses_patience_at_its_own_time() -> None:
+async def test_each_waiter_times_out_at_its_own_time() -> None:
     loop = asyncio.get_running_loop()
     completions = Completions(loop, SHORT_S)
     begin = loop.time()
