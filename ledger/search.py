@@ -22,8 +22,8 @@ LONGEST_STEP = 16_000
 
 
 class Filter(NamedTuple):
-    """A mail passes if a row with its id fulfils the conditions. ``id``: the column of mails' ids in
-    the table of these rows; ``in_order``: an index has the rows in the order of these ids."""
+    """Passes a mail if a row with its id fulfils the conditions. ``id``: the column of mails' ids
+    in the table of these rows; ``in_order``: an index has the rows in the order of these ids."""
 
     id: Column[str]
     conditions: tuple[ColumnElement[bool], ...] = ()

@@ -1,4 +1,4 @@
-"""What a mail is and how it is sent: MIME, SMTP sessions, outcome classes.
+"""Mails and how they are sent: MIME, SMTP sessions, errors, rates, circuit breaker, templates.
 
 Knows nothing of Celery, Tornado, HTTP or the settings. A mail goes through three steps::
 

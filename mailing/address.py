@@ -1,4 +1,4 @@
-"""Mail addresses: from what people write to what SMTP takes (RFC 5322 section 3.4)."""
+"""Parses mail addresses as people write them into what SMTP takes (RFC 5322 section 3.4)."""
 
 from __future__ import annotations
 
@@ -26,10 +26,11 @@ _NAME_WORD = rf"(?:{_ATEXT}|[^\x00-\x7f])+"
 _PLAIN_NAME = re.compile(rf"{_NAME_WORD}(?: {_NAME_WORD})*")
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _NAMED = re.compile(r'((?:"(?:[^"\\]|\\.)*"|[^"<>@,;:\\])*)<([^<>]*)>')
-# An unclosed quote runs to the end: to search again behind each later one takes quadratic time.
+# An unclosed quote matches up to the end of the text: searching again after each later quote would
+# take quadratic time.
 _COMMA_OR_WHOLE = re.compile(r'"(?:[^"\\]|\\.?)*"?|<[^<>]*>|,|.')
-# Characters that IDNA 2003, which is what Python has, maps to others or drops, and IDNA 2008
-# keeps: a mail to one domain would go to another.
+# Characters that IDNA 2003 (Python's codec) replaces or drops, but IDNA 2008 keeps: the mail would
+# go to another domain.
 _DEVIATIONS = re.compile("[\u00df\u03c2\u200c\u200d]", re.IGNORECASE)
 
 
@@ -100,8 +101,8 @@ def _address(field: str, text: str) -> str:
         # RFC 5321 section 4.1.2: hosts should not define mailboxes that need quotes.
         raise InvalidMessage(field, "has a local part that would need quotes")
     if ENCODED_WORD.search(local):
-        # RFC 2047 section 5 (3): readers that decode it all the same see another address, perhaps
-        # of a domain that the sender may not use (CPython issue 152519).
+        # RFC 2047 section 5 (3) forbids it. Mail readers that decode it show another address,
+        # perhaps of a domain that the sender may not use (CPython issue 152519).
         raise InvalidMessage(field, "has a local part that is an encoded word")
     address = f"{local}@{_domain(field, domain)}"
     if len(local) > LOCAL_PART_LENGTH or len(address) > ADDRESS_LENGTH:

@@ -1,4 +1,4 @@
-"""An attachment as a value: what may be attached, and under which name and type."""
+"""An attachment as a value, and the checks of its content, name and type."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ FILENAME_LENGTH = 255
 _ALPHABET = (string.ascii_letters + string.digits + "+/").encode()
 _WHITE_SPACE = b" \t\r\n"
 _OCTETS = "application/octet-stream"
-# Python's own table, not the machine's, so that every worker builds the same mail; and common
-# types that it lacks (IANA's media types).
+# Python's built-in table, not the machine's files, so that every worker builds the same mail; and
+# common types that the table lacks (IANA's media types).
 _OFFICE = "application/vnd.openxmlformats-officedocument"
 _TYPES = {
     **MimeTypes().types_map[True],
@@ -39,7 +39,7 @@ _OWN_PARAMETER = re.compile(r"; *(?:name|boundary)", re.IGNORECASE)
 _TYPE_LENGTH = 200
 # RFC 2392 wants an addr-spec; mail readers and authors of HTML also use a plain word.
 _CONTENT_ID = re.compile(r"[A-Za-z0-9!#$&'*+./=?^_`{|}~@-]{1,128}")
-# These reverse the direction of writing: "gpj.exe" would be shown as "exe.jpg".
+# These reverse the text's direction: a name that ends in "gpj.exe" would be shown as "exe.jpg".
 _BIDI = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -116,7 +116,7 @@ def _attachment(field: str, value: object, limits: Limits) -> Attachment:
         raise InvalidMessage(field, "must be an object")
     for name in value:
         if name not in Attachment.__struct_fields__:
-            # Not shown: it may hold anything.
+            # The name is not shown: it may be any text.
             raise InvalidMessage(field, "has a field that is not known")
     for name in ("filename", "content"):
         if name not in value:
@@ -142,7 +142,7 @@ def _filename(field: str, value: object) -> str:
 
 
 def _content(field: str, value: object, limit_bytes: int) -> str:
-    if isinstance(value, bytes):  # what a Python program has read from a file
+    if isinstance(value, bytes):  # as a Python program may pass it
         raise InvalidMessage(field, "must be base64 as text, not bytes")
     octets = base64_octets(field, check_text(field, value))
     if len(octets) // 4 * 3 - octets[-2:].count(b"=") > limit_bytes:

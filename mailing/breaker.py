@@ -1,4 +1,4 @@
-"""When a relay that does not answer is left alone: a circuit breaker for a whole worker."""
+"""The circuit breaker of a worker: while the relay does not answer, no mail is tried."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from typing import Literal
 from mailing.errors import CircuitOpen
 from mailing.shared import SharedNumbers
 
-#: What a call has changed, for the one caller who is to announce it.
+#: Returned by the one call that opened or closed the breaker, so that it is reported once.
 Change = Literal["opened", "closed"]
 
-# Indexes of the shared numbers. Closed: _OPEN_UNTIL is 0; open: in the future; half-open: past.
+# Indexes of the shared numbers. _OPEN_UNTIL is 0: closed; in the future: open; past: half-open.
 _FAILURES, _OPEN_UNTIL, _OPEN_FOR, _PROBED_BY, _PROBED_UNTIL, _HAS_ANSWERED = range(6)
 
 
 class CircuitBreaker:
-    """Counts attempts that got no answer, over all processes forked after it was made: no session
-    could be opened, or it ended or timed out before the relay replied.
+    """Counts attempts without an answer (no session could be opened, or it ended or timed out
+    before the relay replied), in all processes forked after the breaker was made.
 
     - Closed: everybody may try. After ``failures`` in a row it opens.
-    - Open: nobody may, for ``first_s`` seconds at first, doubled after each failed probe, and
-      ``open_s`` at most: a relay that was away for a moment gets its mails at once, and one
-      try in 10 s is no burden for one that is away for long.
-    - Half-open: one thread at a time may try. Its failure opens the breaker again. When it
-      reports nothing for ``probe_s`` seconds (it was killed, perhaps), another one may.
+    - Open: nobody may, for ``first_s`` seconds at first, twice as long after each failed probe,
+      and ``open_s`` at most. So a short outage delays mails little, and in a long one the relay
+      gets one try in 10 s.
+    - Half-open: one thread at a time may try (the probe). Its failure opens the breaker again. If
+      it reports nothing for ``probe_s`` seconds (perhaps it was killed), another thread may try.
 
     Any answer closes it, even a refusal. Times are CLOCK_MONOTONIC's, which all processes share.
     """
@@ -61,7 +61,7 @@ class CircuitBreaker:
             now, me = self._clock(), threading.get_native_id()
             if now < values[_OPEN_UNTIL]:
                 raise CircuitOpen(values[_OPEN_UNTIL] - now)
-            # A thread that comes again has ended its probe, whatever became of it.
+            # The probing thread itself may try again: it has ended its probe, reported or not.
             if now < values[_PROBED_UNTIL] and values[_PROBED_BY] != me:
                 raise CircuitOpen(values[_OPEN_FOR])
             values[_PROBED_BY] = me
@@ -70,8 +70,8 @@ class CircuitBreaker:
     def succeeded(self) -> Change | None:
         """Note that the relay has answered.
 
-        The first answer counts as a change: a worker that was killed may have announced last that
-        its breaker had opened.
+        The first answer counts as ``closed``: an earlier worker may have reported ``opened`` last,
+        and have been killed.
         """
         values = self._numbers.values
         if values[_HAS_ANSWERED] and not values[_OPEN_UNTIL] and not values[_FAILURES]:
@@ -85,8 +85,8 @@ class CircuitBreaker:
     def failed(self) -> Change | None:
         """Note that the relay has not answered; to be called by the thread that tried.
 
-        While the breaker is open only the thread that was let through counts: the others began
-        before it opened.
+        While the breaker is open, only the probing thread's failure counts: the others' attempts
+        began before it opened.
         """
         with self._numbers.locked() as values:
             if values[_OPEN_UNTIL]:

@@ -1,4 +1,4 @@
-"""Headers that callers set: which ones, and with which values."""
+"""Checks and encodes the headers that callers set."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mailing.header import structured, unstructured
 from mailing.header_check import check_value
 from mailing.limits import Limits, may_be_set
 
-# Free text, encoded where needed. All others are for machines: ASCII only, never encoded.
+# Headers of free text, encoded where needed. All others are read by programs: ASCII, not encoded.
 _UNSTRUCTURED = re.compile(r"x-.+|comments|keywords|organization", re.IGNORECASE)
 _SHOWABLE = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _URI = re.compile(r"<\s*(https?):", re.IGNORECASE)
@@ -34,7 +34,7 @@ def check_headers(headers: object, limits: Limits) -> dict[str, str]:
     names: dict[str, str] = {}
     for index, (name, value) in enumerate(headers.items()):
         if not isinstance(name, str) or not _SHOWABLE.fullmatch(name):
-            # Not shown: it may hold anything.
+            # The name is not shown: it may be any text.
             raise InvalidMessage(f"headers[{index}]", "is not a valid header name")
         if name.lower() in names:
             raise InvalidMessage(f"headers.{name}", "is given twice")

@@ -1,4 +1,4 @@
-"""What a relay said about a mail: values that travel in task results."""
+"""A relay's replies to a mail, as values that are part of task results."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ class Recipient(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
-    """A mail that the relay took responsibility for.
+    """A mail that the relay accepted for delivery.
 
-    ``accepted`` has at least one recipient; ``refused`` are those that the relay did not
-    take, for whom nothing was sent. ``code``, ``text`` and ``enhanced`` are the reply to the
+    ``accepted`` has at least one recipient; ``refused`` has those that the relay refused, who do
+    not get this mail. ``code``, ``text`` and ``enhanced`` are the reply to the
     final dot, ``host`` is the relay, ``tls`` whether the session was encrypted.
     """
 

@@ -49,7 +49,7 @@ class TooLarge(InvalidMessage):
 class TemplateError(MailError):
     """A template is at fault, not the mail that was to be made of it.
 
-    ``file`` is its path in the template folder, ``line`` is None where no line is to blame.
+    ``file`` is its path in the template folder, ``line`` is None if the error is in no one line.
     """
 
     def __init__(self, file: str, line: int | None, detail: str) -> None:
@@ -107,14 +107,15 @@ class TransientFailure(DeliveryError):
 class Unreachable(TransientFailure):
     """No session with the relay could be opened.
 
-    That says nothing about the mail, and the same holds for every other mail.
+    The mail is not the cause: no other mail can be sent now, either.
     """
 
 
 class CircuitOpen(MailError):
     """The relay did not answer several times in a row and is left alone for a while.
 
-    Not an attempt: nobody asked the relay. ``retry_after_s`` is when to come back, in seconds.
+    The relay was not contacted, so this is no attempt. ``retry_after_s``: try again after so many
+    seconds.
     """
 
     def __init__(self, retry_after_s: float) -> None:
@@ -125,5 +126,6 @@ class CircuitOpen(MailError):
 class Uncertain(DeliveryError):
     """The connection ended after the whole mail was sent and before the relay answered.
 
-    The relay may or may not have taken it (RFC 1047).
+    So the relay may have taken it or not (RFC 1047). This error is also used if the reply did not
+    come in time or was no reply to the final dot, and if an exception stopped a claimed attempt.
     """

@@ -1,8 +1,8 @@
-"""Header values as they stand in a mail: RFC 2047 encoded words and folding.
+"""Encodes header values for a mail: RFC 2047 encoded words and folding.
 
-Windmail does not leave this to the ``email`` package, whose folding has turned encoded words into
-header lines of their own and has taken the quotes off display names that hold a comma
-(CVE-2024-6923, CPython issues 121650 and 100884; Python 3.11.7 has both).
+The ``email`` package is not used: its folding has turned encoded words into header lines of their
+own, and removed the quotes of display names that contain a comma (CVE-2024-6923, CPython issues
+121650 and 100884; Python 3.11.7 has both bugs).
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ LINE_LENGTH = 998
 _FOLD_AT = 76  # RFC 2047 section 2: longest line with an encoded word
 _WORD_LENGTH = 75  # RFC 2047 section 2: longest encoded word
 _WORD_FRAME = len("=?utf-8?b??=")
-_SHORTEST_FIRST_WORD = 32  # with less room beside the header's name, begin on the next line
-# RFC 2047 section 5 (3): what may stand plain in an encoded word of any header.
+_SHORTEST_FIRST_WORD = 32  # with less room after the header's name, begin on the next line
+# RFC 2047 section 5 (3): octets that need no encoding within an encoded word of any header.
 _PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!*+-/")
 _Q_PLAIN = bytes(_PLAIN) + b" "
 # Each octet as "q" writes it.
@@ -62,7 +62,7 @@ def _fits(name: str, pieces: list[str]) -> bool:
 
 
 def _first_word_length(name: str) -> int:
-    """Return the room for an encoded word beside the header's name."""
+    """Return the length of an encoded word that fits on the line of the header's name."""
     return min(_FOLD_AT - len(name) - len(": "), _WORD_LENGTH)
 
 
@@ -134,8 +134,8 @@ def _word(kind: str, octets: bytes | bytearray) -> str:
 def fold(name: str, pieces: Iterable[str]) -> str:
     """Join pieces, each beginning with a space, into lines; return what follows ``name:``.
 
-    The first piece stays beside the name, since some readers take a line break there for a space;
-    an encoded word may go to the next line, since a space before it means nothing.
+    The first piece stays on the line of the name, since some readers show a line break there as a
+    space. An encoded word may go to the next line: readers ignore a space before it.
     """
     lines: list[str] = []
     line, room = "", _FOLD_AT - len(name) - len(":")
@@ -149,11 +149,11 @@ def fold(name: str, pieces: Iterable[str]) -> str:
 
 
 def header_field(name: str, value: str) -> str:
-    """Return ``name:value`` and CRLF, after a last look that it is one header field.
+    """Return ``name:value`` and CRLF, after a last check that this is one header field.
 
     Raises:
-        InvalidMessage: the value would break out of its header; a value made by this module
-            from checked text never does.
+        InvalidMessage: it is more or less than one field; never for a value that this module
+            made of checked text.
     """
     text = f"{name}:{value}"
     fits = len(text) <= LINE_LENGTH or max(map(len, text.split("\r\n"))) <= LINE_LENGTH

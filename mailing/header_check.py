@@ -1,4 +1,4 @@
-"""Which texts may stand in a header: no line break in any disguise."""
+"""Checks texts for headers: no control character or line break, plain or encoded."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ VALUE_LENGTH = 8192
 # Controls (C0, DEL, C1), and the line separators that Python's str.splitlines also splits at.
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _UNSAFE_BYTE = re.compile(rb"[\x00-\x1f\x7f]")
-#: As lenient as the readers are: white space inside, any charset, RFC 2231's language suffix.
+#: An RFC 2047 encoded word, matched as leniently as mail readers do: white space inside, any
+#: charset, RFC 2231's language suffix.
 ENCODED_WORD = re.compile(r"=\?([^?]*)\?([bq])\?(.*?)\?=", re.IGNORECASE | re.DOTALL)
 
 
@@ -42,8 +43,8 @@ def check_text(field: str, value: object) -> str:
 def check_value(field: str, value: object, longest: int = VALUE_LENGTH) -> str:
     """Return ``value`` if it may stand in a header, as it is and after RFC 2047 decoding.
 
-    Readers decode headers, gateways encode them anew, and some do so more than once: text that
-    decodes to a line break is as dangerous as a line break.
+    Mail readers decode headers, and gateways decode and encode them again, some more than once:
+    text that decodes to a line break is as dangerous as a line break.
 
     Args:
         longest: in characters.
@@ -67,7 +68,7 @@ def check_value(field: str, value: object, longest: int = VALUE_LENGTH) -> str:
 
 
 def _joined(field: str, text: str) -> Iterator[str]:
-    """Decode the words of each charset as one: readers join words before decoding them."""
+    """Decode the words of each charset as one, as readers do that join words before decoding."""
     octets: defaultdict[str, bytes] = defaultdict(bytes)
     for word in ENCODED_WORD.finditer(text):
         octets[word[1].lower()] += _octets(field, word)
@@ -77,7 +78,7 @@ def _joined(field: str, text: str) -> Iterator[str]:
 def _octets(field: str, word: re.Match[str]) -> bytes:
     content = word[3].encode("utf-8", "replace")
     octets = quopri.decodestring(content, header=True) if word[2] in "qQ" else _base64(content)
-    # Checked before the charset is applied, too: readers that don't know it take the octets.
+    # Also checked before the charset is applied: readers that don't know it show the octets.
     if _UNSAFE_BYTE.search(octets):
         raise InvalidMessage(field, "holds an encoded control character or line break")
     return octets

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import msgspec
 
-#: Headers that are free for callers; ``*`` stands for any rest.
+#: The headers that callers may set by default; ``*`` stands for any rest of the name.
 HEADER_NAMES = (
     "X-*",
     "List-*",
@@ -23,7 +23,7 @@ HEADER_NAMES = (
     "Keywords",
 )
 
-# What we write ourselves, what relays write, and what sends a mail elsewhere. In lower case.
+# Headers that Windmail or relays write, and that would redirect a mail or its bounces. Lower case.
 _RESERVED = re.compile(
     r"from|to|cc|bcc|subject|date|message-id|mime-version|content-.*|reply-to|sender|return-path"
     r"|received|received-.*|resent-.*|delivered-to|apparently-to|authentication-results|arc-.*"
@@ -40,12 +40,12 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         recipients_per_field: addresses in each of to, cc, bcc and reply_to; relays take at least
             100 recipients a mail (RFC 5321 section 4.5.3.1.8).
         subject_length: characters.
-        headers: number of further headers.
+        headers: number of headers that a caller sets.
         header_names: their names, ``*`` at the end for any rest. No pattern allows a header that
             Windmail or a relay writes.
         attachments: their number.
         attachment_bytes: of each, decoded.
-        total_bytes: text and HTML in UTF-8 and the decoded attachments; what goes over the wire
+        total_bytes: text and HTML in UTF-8 and the decoded attachments; what is sent to the relay
             is up to 1.4 times as large.
 
     Raises:
@@ -75,7 +75,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
 
 def may_be_set(name: str) -> bool:
-    """Say whether this is a header's name, and not one that only we or relays write."""
+    """Return whether this is a header's name, and not one that only Windmail or relays write."""
     return bool(_NAME.fullmatch(name)) and not _RESERVED.fullmatch(name.lower())
 
 

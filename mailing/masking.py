@@ -1,4 +1,4 @@
-"""Take mail addresses out of texts that end up in logs, tracebacks and Flower."""
+"""Hides mail addresses in texts for logs, tracebacks and Flower."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 MASK = "\u2026"
 
-#: Shorter texts give nothing away, and masking them would make a reply unreadable.
+#: Shorter private texts are not masked: they may be common words, which a reply needs.
 SHORTEST_PRIVATE = 8
 
 # "@" as relays write it: plain, full-width, small, URL-encoded (links in SPF replies), HTML.
@@ -34,8 +34,7 @@ _ANY_AT = re.compile(_AT, re.VERBOSE | re.IGNORECASE)
 def mask(text: str, private: Iterable[str] = ()) -> str:
     """Replace everything like a mail address by an ellipsis, ``<a@b>`` by ``<\u2026>``.
 
-    Errs on the side of masking: the text keeps its sense, not its every word. Masking twice
-    changes nothing more.
+    In doubt, a word is masked. Masking a text twice gives the same as once.
 
     Args:
         text: a relay's reply, or the detail of an error.

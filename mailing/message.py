@@ -1,4 +1,4 @@
-"""A mail as a value: what may be in it, and who gets it."""
+"""A mail as a value, checked; and its envelope."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mailing.limits import DEFAULT_LIMITS, Limits
 
 
 class Mail(msgspec.Struct, frozen=True, kw_only=True):
-    """A mail that was checked; make it with ``compose``."""
+    """A mail whose content was checked; make it with ``compose``."""
 
     subject: str
     text: str
@@ -70,7 +70,7 @@ def compose(
         from_: one address; also the envelope's sender.
         headers: further headers, of names that ``limits`` allows.
         attachments: each an ``Attachment`` or an object with the same fields.
-        limits: the most that is taken.
+        limits: sizes and numbers that are accepted.
 
     Raises:
         TooLarge: the mail or one of its attachments is too large.

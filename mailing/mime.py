@@ -1,6 +1,6 @@
-"""From a mail to its octets, the same ones each time (RFC 5322, RFC 2045, RFC 2046).
+"""Builds a mail's octets, the same ones each time (RFC 5322, RFC 2045, RFC 2046).
 
-Written directly: the ``email`` package takes several times as long as sending the mail.
+The ``email`` package is not used: it takes several times as long as sending the mail.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def build(mail: Mail, *, mail_id: str, accepted_at: datetime) -> bytes:
 def message_id(mail: Mail, mail_id: str) -> str:
     """Return the Message-ID, ``<mail_id@domain of the sender>``.
 
-    An id that may not stand there, or is very long, is replaced by its SHA-256.
+    An id that is not allowed in a Message-ID, or is very long, is replaced by its SHA-256.
     """
     if len(mail_id) > _ID_LENGTH or not _ID.fullmatch(mail_id):
         mail_id = hashlib.sha256(mail_id.encode("utf-8", "replace")).hexdigest()
@@ -71,7 +71,7 @@ def _headers(mail: Mail, mail_id: str, accepted_at: datetime) -> Iterator[tuple[
 
 def _content(mail: Mail, seed: bytes) -> list[bytes]:
     """Return the MIME entity, with only the levels that the mail needs."""
-    # Only HTML can show a file inline; without HTML the reader could not get at it.
+    # Only HTML can show a file inline. Without HTML, readers might not offer an inline file at all.
     inline: list[Attachment] = []
     attached: list[Attachment] = []
     for one in mail.attachments:
@@ -90,7 +90,7 @@ def _content(mail: Mail, seed: bytes) -> list[bytes]:
 def _texts(mail: Mail, seed: bytes) -> tuple[list[bytes], str]:
     """Return the entity of text and HTML, and its content type.
 
-    An empty one is left out: many readers would show it instead of the other.
+    An empty text or HTML is left out: many readers would show the empty one.
     """
     if not mail.html:
         return _text("plain", mail.text, seed), "text/plain"

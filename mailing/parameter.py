@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from urllib.parse import quote
 
-# Longest text that stands in one piece; with its name and quotes it fits a line of 78.
+# Longest text that is not split; with the parameter's name and quotes it fits a line of 78.
 _PIECE_LENGTH = 56
 _PLAIN = "!#$&+-.^_`{|}~"  # RFC 2231 section 7: attribute-char, beside letters and digits
 
@@ -39,7 +39,7 @@ def ascii_name(filename: str) -> str:
 
 
 def _pieces(text: str) -> list[str]:
-    """Percent-encode and cut; no character is cut in two, since readers decode each piece."""
+    """Percent-encode and split, but not within a character: readers decode each piece alone."""
     pieces = [""]
     for character in text:
         encoded = quote(character, safe=_PLAIN)

@@ -1,4 +1,4 @@
-"""How fast mail goes to a domain: rates, and mails at a time, over all of a worker's processes."""
+"""Limits for a domain: mails per time, and mails at a time, for all processes of a worker."""
 
 from __future__ import annotations
 
@@ -16,30 +16,32 @@ from mailing.errors import InvalidMessage
 from mailing.rate import Rate
 from mailing.shared import SharedNumbers
 
-#: Longest wait that a mail is told, seconds. One that still has no turn then is told again.
+#: Longest wait that is returned for a mail, in seconds. If its turn is later, it gets a new wait.
 LONGEST_WAIT_S = 3600.0
 #: At least this many mails may go at once after a pause.
 SMALLEST_BURST = 2
-#: Shortest wait while too many mails to a domain are under way, seconds.
+#: Wait while as many mails as allowed are being sent to a domain, in seconds; it may be longer.
 BUSY_WAIT_S = 0.1
-#: How much longer a mail may sleep for its turn for each time that it has come back, seconds.
-PATIENCE_S = 0.2
+#: How long a mail may sleep for its turn: this many seconds for each time that it has come back.
+SLEEP_PER_RETURN_S = 0.2
 LONGEST_SLEEP_S = 1.0
 
 _AT_ONCE = re.compile(r"[1-9]\d{0,3}")
 
-# A limit's shared numbers: three times, then the process of each mail under way (0: none).
+# A limit's shared numbers: when the next mail would go at an even pace; the last turn given to a
+# mail that came back; the last turn given to any mail; then a process id for each mail that is
+# being sent (0: the place is free).
 _NEXT, _LAST_RETURN, _LAST_TURN, _HOLDERS = range(4)
 
 
 class Limit(msgspec.Struct, frozen=True, kw_only=True):
     """At most ``per_s`` mails a second to a domain, and ``at_once`` at a time (0: any number).
 
-    After a pause a second's worth of mails may go at once, rounded up, and at least two: mails
-    come back a little late, as queues delay by whole seconds, and a burst of one would lose that
-    time. ``at_once`` protects rather than paces: a mail that finds every place taken comes back
-    seconds later, so a crowd of slow mails goes at one to two times ``at_once`` a second, not at
-    its rate.
+    After a pause the mails of one second may go at once, rounded up, and at least two: queues
+    delay by whole seconds, so mails come back a little late, and with a burst of one that time
+    would be lost. ``at_once`` protects the domain, but does not keep the rate: a mail that finds
+    no free place comes back seconds later, so many slow mails go at one to two times ``at_once``
+    a second.
     """
 
     domain: str
@@ -48,16 +50,16 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RateLimits:
-    """Limits for some destination domains, over all processes forked after they were made.
+    """Limits for some recipient domains, in all processes forked after this was made.
 
-    A mail to several of the domains counts for each. Other domains, including subdomains of these
-    (they may belong to somebody else), have no limit.
+    A mail to several of the domains counts for each. Other domains have no limit, and neither have
+    subdomains, which may belong to somebody else.
 
-    Mails that have to wait form a line: each is told a time of its own, one after the other at
-    the domain's rate, so that they do not come back in a crowd. Newcomers queue up behind the
-    line; a mail that comes back goes as soon as the rate allows. One that comes back often,
-    because it is a little early each time, sleeps for its turn: about two at a time at most, for
-    up to a second, so that the worker's other threads are free for other domains.
+    Each mail that has to wait gets a turn of its own, one after the other at the domain's rate, so
+    that not all come back at once. New mails get turns after all others; a mail that comes back
+    goes as soon as the rate allows. A mail that has come back often, each time a little early,
+    sleeps until its turn: about two mails at a time do, for up to a second, so that the worker's
+    other threads are free for other domains.
     """
 
     def __init__(
@@ -80,33 +82,34 @@ class RateLimits:
     def admit(self, domains: Collection[str], *, returns: int = 0) -> Iterator[float]:
         """Yield the seconds to wait: 0.0 when a mail may go now, within the ``with`` block.
 
-        Otherwise nothing was taken, and the mail is to come back after that time (LONGEST_WAIT_S at
-        most) or later. A process that is killed within the block gives up its places.
+        Otherwise nothing was counted, and the mail is to come back after that time (LONGEST_WAIT_S
+        at most) or later. If a process is killed within the block, its places become free.
 
         Args:
             domains: the recipients', in the form that ``parse_mailbox`` gives them.
-            returns: how often the mail was told to wait before. One that comes back may sleep
-                here for a short remaining wait, a newcomer never does.
+            returns: how often the mail had to wait before. A mail that comes back may sleep here if
+                its turn is near; a new one never does.
         """
         lanes = [self._lanes[domain] for domain in self._lanes.keys() & set(domains)]
         if not lanes:
             yield 0.0
             return
         held: list[int] = []
-        patience_s = min(PATIENCE_S * returns, LONGEST_SLEEP_S, *(2 * x.interval_s for x in lanes))
+        longest_s = min(SLEEP_PER_RETURN_S * returns, LONGEST_SLEEP_S)
+        sleep_s = min(longest_s, *(2 * lane.interval_s for lane in lanes))
         try:
             wait_s = self._take(lanes, held, returning=returns > 0)
-            if 0 < wait_s <= patience_s:
+            if 0 < wait_s <= sleep_s:
                 self._sleep(wait_s)
                 wait_s = self._take(lanes, held, returning=True)
             yield wait_s
         finally:
-            # No lock, which may not come in time: nobody else writes these places.
+            # Without the lock, which might not be free soon: only this process writes its places.
             for place in held:
                 self._numbers.values[place] = 0
 
     def _take(self, lanes: Sequence[_Lane], held: list[int], *, returning: bool) -> float:
-        """Count a mail in every lane, its places noted in ``held``, or queue it up; return its
+        """Count a mail for each domain, with its places in ``held``, or give it a turn; return its
         wait in seconds."""
         with self._numbers.locked() as values:
             now = self._clock()
@@ -115,7 +118,7 @@ class RateLimits:
                 (end, lane) for end, lane in times if lane.turn_at(values, now, returning) > now
             ]
             if waiting:
-                # Only in the line with the latest turn: by then the other lanes have room.
+                # Only from the domain with the latest turn: by then the others have room.
                 turn, lane = max(waiting, key=lambda pair: pair[0])
                 lane.queue_up(values, now, turn, returning)
                 return min(math.ceil((turn - now) * 1000) / 1000, LONGEST_WAIT_S)
@@ -125,11 +128,11 @@ class RateLimits:
 
 
 class _Lane:
-    """The way to one domain. Its methods are called with the shared numbers locked."""
+    """One domain's limit and its state. The methods are called with the shared numbers locked."""
 
     def __init__(self, limit: Limit, first: int) -> None:
         self.interval_s = 1 / limit.per_s
-        # How far ahead of its even pace the lane may get (the generic cell rate algorithm).
+        # How far ahead of an even pace the mails may get (the generic cell rate algorithm).
         self._ahead_s = (max(SMALLEST_BURST, math.ceil(limit.per_s)) - 1) * self.interval_s
         self._next = first + _NEXT
         self._last_return = first + _LAST_RETURN
@@ -137,29 +140,29 @@ class _Lane:
         self._places = range(first + _HOLDERS, first + _HOLDERS + limit.at_once)
 
     def turn_at(self, values: memoryview[float], now: float, returning: bool) -> float:
-        """Return when a mail may go, as things stand; ``now`` or earlier means at once."""
+        """Return when a mail may go if no others come; ``now`` or earlier means at once."""
         turn = values[self._next] - self._ahead_s
         if self._places and self._free_place(values) is None:
             turn = max(turn, now + BUSY_WAIT_S)
         return turn if returning else max(turn, values[self._last_turn])
 
     def end_of_line(self, values: memoryview[float], now: float, returning: bool) -> float:
-        """Return the first turn that no mail was given yet."""
+        """Return the first turn that was not given to a mail yet."""
         last = values[self._last_return if returning else self._last_turn]
         turn = max(self.turn_at(values, now, returning), last + self.interval_s)
         return min(turn, now + LONGEST_WAIT_S)
 
     def queue_up(self, values: memoryview[float], now: float, turn: float, returning: bool) -> None:
-        """Note that a mail was given ``turn``."""
+        """Record that ``turn`` was given to a mail."""
         if returning:
             values[self._last_return] = turn
-            # It missed the turn that it had, so the newcomers' line is longer by one.
+            # The mail did not use its former turn, so the last turn of all is one interval later.
             longer = values[self._last_turn] + self.interval_s
             turn = max(turn, min(longer, now + LONGEST_WAIT_S))
         values[self._last_turn] = turn
 
     def take(self, values: memoryview[float], now: float, held: list[int]) -> None:
-        """Count a mail that goes now."""
+        """Count a mail that goes now, and take a place for it."""
         place = self._free_place(values)
         if place is not None:
             held.append(place)
@@ -176,7 +179,7 @@ class _Lane:
 def _is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except OSError:  # gone; or another user's process has the number by now
+    except OSError:  # it ended; or its id now belongs to another user's process
         return False
     return True
 

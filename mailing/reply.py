@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from mailing.masking import mask
 
-#: Longest reply text that is kept, characters. RFC 5321 lines have at most 512 octets; some
-#: relays send essays, and this text travels in results, logs and events.
+#: Longest reply text that is kept, in characters. RFC 5321 lines have at most 512 octets, but some
+#: relays send far more, and the text becomes part of results, logs and events.
 TEXT_LENGTH = 1000
 
 START_MAIL_INPUT = 354
@@ -24,7 +24,8 @@ _UNPRINTABLE = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
 class Reply(NamedTuple):
-    """One reply: ``code`` 200 to 599, ``text`` masked and on one line, ``enhanced`` status."""
+    """One reply: ``code`` (-1: the line had none), ``text`` masked and on one line, ``enhanced``
+    status code."""
 
     code: int
     text: str
@@ -42,14 +43,14 @@ class Reply(NamedTuple):
 
 
 def is_transient(code: int) -> bool:
-    """Tell whether a reply code says *later* (4yz, or a login problem) and not *never*."""
+    """Return whether the same command may succeed later: after 4yz, or a login problem."""
     return code // 100 == 4 or code in _CREDENTIALS
 
 
 def parse(code: int, raw: bytes) -> Reply:
     """Make a reply of what ``smtplib`` returns: a code, and lines joined by newlines.
 
-    The enhanced status code that each line repeats (RFC 2034) moves to ``enhanced``; everything
+    The enhanced status code that each line repeats (RFC 2034) moves to ``enhanced``; whatever looks
     like an address is masked.
     """
     # Cut before masking, too: a relay may send any amount.

@@ -14,24 +14,24 @@ import weakref
 from collections.abc import Iterator
 from typing import Final
 
-_NUMBER: Final = "d"  # a C double, 8 octets, which processors write whole
+_NUMBER: Final = "d"  # a C double, 8 octets, which processors write in one step
 _NUMBER_BYTES = 8
-#: Pause between two tries to get a lock; once it runs, a holder needs microseconds.
+#: Pause between two tries to get the lock, which is normally held for microseconds.
 _PAUSE_S = 0.0002
 
 
 class SharedNumbers:
     """A block of floats, all 0.0 at first; made before the fork, and shared after it.
 
-    A process may be killed at any point, even between two writes: each number is written whole,
-    but whoever writes several has to choose an order that makes sense wherever it breaks off.
+    A process may be killed at any point. Each number is written in one step; code that writes
+    several must write them in an order that is valid after each step.
 
-    ``values`` are the numbers themselves, for reads and writes that need no lock.
+    ``values``: the numbers, for reads and writes that need no lock.
     """
 
     def __init__(self, count: int) -> None:
-        # A file lock, not that of multiprocessing's Value, which stays locked for ever when its
-        # holder is killed: the kernel releases this one.
+        # The kernel releases a file lock when its holder is killed. The lock of multiprocessing's
+        # Value would stay locked for ever.
         self._fd = _nameless_file(max(1, count) * _NUMBER_BYTES)
         weakref.finalize(self, os.close, self._fd)
         self.values = memoryview(mmap.mmap(self._fd, 0)).cast(_NUMBER)
@@ -44,9 +44,9 @@ class SharedNumbers:
 
         For microseconds, and not nested: everybody else waits meanwhile.
         """
-        # The file lock is the process's, so its threads need one among themselves. That one is
-        # reentrant because a time limit's signal may strike on the way out of here: then both
-        # locks are held until the exception is dropped, and its handler must not wait for itself.
+        # The file lock belongs to the whole process, so its threads also need a mutex. The mutex is
+        # reentrant: a time limit's signal may interrupt the release. Then both locks are held until
+        # the exception is dropped, and its handler must not wait for its own thread.
         with self._mutex:
             try:
                 fcntl.lockf(self._fd, fcntl.LOCK_EX)
@@ -56,10 +56,10 @@ class SharedNumbers:
 
     @contextlib.contextmanager
     def locked_within(self, seconds: float) -> Iterator[bool]:
-        """Lock the numbers as :meth:`locked` does, or go on without the lock after ``seconds``.
+        """Lock the numbers against other processes, or go on without the lock after ``seconds``.
 
-        For single-threaded event loops, which must not wait for a process that somebody has
-        stopped. Yields whether the lock is held.
+        Not against other threads of this process. For single-threaded event loops, which must not
+        wait for a process that was stopped (SIGSTOP). Yields whether the lock is held.
         """
         deadline = time.monotonic() + seconds
         while not (is_held := self._try_lock()) and time.monotonic() < deadline:
@@ -82,9 +82,10 @@ class SharedNumbers:
 
 
 def _nameless_file(size: int) -> int:
-    """Return a new file of ``size`` zero bytes, which is gone with its last user.
+    """Return a new file of ``size`` zero bytes, which is deleted when no process has it open.
 
-    Its pages need no room on a disk later: a write that finds none is a SIGBUS.
+    It is in memory; where that is not possible its octets are written at once, since a write to a
+    mapped page that the disk has no room for is a SIGBUS.
     """
     if sys.platform == "linux":
         fd = os.memfd_create("windmail")
@@ -101,7 +102,7 @@ _all: weakref.WeakSet[SharedNumbers] = weakref.WeakSet()
 
 
 def _after_fork() -> None:
-    """Replace the mutexes, which the parent's threads may hold: the child does not have them."""
+    """Replace the mutexes: a thread that holds one in the parent does not exist in the child."""
     for numbers in _all:
         numbers._forget_threads()
 

@@ -1,8 +1,7 @@
 """DKIM: a mail's signature by the sender's domain (RFC 6376).
 
-dkimpy reads, canonicalises and hashes the mail and does the RSA; the list of tags is made here,
-because dkimpy takes the time of signing from the clock, and every attempt at a mail has to be the
-same octets.
+dkimpy reads, canonicalises and hashes the mail and does the RSA. The signature's tags are made
+here: dkimpy takes the signing time from the clock, but each attempt must send the same octets.
 """
 
 from __future__ import annotations
@@ -29,10 +28,10 @@ from dkim.crypto import (  # type: ignore[import-untyped] # as above
 SHORTEST_KEY = 1024
 SHORTEST_GOOD_KEY = 2048
 
-# Signed once more than they occur, even if they do not occur at all, so that none can be added on
-# the way: these are what the reader sees or answers to (RFC 6376 section 8.15).
+# Listed in h= once more than they occur, even if they do not occur at all: a header added on the
+# way then breaks the signature. Readers show these, or reply to them (RFC 6376 section 8.15).
 _SEALED = (b"from", b"to", b"cc", b"reply-to", b"subject")
-# Signed once more than they occur, if they occur.
+# Listed once more than they occur, if they occur.
 _SEALED_IF_THERE = (
     b"date",
     b"message-id",
@@ -42,7 +41,7 @@ _SEALED_IF_THERE = (
     b"in-reply-to",
     b"references",
 )
-# Signed as often as they occur. RFC 8058 section 4 asks for the two on unsubscribing.
+# Listed as often as they occur. RFC 8058 section 4 asks for the two on unsubscribing.
 _AS_THEY_ARE = (b"list-unsubscribe", b"list-unsubscribe-post", b"list-id", b"auto-submitted")
 
 _LABELS = r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"
@@ -95,9 +94,9 @@ class Signer:
     def sign(self, content: bytes, *, signed_at: datetime) -> bytes:
         """Return the mail with a DKIM-Signature in front; same arguments, same octets.
 
-        A mail whose From is not of the domain or a subdomain comes back as it is: a signature
-        of another domain says nothing to DMARC (RFC 7489 section 3.1.1), and would vouch for
-        what is not ours.
+        A mail whose From is not of the domain or a subdomain is returned unsigned: DMARC ignores a
+        signature of another domain (RFC 7489 section 3.1.1), and ours would vouch for a mail that
+        is not ours.
 
         Args:
             content: from ``build``: every line ended by CRLF.
@@ -161,7 +160,7 @@ def check_names(domain: str, selector: str) -> None:
 
 
 def _names_to_sign(names: list[bytes]) -> list[bytes]:
-    """Return ``h=``: each name as often as it is to be signed."""
+    """Return the names for ``h=``, each as often as it is to be listed."""
     signed: list[bytes] = []
     for name in (*_SEALED, *_SEALED_IF_THERE, *_AS_THEY_ARE):
         count = names.count(name)
@@ -173,7 +172,7 @@ def _names_to_sign(names: list[bytes]) -> list[bytes]:
 
 def _read_key(key: bytes) -> dict[str, int]:
     key = b"\n".join(line.strip() for line in key.splitlines())
-    # Not "from": dkimpy's messages are no help, and the traceback would lead to the key.
+    # Errors are not chained: dkimpy's messages are no help, and a traceback could show the key.
     if not _PEM.search(key):
         raise ValueError("the DKIM key must be an RSA key in PEM form, without a passphrase")
     try:

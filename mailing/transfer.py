@@ -1,4 +1,4 @@
-"""Contents as they travel: 7bit, quoted-printable or base64, lines ended by CRLF (RFC 2045)."""
+"""Encodes contents as 7bit, quoted-printable or base64, with lines ended by CRLF (RFC 2045)."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ def encode_text(text: str, seed: bytes) -> tuple[str, bytes]:
 
     Args:
         text: its line breaks may be of any kind.
-        seed: what the mail's boundaries end with. A text that holds it is encoded, so that no
-            line of it is a boundary.
+        seed: what the mail's boundaries end with. A text that contains it is not sent as 7bit, so
+            that none of its lines is a boundary.
     """
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
     if not text.endswith("\n"):
         text += "\n"
     octets = text.replace("\n", "\r\n").encode()
-    # In the other encodings "=_", which boundaries begin with, can't occur.
+    # The other encodings never contain "=_", which boundaries begin with.
     if _is_seven_bit(octets) and seed not in octets:
         return "7bit", octets
     quoted_printable = binascii.b2a_qp(octets, istext=True)
@@ -40,7 +40,7 @@ def base64_lines(content: bytes) -> bytes:
 
 
 def _is_seven_bit(octets: bytes) -> bool:
-    """Say whether mail systems leave this as it is."""
+    """Return whether mail systems transfer this unchanged."""
     if octets.translate(None, _SEVEN_BIT):
         return False
     return max(map(len, octets.split(b"\r\n"))) <= _LINE_LENGTH

@@ -1,4 +1,4 @@
-"""From a relay's address to a session that is ready for mail: connect, encrypt, log in."""
+"""Opens a session that is ready for mail: connect, encrypt, log in."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from mailing.smtp.relay import Relay
 from mailing.smtp.replies import DeadlineReader, Replies
 from mailing.smtp.session import Session, reason
 
-#: How long authorities count that were read from their files, in seconds: reading takes 20 ms, and
-#: the files are renewed while a worker runs.
+#: How long CA certificates are cached, in seconds: reading their files takes 20 ms, and the files
+#: may be replaced while a worker runs.
 AUTHORITIES_S = 60.0
 
 _FULL_NAME = re.compile(r"[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+")
 
 
 class _Opening(smtplib.SMTP):
-    """smtplib's dialogue up to the login; the whole of it may take as long as a mail's dialogue."""
+    """smtplib's dialogue up to the login, which may take ``dialogue_s`` as a whole."""
 
     def __init__(self, relay: Relay, **options: Any) -> None:
         self._until = time.monotonic() + relay.dialogue_s
@@ -47,8 +47,8 @@ def open_session(relay: Relay) -> Session:
     """Open a session: connect, greet, STARTTLS and log in as the relay's settings say.
 
     Raises:
-        Unreachable: whatever goes wrong here says nothing about a mail. That holds for 5yz
-            as well: a wrong password or a blocked address must not fail a whole queue for good.
+        Unreachable: for any error, even 5yz, since the mail is not its cause: a wrong password or
+            a blocked address must not fail a whole queue for good.
     """
     smtp = _connect(relay)
     try:
@@ -74,10 +74,10 @@ def _connect(relay: Relay) -> smtplib.SMTP:
             smtp = _Opening(relay)
     except smtplib.SMTPConnectError as exc:
         raise _refusal(exc.smtp_code, exc.smtp_error) from None
-    except (OSError, UnicodeError) as exc:  # UnicodeError: a label that the DNS could not hold
+    except (OSError, UnicodeError) as exc:  # UnicodeError: a host name that the DNS cannot have
         raise Unreachable(None, f"cannot connect to {place}: {reason(exc)}") from exc
     if smtp.sock is not None:
-        # The final dot is a small packet of its own: it must not wait for an acknowledgement.
+        # Without this, a small packet (a command, a mail's end) may wait for an earlier one's ACK.
         smtp.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         smtp.local_hostname = _own_name(smtp.sock)
     return smtp
@@ -101,7 +101,7 @@ def _greet(smtp: smtplib.SMTP) -> None:
 
 
 def _start_tls(smtp: smtplib.SMTP, relay: Relay) -> bool:
-    """Encrypt the session if that is wanted and offered; tell whether it is encrypted."""
+    """Encrypt the session if that is wanted and offered; return whether it is encrypted."""
     if relay.tls == "none":
         return False
     if not smtp.has_extn("starttls"):

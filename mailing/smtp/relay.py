@@ -1,4 +1,4 @@
-"""Where mails are handed over, as a value."""
+"""The SMTP relay and how to connect to it, as a value."""
 
 from __future__ import annotations
 
@@ -26,9 +26,8 @@ class Relay:
     ``tls`` is one of
 
     - ``none``: never encrypted; credentials are sent as they are;
-    - ``opportunistic``: STARTTLS where the relay offers it. The certificate is verified all
-      the same: a relay that offers TLS with an invalid certificate gets no mail, rather than
-      a session that anybody may read;
+    - ``opportunistic``: STARTTLS if the relay offers it. The certificate is verified: a relay that
+      offers TLS with an invalid certificate gets no mail, not even an unencrypted one;
     - ``required``: STARTTLS, or no mail;
     - ``implicit``: TLS from the first byte (``smtps``, RFC 8314).
 
@@ -38,8 +37,8 @@ class Relay:
     reply to the final dot (RFC 5321 section 4.5.3.2.6: 10 minutes; a shorter one makes outcomes
     uncertain). A session that was idle for ``idle_s`` is not used again.
 
-    ``dialogue_s`` bounds all of a mail's commands and its content together, up to the final dot,
-    whatever each of them may take; and likewise the opening of a session, up to the login.
+    ``dialogue_s`` limits a mail's commands and content as a whole, up to the final dot, in addition
+    to ``timeout_s``; and likewise the opening of a session, up to the login.
     """
 
     host: str

@@ -1,4 +1,4 @@
-"""How long to wait for a relay: each of its replies has a timeout, and so has a whole mail."""
+"""Reads a relay's replies: each reply has a timeout, and the mail as a whole has a deadline."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ MOST_LINES = 10_000
 
 
 class DeadlineReader(io.RawIOBase):
-    """What a relay says, as a file; smtplib's own restarts the timeout at each part of a reply.
+    """A relay's replies, as a raw stream with a deadline. smtplib's own has none: its timeout
+    begins again with each part of a reply.
 
     ``until``: the deadline of the mail, or of the session's opening (``time.monotonic()``).
     """
@@ -26,7 +27,7 @@ class DeadlineReader(io.RawIOBase):
         self._timeout_s = timeout_s
 
     def wait_up_to(self, timeout_s: float | None = None) -> None:
-        """Set the timeout of the next send or receive (None: as before), within ``until``.
+        """Set the timeout of the next send or receive, up to ``until`` (None: keep the timeout).
 
         Raises:
             TimeoutError: ``until`` is past.
@@ -49,8 +50,8 @@ class DeadlineReader(io.RawIOBase):
 class Replies(io.BufferedReader):
     """A relay's replies, read from a :class:`DeadlineReader`; very long lines are cut.
 
-    smtplib gives up the session at such a line, and a verdict would be lost though its code is
-    there. A reply of more than MOST_LINES lines is a ConnectionError.
+    At such a line smtplib would close the session, and a final reply would be lost although its
+    code has come. A reply of more than MOST_LINES lines is a ConnectionError.
     """
 
     _lines = 0

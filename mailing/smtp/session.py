@@ -1,4 +1,4 @@
-"""One SMTP session: its commands, its health, its end. What breaks a session is decided here."""
+"""One SMTP session: its commands, checking that it is alive, and which errors end it."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from mailing.reply import SERVICE_CLOSING, START_MAIL_INPUT, Reply, parse
 from mailing.smtp.relay import Relay
 from mailing.smtp.replies import DeadlineReader, Replies
 
-#: A session unused for longer is asked (RSET) whether it is still there, seconds.
+#: A session that was unused for longer, in seconds, is checked by RSET before its next mail.
 CHECK_AFTER_S = 1.0
-#: How long an idle session may take to answer that, or QUIT, seconds.
+#: How long the relay may take to answer that RSET, or QUIT, in seconds.
 CHECK_TIMEOUT_S = 5.0
 
 # First digits of replies (RFC 5321 section 4.2.1).
@@ -31,8 +31,8 @@ _CHUNK = 2**16  # octets in one send; each send has the whole timeout
 class Session:
     """A session with a relay, ready for MAIL. For the thread and the process that opened it.
 
-    After a lost connection, an answer out of protocol or a 421 it is not ``alive`` any more.
-    ``has_delivered``: a mail went through it; a relay may take only so many in a session.
+    After a lost connection, an unexpected reply or a 421 it is not ``alive`` any more.
+    ``has_delivered``: a mail was sent in it; some relays limit the mails of a session.
     """
 
     def __init__(self, relay: Relay, smtp: smtplib.SMTP, *, tls: bool) -> None:
@@ -53,7 +53,7 @@ class Session:
         return self._smtp.has_extn(extension)
 
     def is_usable(self) -> bool:
-        """Tell whether another mail may go through; close the session if not.
+        """Return whether another mail may be sent in it; close the session if not.
 
         Always false in a forked child: the socket is the parent's.
         """
@@ -83,8 +83,8 @@ class Session:
             self._wait_up_to(self.relay.timeout_s)
 
     def begin_mail(self, until: float) -> None:
-        """Set the deadline of everything before the final dot (``time.monotonic()``); what misses
-        it fails like a command without a reply."""
+        """Set the deadline of everything before the final dot (``time.monotonic()``); a command or
+        content that misses it raises as for a lost connection."""
         self._reader.until = until
 
     def send_ahead(self, commands: Sequence[tuple[str, str]]) -> None:
@@ -101,12 +101,12 @@ class Session:
             self._ahead.extend(commands)
 
     def take_back(self) -> None:
-        """Read the replies to commands sent ahead in vain, because the mail was refused."""
+        """Read the replies to commands that were sent ahead of a refusal of the mail."""
         with contextlib.suppress(TransientFailure):  # the session is over, and not alive any more
             while self._ahead:
                 verb, arguments = self._ahead[0]
                 if self.command(verb, arguments).code == START_MAIL_INPUT:
-                    # RFC 2920 section 3.1: it waits for the content of a mail to nobody.
+                    # RFC 2920 section 3.1: the relay now waits for content, for no recipient.
                     self.command(".")
 
     def command(self, verb: str, arguments: str = "") -> Reply:
@@ -148,8 +148,8 @@ class Session:
                 self._wait_up_to()
                 self._smtp.send(view[start : start + _CHUNK])
             self._wait_up_to()
-            # Together, as one packet is quicker than two. A send that fails has not sent the dot,
-            # which comes last.
+            # The dot goes with the last chunk: one packet is quicker than two. If this send fails,
+            # the dot was not sent.
             self._smtp.send(content[last:] + b".\r\n")
         except OSError as exc:
             self.abandon()
@@ -163,17 +163,18 @@ class Session:
         try:
             self._set_deadline(self.relay.data_timeout_s)
             code, raw = self._smtp.getreply()
-            if code // 100 not in _VERDICTS:  # the relay is out of step, so it may have the mail
+            if code // 100 not in _VERDICTS:  # no reply to the dot: the relay may have the mail
                 raise smtplib.SMTPException("not an SMTP verdict")
             self._reader.until = math.inf
             self._wait_up_to(self.relay.timeout_s)
-        except Exception as exc:  # also a worker's soft time limit: the mail is out all the same
+        except Exception as exc:  # also a worker's soft time limit: the mail was sent
             self.abandon()
             raise Uncertain(None, f"no reply to the final dot: {reason(exc)}") from exc
         reply = self._checked(".", parse(code, raw))
         self._used_at = time.monotonic()
-        # RFC 5321 section 4.1.1.4 ends it here anyway. Postfix does not, where one of its
-        # smtpd_end_of_data_restrictions refuses: the next MAIL would be 503, and fail for good.
+        # By RFC 5321 section 4.1.1.4 a refusal ends the transaction, too. In Postfix one by
+        # smtpd_end_of_data_restrictions does not: without RSET, the next MAIL would get 503, and
+        # its mail would fail for good.
         self._in_transaction = not reply.accepted
         self.has_delivered = self.has_delivered or reply.accepted
         return reply
@@ -197,7 +198,7 @@ class Session:
         self._reader.wait_up_to(timeout_s)
 
     def _set_deadline(self, timeout_s: float) -> None:
-        """Give the next reply this long, for all its parts together."""
+        """Let the next reply take this long as a whole."""
         self._reader.until = time.monotonic() + timeout_s
         self._wait_up_to(timeout_s)
 
@@ -210,7 +211,7 @@ class Session:
         self.abandon()
 
     def abandon(self) -> None:
-        """Close this process's end of the connection and say nothing."""
+        """Close the connection without QUIT."""
         self.alive = False
         self._ahead.clear()
         with contextlib.suppress(OSError):
@@ -220,10 +221,10 @@ class Session:
         """Close a forked child's copy of the socket; the parent's own stays as it is."""
         self.alive = False
         if self._smtp.sock is not None:
-            os.close(self._smtp.sock.detach())  # not file.close(): nobody here frees its lock
+            os.close(self._smtp.sock.detach())  # not file.close(): its lock may be held for ever
 
     def __del__(self) -> None:
-        # The thread ended without close_sessions(): be polite, but wait for nobody.
+        # The thread ended without close_sessions(): send QUIT, but do not wait for the reply.
         if getattr(self, "alive", False):
             with contextlib.suppress(Exception):
                 if self._pid == os.getpid():
@@ -232,7 +233,7 @@ class Session:
 
 
 def _is_answer(verb: str, code: int) -> bool:
-    """Say whether SMTP knows such a reply to this command (RFC 5321 section 4.3.2)."""
+    """Return whether this may be a reply to the command (RFC 5321 section 4.3.2)."""
     if verb == "DATA":
         return code == START_MAIL_INPUT or code // 100 in _REFUSALS
     return code // 100 in _VERDICTS

@@ -1,4 +1,4 @@
-"""Sessions that are kept from mail to mail, one for each thread and relay."""
+"""Keeps sessions open between mails, one for each thread and relay."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def deliver(
 ) -> Delivery:
     """Hand a mail to a relay, over this thread's session with it if there is one.
 
-    A kept session that turns out to be dead before it accepts this mail's MAIL FROM is replaced
-    once, unnoticed; so is one that has delivered mails and answers this MAIL FROM with 4yz.
+    If a kept session turns out to be dead before the relay accepts this mail's MAIL FROM, a new
+    one is opened, once; likewise if it has delivered mails and answers this MAIL FROM with 4yz.
 
     Args:
         relay: where to.
@@ -49,11 +49,11 @@ def deliver(
         recipients: for RCPT TO, bare addresses.
         content: the mail as octets, ASCII with each line ended by CRLF; from ``build``.
         claim: called once, on an open session, right before the first MAIL FROM; returns those
-            of ``recipients`` who are to get the mail, at least one. What it raises passes
-            through; nothing was sent then, and the session is good for the next mail.
+            of ``recipients`` who are to get the mail, at least one. If it raises, nothing was
+            sent, the error is passed on, and the session is kept for the next mail.
 
     Returns:
-        The relay's replies: it took responsibility for the mail to all in ``accepted``.
+        The relay's replies.
 
     Raises:
         InvalidMessage: the arguments can't be put into SMTP; nothing was sent.
@@ -115,8 +115,9 @@ def _begin(
     *,
     replace: bool,
 ) -> Session:
-    """Return the session that accepted MAIL FROM: a new one if this may be replaced, and died or
-    takes no more mails. (OpenSMTPD answers 452 after 100 mails, and leaves the session open.)"""
+    """Send MAIL FROM; return the session in which it was accepted. This is a new one if ``replace``
+    and the given one is dead, or takes no more mails: OpenSMTPD answers 452 after 100 mails, and
+    leaves the session open."""
     session.begin_mail(until)
     try:
         transaction.begin(session, sender, recipients, content)
@@ -153,6 +154,6 @@ def _let_go() -> None:
 
 
 atexit.register(close_sessions)
-# A forked child has copies of its parent's sockets, including those of threads in the middle of a
-# mail: as long as it holds them, no relay sees its parent hang up.
+# A forked child has copies of its parent's sockets, also of those that other threads use. While
+# they are open, a relay does not notice that the parent closes a connection.
 os.register_at_fork(after_in_child=_let_go)

@@ -1,4 +1,4 @@
-"""One mail transaction, MAIL to the final dot, and what its outcome is (RFC 5321 section 3.3)."""
+"""One mail transaction, from MAIL to the final dot, and its outcome (RFC 5321 section 3.3)."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def check(sender: str, recipients: Sequence[str], content: bytes) -> None:
 
 
 def begin(session: Session, sender: str, recipients: Sequence[str], content: bytes) -> None:
-    """Send MAIL FROM, with SIZE where that is offered; and with it what :func:`finish` needs, where
-    the relay offers PIPELINING.
+    """Send MAIL FROM, with SIZE if the relay offers that. If it offers PIPELINING, also send ahead
+    the commands of which :func:`finish` reads the replies.
 
     Raises:
         PermanentFailure: 5yz.
@@ -64,7 +64,7 @@ def finish(session: Session, recipients: Sequence[str], content: bytes) -> Deliv
         PermanentFailure: every recipient was refused for good, or the content was.
         TransientFailure: every recipient was refused, one of them for now; or the content was,
             for now; or the connection was lost before the final dot.
-        Uncertain: the connection was lost after it.
+        Uncertain: no reply to the final dot.
     """
     replies = _replies(session, recipients)
     accepted = tuple(one for one in replies if one.code // 100 == 2)
@@ -75,7 +75,7 @@ def finish(session: Session, recipients: Sequence[str], content: bytes) -> Deliv
     try:
         verdict = _send(session, content)
     except DeliveryError as exc:
-        # Relays may quote the subject, which has no place in an error.
+        # Relays may quote the subject, which must not be in an error.
         text = mask(exc.text, _subject(content))
         error = type(exc)(exc.code, text, exc.enhanced, refused=refused)
         raise error from exc.__cause__
@@ -91,8 +91,8 @@ def finish(session: Session, recipients: Sequence[str], content: bytes) -> Deliv
 
 
 def _replies(session: Session, recipients: Sequence[str]) -> list[Recipient]:
-    """Send RCPT TO for each. Refusals count also if the session ends behind them: Postfix answers
-    421 after 20 errors, and without them the next try would come no further."""
+    """Send RCPT TO for each. If the session ends in between, the error has the refusals so far:
+    Postfix answers 421 after 20 errors, and the next try would only get as far again."""
     replies: list[Recipient] = []
     try:
         for address in recipients:

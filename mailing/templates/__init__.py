@@ -1,1 +1,1 @@
-"""The operator's templates, filled in without trust in what they are given."""
+"""The operator's templates, filled in with variables that are not trusted."""

@@ -1,7 +1,7 @@
-"""What filling in one template may cost: CPU time, and text made on the way.
+"""Limits of filling in one template: CPU time, and the text that is made on the way.
 
-Threads cannot be stopped from outside in Python, so whatever a template does has to ask here:
-``spend`` says what was done, ``require`` asks before a step that makes more than its input.
+Python threads cannot be stopped from outside, so each step of a template calls this module:
+``spend`` counts a step that was done, ``require`` checks a step before it makes much text.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ INTEGER_BITS = 4096
 #: Most characters in the argument of ``strip``: each one of the text is looked up among them.
 STRIPPED = 256
 
-# A width or precision that the arguments give, or of four digits; or a named argument, because
-# its name may hold what looks like its end.
+# A width or precision that is taken from the arguments, or has four digits; or a named argument,
+# whose name could contain anything.
 _WIDE = re.compile(r"%[-+ #0]*(?:\*|\d{4}|\d*\.(?:\*|\d{4}))|%\(")
-# What one conversion may make of an argument: up to 999 places and 309 digits, and ten characters
-# for each one of the argument (%a).
+# The most characters of one conversion: 999 places and 309 digits, and ten characters for each
+# character of the argument (%a).
 _CONVERSION = 1500
 _CONVERSION_FACTOR = 10
-# What stands around an entry of an object ("'': '', "), and the length of a number.
+# The characters around an entry of an object ("'': '', "), and the length of a number.
 _ENTRY = 8
 _NUMBER = 24
 
@@ -52,7 +52,7 @@ class Budget:
             raise InvalidMessage("template", f"makes more than {self._characters} characters")
 
     def spend(self, size: int = 0) -> None:
-        """Note that a step was done, which made ``size`` characters.
+        """Count a step that was done, and the ``size`` characters that it made.
 
         Raises:
             InvalidMessage: that was too much, or the time is over.
@@ -68,7 +68,7 @@ _budget: ContextVar[Budget] = ContextVar("template_budget")
 
 @contextmanager
 def limited(budget: Budget) -> Iterator[None]:
-    """Have the templates that this thread fills in within the block spend ``budget``."""
+    """Count what this thread's templates do within the block against ``budget``."""
     token = _budget.set(budget)
     try:
         yield
@@ -82,7 +82,7 @@ def require(size: int) -> None:
 
 
 def spend(value: object = None) -> None:
-    """Note that a step was done, with this result. See ``Budget.spend``."""
+    """Count a step that was done, by its result. See ``Budget.spend``."""
     _budget.get().spend(len(value) if isinstance(value, str | list | tuple | dict) else 0)
 
 
@@ -130,10 +130,10 @@ def format_size(template: str, arguments: tuple[object, ...]) -> int:
 
 
 def strip_size(chars: object = None) -> int:
-    """Return how much stripping makes: nothing.
+    """Return 0: stripping makes no text.
 
     Raises:
-        InvalidMessage: it would be one long step.
+        InvalidMessage: ``chars`` is so long that this one step would take long.
     """
     if isinstance(chars, str) and len(chars) > STRIPPED:
         raise InvalidMessage("template", f"strips a text of more than {STRIPPED} characters")

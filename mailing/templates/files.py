@@ -10,7 +10,7 @@ import jinja2
 
 
 class FolderLoader(jinja2.FileSystemLoader):
-    """Reads UTF-8 files in a folder. Symbolic links may lead to other places in it, not out."""
+    """Reads UTF-8 files in a folder. Symbolic links may point within the folder, not out of it."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)

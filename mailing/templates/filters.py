@@ -19,7 +19,7 @@ from markupsafe import escape
 from mailing.templates.budget import format_size, require, spend, strip_size, text_size
 from mailing.templates.variables import NESTING
 
-# These make one text of another; lists become texts on the way.
+# These filters take text; a list or object is converted to text first, which is limited, too.
 _TEXT_FILTERS = """
 capitalize center e escape filesizeformat forceescape format indent lower replace safe string
 title tojson trim truncate upper urlencode wordcount
@@ -47,7 +47,7 @@ def _sum_size(value: object, attribute: object = None, start: float = 0) -> int:
     return 0
 
 
-#: Upper bounds of what a filter makes beyond its value.
+#: Upper bounds of the text or items that a filter adds to its value.
 _SIZES: dict[str, Callable[..., int]] = {
     "batch": lambda value, linecount, fill_with=None: linecount,
     "center": lambda value, width=80: width,

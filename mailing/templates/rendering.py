@@ -1,8 +1,8 @@
-"""The operator's templates: which files make a mail, and what is wrong with them.
+"""Fills in the operator's templates, and explains their errors.
 
 ``<id>/subject.txt``, ``<id>/text.txt`` and ``<id>/html.html``, in Jinja2. They may include and
 extend any file in the template folder, by its path from there; a folder such as ``_layout`` is no
-template itself. Each file is read anew when it has changed.
+template itself. A file that has changed is read again.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from mailing.templates.files import FolderLoader
 from mailing.templates.sandbox import Sandbox
 from mailing.templates.variables import check_variables
 
-#: Characters made on the way, for each octet of output: a text may pass through macros, blocks
-#: and filters, each of which makes it anew.
+#: How many characters may be made for each octet of output: macros, blocks and filters each make a
+#: new text.
 WORK_FACTOR = 8
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -154,7 +154,7 @@ class Templates:
         return InvalidMessage("template.variables", f"do not fit the template ({at})")
 
     def _missing(self, name: str | None) -> str:
-        # A name that the template does not write out may be a variable's value: {{ names[key] }}.
+        # Shown only if a template contains the name: in {{ names[key] }} it is a variable's value.
         if name and name in self._sandbox.names and _NAME.fullmatch(name):
             return f"must hold '{name}'"
         return "must hold everything that the template asks for"

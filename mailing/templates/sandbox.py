@@ -1,13 +1,13 @@
 """What a template may do with its variables: Jinja2's sandbox, with a budget.
 
-Templates are files of the operator, their variables come from outside. So, first, whatever the
-variables hold, filling in a template takes bounded time and memory. Jinja2's sandbox alone does
-not see to that: ``{{ text * count }}`` or ``{{ text|replace(old, new) }}`` can ask for gigabytes
-in one step that nothing interrupts. Second, a template that loops for ever by mistake ends.
+The operator writes the templates; clients send the variables. Whatever these are, filling in a
+template must take limited time and memory. Jinja2's sandbox does not limit them: with
+``{{ text * count }}`` or ``{{ text|replace(old, new) }}`` one step may make gigabytes, and cannot
+be interrupted. A template that loops for ever by mistake must end, too.
 
 - Every turn of a loop, every output, and every call of a macro, block, include, function, filter
   or test spends from the budget of ``mailing.templates.budget``.
-- What makes more than its input in one step (``*``, ``join``, ``replace`` ...) asks before.
+- What makes more than its input in one step (``*``, ``join``, ``replace`` ...) is checked before.
 - Filters, and attributes of texts, lists and objects, are allow-listed. ``str.format``, ``join``
   and ``replace`` are not among the attributes: there are filters for that. Nor are those that
   search from the end: in CPython that is one step of quadratic time (0.3 MB in 0.7 MB: 18 s).
@@ -49,7 +49,7 @@ _ATTRIBUTES: tuple[tuple[type, frozenset[str]], ...] = (
     (int, frozenset()),
     (float, frozenset(["is_integer"])),
 )
-# Names that no template can write.
+# Names of internal filters: with a space, so that no template can call them.
 _STEP, _OPERAND, _MADE = " step", " operand", " made"
 
 
@@ -80,8 +80,8 @@ def _made(_: Context, value: object) -> object:
 
 
 class _Steps(NodeTransformer):
-    """Puts a step at the beginning of whatever may run often, and measures what ``~`` joins and
-    what a slice copies, for which Jinja2 has no hook."""
+    """Adds a call of ``_step`` at the beginning of whatever may run often, and counts what ``~``
+    joins and what a slice copies, for which Jinja2 has no hook."""
 
     def _with_step(self, node: nodes.Node) -> nodes.Node:
         size = sum(len(text.data) for text in node.find_all(nodes.TemplateData))
@@ -121,7 +121,7 @@ class _Missing(StrictUndefined):
         exc: type[TemplateRuntimeError] = UndefinedError,
     ) -> None:
         if hint and name and exc is UndefinedError:
-            exc = TemplateRuntimeError  # a macro, block or argument, not a variable
+            exc = TemplateRuntimeError  # for a macro, block or argument, not a variable
         super().__init__(hint, obj, name, exc)
 
     @property
@@ -171,13 +171,13 @@ class Sandbox(ImmutableSandboxedEnvironment):
         if getattr(obj, "__name__", None) in _STRIPPING:
             require(strip_size(*args))
         result: object = super().call(context, obj, *args, **kwargs)
-        # The parts of a text (split, partition) are all new.
+        # A text's methods (split, partition) make new parts, so these are counted, too.
         is_parted = isinstance(getattr(obj, "__self__", None), str)
         spend_size(text_size(result)) if is_parted else spend(result)
         return result
 
     def getattr(self, obj: object, attribute: str) -> object:
-        # order.items is the order's own items, if it has any: Jinja2 prefers the method.
+        # For {{ order.items }} an object's entry "items" goes first; Jinja2 would take the method.
         if isinstance(obj, dict) and attribute in obj:
             return obj[attribute]
         return super().getattr(obj, attribute)

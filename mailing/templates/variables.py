@@ -1,4 +1,4 @@
-"""What a template's variables may be: plain JSON data, of a bounded size."""
+"""Checks a template's variables: plain JSON data, of a limited size."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mailing.errors import InvalidMessage
 NESTING = 32
 
 _FIELD = "template.variables"
-# Larger numbers are slow in Python, and can be chosen so that they all collide in a hash table.
+# Larger integers are slow in Python, and can be chosen so that all have the same hash.
 _INTEGER_BITS = 64
 _ENTRY = 8
 
@@ -18,8 +18,8 @@ _ENTRY = 8
 def check_variables(variables: Mapping[str, object], size_limit: int) -> dict[str, object]:
     """Return the variables as a dictionary.
 
-    Only the types that JSON gives are taken, no subclasses of them: a text that claims to be safe
-    HTML would not be escaped.
+    Only the types of decoded JSON are accepted, not their subclasses: a ``Markup`` text would not
+    be escaped.
 
     Raises:
         InvalidMessage: they are something else, or more than about ``size_limit`` characters.
