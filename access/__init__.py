@@ -1,4 +1,4 @@
-"""Who may do what: API keys as requests show them. Of HTTP it knows headers, of Celery nothing."""
+"""Who may do what, by the API keys in requests' headers. Uses no Celery, and no HTTP besides."""
 
 from access.buckets import Buckets
 from access.caller import OPEN, Caller, Scope

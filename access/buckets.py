@@ -1,4 +1,4 @@
-"""The keys' token buckets, which all processes of one server share."""
+"""The API keys' token buckets, which all processes of one server share."""
 
 from __future__ import annotations
 
@@ -8,31 +8,32 @@ from collections.abc import Callable
 from mailing.rate import Rate
 from mailing.shared import SharedNumbers
 
-#: How many keys have a bucket of their own. Keys are numbered as they are made, so two share one
-#: only if this many were made between them.
+#: The number of buckets. Keys are numbered as they are made, so two share a bucket only if one was
+#: made this many keys after the other.
 PLACES = 65_536
-#: A holder of the lock that takes longer than this has been stopped, and is not waited for again.
-PATIENCE_S = 0.05
+#: How long to wait for the lock, in seconds. If it takes longer, its holder was probably stopped
+#: (SIGSTOP): until the lock is free again, nobody waits for it.
+LOCK_WAIT_S = 0.05
 
 
 class Buckets:
     """One token bucket for each key's number; to be made before the server forks.
 
-    A bucket is one number: when it would be full again if nothing came (the generic cell rate
-    algorithm). It is read and written under a lock, for which nobody waits long: its holder may
-    be a process that somebody has stopped. Until that one goes on, two requests of one key that
-    two processes take within the same microsecond may count as one.
+    A bucket is one number: the time when it would be full again if no request came (the generic
+    cell rate algorithm). It is read and written under a lock. If the lock's holder was stopped, the
+    others go on without the lock: two requests with one key that two processes handle within the
+    same microsecond may then count as one.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock  # monotonic: the same in all processes of a machine
         self._numbers = SharedNumbers(PLACES)
-        self._patience_s = PATIENCE_S
+        self._lock_wait_s = LOCK_WAIT_S
 
     def take(self, number: int, rate: Rate) -> float:
         """Take a token and return 0.0; or take none, and return the seconds until there is one."""
-        with self._numbers.locked_within(self._patience_s) as is_held:
-            self._patience_s = PATIENCE_S if is_held else 0.0
+        with self._numbers.locked_within(self._lock_wait_s) as is_held:
+            self._lock_wait_s = LOCK_WAIT_S if is_held else 0.0
             return self._take(number, rate)
 
     def _take(self, number: int, rate: Rate) -> float:

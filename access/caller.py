@@ -21,7 +21,8 @@ class Scope(StrEnum):
 
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
-    """Who makes a request: a key's owner, or anybody (``owner`` empty) while there are no keys."""
+    """Who makes a request: the key with the id ``owner``; empty: anybody, while there are no keys.
+    ``domains`` empty: any."""
 
     owner: str
     number: int = 0
@@ -61,7 +62,7 @@ OPEN = Caller(owner="", scopes=frozenset(Scope))
 
 
 def caller_of(key: ApiKey) -> Caller:
-    """Return what a key's owner may do; a scope that this version does not know means nothing."""
+    """Return a key's caller; a scope that this version does not know is ignored."""
     return Caller(
         owner=key.id,
         number=key.number,

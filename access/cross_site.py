@@ -1,8 +1,8 @@
-"""Requests that a browser makes for somebody else's page, which may reach this machine through it.
+"""Refuses requests that a browser on this machine makes for another site's page.
 
-They bring no API key, so only a server that asks for none must check: any page could send mails
-(https://developer.mozilla.org/docs/Web/HTTP/Headers/Sec-Fetch-Site), and a host name that points
-at 127.0.0.1 would make its owner's page one of ours (DNS rebinding).
+Such requests have no API key, so only a server that needs none must check. Otherwise any page could
+send mails (https://developer.mozilla.org/docs/Web/HTTP/Headers/Sec-Fetch-Site), and read answers
+if its host name points at 127.0.0.1: it is then of the same origin (DNS rebinding).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Why a request is not let in."""
+"""The reasons for refusing a request; a class's first line is its text."""
 
 from __future__ import annotations
 

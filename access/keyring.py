@@ -1,4 +1,4 @@
-"""The keys in memory: read from the ledger by a timer, so that no request waits for SQL."""
+"""The API keys in memory; a timer reads them from the ledger, so that no request waits for SQL."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from ledger import ApiKey, Ledger, LedgerUnavailable, api_keys
 
 logger = logging.getLogger(__name__)
 
-#: How often the keys are read again: a key that was made or revoked counts within this time and
-#: that of one read. While the database is away, the keys that were read last stay valid.
+#: Pause between two reads of the keys: a new key is valid, and a revoked one invalid, after this
+#: time and that of one read. While the database is away, the keys that were read last are valid.
 REFRESH_S = 2.0
 
 
@@ -23,8 +23,8 @@ class Keyring:
     """The keys of one process.
 
     Args:
-        may_be_open: whether everybody may do everything while no key was ever made, since only
-            this machine can reach the server.
+        may_be_open: whether everybody may do everything as long as no key was ever made: true if
+            the server listens on loopback only.
     """
 
     def __init__(self, ledger: Ledger, buckets: Buckets, *, may_be_open: bool) -> None:
@@ -34,8 +34,8 @@ class Keyring:
         self._hashes: dict[str, tuple[bytes, Caller]] = {}
         self._is_open = False
         self._task: asyncio.Task[None] | None = None
-        # A thread of its own: in those that requests share, the reading would wait behind a
-        # crowd's reads, even when it is that crowd's key that was revoked.
+        # A thread of its own: in those that requests share, this would wait for many requests of
+        # one key, even if that key was revoked.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="keyring")
         #: Whether the keys were read at least once; until then nobody is let in.
         self.is_known = False
@@ -53,7 +53,7 @@ class Keyring:
         self._thread.shutdown(wait=False)
 
     def admit(self, authorization: str | None) -> Caller:
-        """Return who makes a request, by its ``Authorization`` header; takes one of its tokens.
+        """Return who makes a request, by its ``Authorization`` header; count it for the key's rate.
 
         Raises:
             NoKey, UnknownKey
@@ -68,7 +68,7 @@ class Keyring:
         return caller
 
     def identify(self, authorization: str | None) -> Caller:
-        """Return who makes a request; raise as :meth:`admit` does, but take no token."""
+        """Return who makes a request; raise as :meth:`admit` does, but count nothing."""
         if self._is_open:
             return OPEN
         if not self.is_known:
@@ -93,15 +93,15 @@ class Keyring:
             found = await loop.run_in_executor(self._thread, self._read)
         except LedgerUnavailable as exc:
             logger.warning("the API keys cannot be read: %s", exc.detail)
-        except Exception:  # whatever it is, a revoked key must not count for ever
+        except Exception:  # go on reading, or a revoked key would stay valid
             logger.exception("the API keys cannot be read")
         else:
             self._hashes, self._is_open = found
             self.is_known = True
 
     def _read(self) -> tuple[dict[str, tuple[bytes, Caller]], bool]:
-        """Return the keys that count, and whether everybody is let in. Not for the event loop:
-        ten thousand keys take 0.07 s to check."""
+        """Return the valid keys, and whether everybody is let in. Not for the event loop's thread:
+        checking ten thousand keys takes 0.07 s."""
         found = self._ledger.read(api_keys.known)
         hashes = {
             key.id: (key.hash, caller)

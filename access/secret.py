@@ -1,7 +1,7 @@
-"""How a key looks, how one is made, and how it is checked.
+"""The form of an API key; making and checking one.
 
-A key is ``wm_<id>_<secret>``. The secret has 256 random bits, so that one round of SHA-256 is
-enough to store it: there is nothing to guess, and a slow hash would only slow every request.
+A key is ``wm_<id>_<secret>``. The secret has 256 random bits, so nobody can guess it, and one round
+of SHA-256 is enough to store it. A slow hash would only make every request slower.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def new_key() -> NewKey:
 
 
 def digest(text: str) -> bytes:
-    """Return what is stored of a key."""
+    """Return the hash that is stored for a key."""
     return hashlib.sha256(text.encode()).digest()
 
 
@@ -44,5 +44,5 @@ def id_in(text: str) -> str:
 
 
 def matches(text: str, hashed: bytes) -> bool:
-    """Whether a key is the stored one; the time taken does not tell how much of it is right."""
+    """Whether a key is the stored one, compared in constant time."""
     return hmac.compare_digest(digest(text), hashed)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from access import Buckets
-from access.buckets import PATIENCE_S, PLACES
+from access.buckets import LOCK_WAIT_S, PLACES
 from mailing.rate import Rate
 
 
@@ -142,7 +142,7 @@ def taking(buckets: Buckets, clock: Late) -> Iterator[int]:
 
 
 def test_who_is_in_the_middle_of_taking_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("access.buckets.PATIENCE_S", 60.0)  # processors may be busy here
+    monkeypatch.setattr("access.buckets.LOCK_WAIT_S", 60.0)  # processors may be busy here
     clock = Late(0.05)
     buckets = Buckets(clock)
 
@@ -162,7 +162,7 @@ def test_who_was_stopped_in_the_middle_is_not_waited_for_again() -> None:
             buckets.take(1, Rate.parse("5/h"))
         took_s = time.monotonic() - begin
 
-    assert took_s < 20 * PATIENCE_S
+    assert took_s < 20 * LOCK_WAIT_S
     assert buckets.take(1, Rate.parse("5/h")) > 0
 
 
@@ -170,13 +170,13 @@ def test_once_the_stopped_one_is_gone_others_are_waited_for_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     rate, stopped, busy = Rate.parse("5/h"), Late(60), Late(0.05)
-    monkeypatch.setattr("access.buckets.PATIENCE_S", 0.05)
+    monkeypatch.setattr("access.buckets.LOCK_WAIT_S", 0.05)
     buckets = Buckets(stopped)
     with taking(buckets, stopped):
         buckets.take(1, rate)
     buckets.take(1, rate)
 
-    monkeypatch.setattr("access.buckets.PATIENCE_S", 60.0)  # processors may be busy here
+    monkeypatch.setattr("access.buckets.LOCK_WAIT_S", 60.0)  # processors may be busy here
     buckets.take(1, rate)
     buckets._clock = busy
     with taking(buckets, busy):
