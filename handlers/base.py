@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-#: The scope that each method needs, unless its handler says otherwise; others need ``admin``.
+#: The scope that each method needs, unless its handler says otherwise; the others need ``admin``.
 SCOPES = {"GET": Scope.READ, "HEAD": Scope.READ, "POST": Scope.SEND, "PATCH": Scope.SEND}
 
 _WAIT = re.compile(r"^\s*wait\s*=\s*\"?(\d+(?:\.\d+)?)\"?\s*$", re.IGNORECASE)
@@ -34,8 +34,8 @@ _WAIT = re.compile(r"^\s*wait\s*=\s*\"?(\d+(?:\.\d+)?)\"?\s*$", re.IGNORECASE)
 class BaseHandler(RequestHandler):
     """A handler that reads its body within the limit and answers errors as problems.
 
-    The body is streamed so that one that is too long is refused with 413 before it is
-    read; Tornado by itself closes the connection with 400.
+    The body is streamed, so that a body that is too long gets 413 before it is read; Tornado by
+    itself answers 400 and closes the connection.
 
     API keys are checked before the body is read.
     """
@@ -44,7 +44,7 @@ class BaseHandler(RequestHandler):
         self.app = services.app
         self.bridge = services.bridge
         self._services = services
-        self.caller: Caller = OPEN  # until ``prepare`` knows better
+        self.caller: Caller = OPEN  # until ``prepare`` has checked the API key
         self._waiting: asyncio.Task[Any] | None = None
         self._client_is_gone = False
         self.body = RequestBody(services.bodies)
@@ -59,7 +59,7 @@ class BaseHandler(RequestHandler):
         self.body.expect(self.request.headers)
 
     def admit(self) -> None:
-        """Let the request in, or raise what is wrong with its key."""
+        """Set ``caller`` by the request's API key, or raise what is wrong with the key."""
         self.caller = self._services.keyring.admit(self.request.headers.get("Authorization"))
         if self.caller is OPEN:
             refuse_cross_site(self.request.headers)
@@ -80,7 +80,7 @@ class BaseHandler(RequestHandler):
             self.send_error(problem.status_code, exc_info=(Problem, problem, None))
 
     def compute_etag(self) -> None:
-        """Send no ETag: a state is small, and hashing it costs more than sending it."""
+        """Send no ETag: answers are small, and hashing one costs more than sending it."""
 
     def write_json(self, value: Any, status: int = 200) -> None:
         """Answer with a JSON document."""
@@ -89,16 +89,16 @@ class BaseHandler(RequestHandler):
         self.write(encode(value) + b"\n")
 
     async def in_thread(self, call: Callable[[], T]) -> T:
-        """Make a call in a thread, in the caller's turn, and return its result."""
+        """Run ``call`` in a thread and return its result; at most CALLS_AT_ONCE for one API key."""
         turn = self._services.turns.of(self.caller.owner)
         await turn.acquire()
         running = asyncio.get_running_loop().run_in_executor(None, call)
-        # A client that hangs up ends the wait, not the thread, which goes on and keeps the turn.
+        # If the client hangs up, the wait is cancelled, but the thread runs on and still counts.
         running.add_done_callback(lambda _: turn.release())
         try:
             return await asyncio.shield(running)
         finally:
-            del running  # the traceback of its exception holds this frame, which holds the body
+            del running  # else a cycle: its exception, the traceback, this frame; it keeps the body
 
     def decode_argument(self, value: bytes, name: str | None = None) -> str:
         """Return a part of the path, or an argument of the query, as text.
@@ -173,9 +173,9 @@ class BaseHandler(RequestHandler):
         return self._services.stopping.is_set()
 
     def on_connection_close(self) -> None:
-        """Stop waiting for a client that hung up, even in the middle of its body."""
+        """Stop the work for a client that hung up, perhaps in the middle of its body."""
         if not self.request._body_future.done():
-            self.body.forget()  # Tornado's exception for it keeps this handler for long
+            self.body.forget()  # Tornado's exception keeps this handler in memory for long
         super().on_connection_close()
         self._client_is_gone = True
         self.body.drop()
@@ -220,7 +220,7 @@ class BaseHandler(RequestHandler):
         self.finish(encode(problem.body()) + b"\n")
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
-        """Log unforeseen errors with their traceback; the access log tells of the others."""
+        """Log unforeseen errors with their traceback; the others are in the access log only."""
         if isinstance(value, TemplateError):
             logger.error("%s %s: %s", self.request.method, self.request.path, value)
         elif from_exception(value).status_code == 500:

@@ -1,4 +1,4 @@
-"""Stopping what is queued: a mail is canceled in the ledger, any other task is revoked."""
+"""Stops a queued task: a mail is canceled in the ledger, any other task is revoked."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ledger import LedgerUnavailable, NotPossible, UnknownEmail, commands
 
 
 async def cancel(services: Services, caller: Caller, email_id: str) -> None:
-    """Cancel a mail; success promises that no message of it sends anything any more.
+    """Cancel a mail; on success, none of its messages will send it.
 
     Raises:
         UnknownEmail, NotPossible, LedgerUnavailable
@@ -29,7 +29,7 @@ async def cancel(services: Services, caller: Caller, email_id: str) -> None:
         now=time.time(),
     )
     await services.ledger.change(operation, order=email_id)
-    with suppress(BridgeError):  # the ledger decides; this only wakes those who wait
+    with suppress(BridgeError):  # the mail is canceled already; this only ends waits for its result
         await services.bridge.record(email_id, "REVOKED", TaskRevokedError("canceled"))
 
 
@@ -37,11 +37,12 @@ async def stop(
     services: Services, caller: Caller, result: TaskResult, *, ended: bool, terminate: bool
 ) -> bool:
     """Cancel a mail, or revoke another task; False: the mail is being sent or has ended, or the
-    task has ended. ``ended``: its last state is final; a mail's may be from before a retry.
+    task has ended. ``ended``: whether the task's last state in the results is final; a mail may
+    have been queued again since.
 
     Raises:
         BridgeError: the command could not be sent.
-        LedgerUnavailable: it is not known whether this is a mail that waits for another try.
+        LedgerUnavailable: ``ended`` is true, but a mail may have been queued again since.
     """
     try:
         await cancel(services, caller, result.id)
@@ -54,5 +55,5 @@ async def stop(
     except LedgerUnavailable:
         if ended:
             raise
-        await result.revoke(terminate=terminate)  # if it is a mail, a worker is to drop its message
+        await result.revoke(terminate=terminate)  # if it is a mail, the worker drops its message
     return True

@@ -1,4 +1,4 @@
-"""Server-sent events: how they are written, resumed, and ended.
+"""Server-sent events: writing, resuming and ending a stream.
 
 https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
@@ -15,7 +15,7 @@ from handlers.base import BaseHandler
 from handlers.problems import invalid
 from handlers.representation import encode
 
-#: When clients of a server that stops are to come back, in milliseconds: from, to.
+#: How long a stopping server's clients are to wait before they reconnect, in ms: from, to.
 COME_BACK_MS = (500, 2500)
 
 
@@ -39,13 +39,13 @@ class EventStreamHandler(BaseHandler):
             raise invalid("Last-Event-ID", "must be the id of an event from this server") from None
 
     def stop_reconnecting(self) -> None:
-        """Answer a client that has seen everything."""
+        """Answer 204 to a client that has seen all events, so that it does not come back."""
         self.set_status(204)
 
     async def begin(self) -> None:
         """Send the header."""
         self.set_header("Content-Type", "text/event-stream")
-        self.set_header("X-Accel-Buffering", "no")  # nginx would hold events back
+        self.set_header("X-Accel-Buffering", "no")  # else nginx buffers the events
         await self._flush()
 
     async def send(self, event_id: int, data: Any, kind: str | None = None) -> None:
@@ -56,13 +56,14 @@ class EventStreamHandler(BaseHandler):
         await self._flush()
 
     async def send_heartbeat(self) -> None:
-        """Send a comment, so that no proxy on the way takes the connection for dead."""
+        """Send a comment, so that no proxy closes the connection as idle."""
         self._check_key()
         self.write(":\n\n")
         await self._flush()
 
     def pause(self) -> None:
-        """End the stream of a stopping server: its clients come back, but not all at once."""
+        """Ask the client of a stopping server to reconnect after a random time, so that not all
+        clients do at once."""
         self.write(f"retry: {randint(*COME_BACK_MS)}\n\n")  # nosec B311 # no secret
 
     def _check_key(self) -> None:
@@ -73,7 +74,7 @@ class EventStreamHandler(BaseHandler):
             raise Finish from None
 
     async def _flush(self) -> None:
-        """Send what is written; a client that does not read does not hold up a stopping server."""
+        """Send what is written; if the client does not read, a stopping server does not wait."""
 
         async def flushed() -> None:
             await self.flush()

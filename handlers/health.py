@@ -1,4 +1,4 @@
-"""``/healthz`` and ``/readyz``: is the process alive, and can it do its work."""
+"""``/healthz`` and ``/readyz``: whether the process is alive, and whether it can do its work."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ class ReadyHandler(ProbeHandler):
     """``/readyz``: both connections are open, the topology is declared, new results and keys are
     read.
 
-    Of heartbeat, relay and ledger it shows what this process has seen by itself: a probe looks up
-    nothing. Callers without a key see what does not work, but not why.
+    Heartbeat, relay and ledger are shown as this process has last seen them: a probe starts no
+    lookup. Callers without a key see what does not work, but not why.
     """
 
     async def get(self) -> None:
@@ -71,16 +71,16 @@ class ReadyHandler(ProbeHandler):
         return found if self.is_known() else dict.fromkeys(found, SEE_LOG)
 
     def _relay(self) -> dict[str, Any] | None:
-        """Return the newest change of a worker's circuit before the relay, for information only:
-        mails are accepted all the same, and wait."""
+        """Return the last change of a worker's circuit breaker, for information only: while it is
+        open, mails are accepted, and wait."""
         state = self.bridge.result(CIRCUIT_ID).known()
         if state.at is None:
             return None
         return {"circuit": state.result, "at": state.at}
 
     def _ledger(self) -> dict[str, Any] | None:
-        """Return since when this process has failed to read or to write the ledger, for
-        information only: only mails need it."""
+        """Return since when this process has failed to read or write the ledger, for information
+        only: tasks other than mails do not need the ledger."""
         failure = self._services.ledger.failure()
         if failure is None:
             return None

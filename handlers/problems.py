@@ -1,4 +1,4 @@
-"""Problem details (RFC 9457): what an error looks like, and which error becomes which."""
+"""Problem details (RFC 9457): their document, and which exception becomes which problem."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ NAMES = {
 
 class Problem(HTTPError):
     """An answer that is an error; ``members`` are RFC 9457's extension members, ``name`` is
-    Resend's name of the error where its status does not tell it."""
+    Resend's name of the error if it is not the one that NAMES has for the status."""
 
     def __init__(
         self,
@@ -95,7 +95,7 @@ def invalid(argument: str, detail: str, name: str | None = None) -> Problem:
 
 
 def _name(argument: str) -> str | None:
-    """Return Resend's name for an argument that is not valid; None: it has no special one."""
+    """Return Resend's name of the error for this argument; None: the one of the status."""
     if argument == "from":
         return "invalid_from_address"
     return "invalid_attachment" if argument.startswith("attachments") else None
@@ -211,10 +211,10 @@ def _not_accepted(exc: NotAccepted) -> Problem:
 
 
 def _shown(field: str) -> str:
-    """Return an argument of the mail's task by its name in HTTP."""
+    """Return the name that an argument of the mail's task has in HTTP."""
     return "from" if field == "from_" else field.removeprefix("_")
 
 
 def _unavailable(detail: str, *, sent: bool | None, **members: Any) -> Problem:
-    """Return a 503; ``sent`` is None where nobody knows whether the task is queued."""
+    """Return a 503; ``sent``: whether the task is queued, None if that is unknown."""
     return Problem(503, detail, headers=SOON, queued=sent, **members)

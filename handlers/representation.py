@@ -1,4 +1,4 @@
-"""How answers are written: JSON, times, and a task's state, the same for polling and for events."""
+"""JSON, times, and the document of a task's state, for answers and for events."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from ledger import rows
 
 
 def encode(document: Any) -> bytes:
-    """Return a document as JSON. Lone surrogates, which a result may have (a file's name that is
-    not UTF-8), become escapes."""
+    """Return a document as JSON. Lone surrogates, which a task's result may contain (in the name of
+    a file that is not UTF-8), become escapes."""
     try:
         return msgspec.json.encode(document, enc_hook=str)
     except UnicodeEncodeError:
@@ -22,7 +22,7 @@ def encode(document: Any) -> bytes:
 
 
 def iso(moment: float | None) -> str | None:
-    """Return Unix seconds as in a timeline's data; None stays None."""
+    """Return Unix seconds as ISO 8601 in UTC; None stays None."""
     return None if moment is None else rows.iso(moment)
 
 

@@ -1,4 +1,4 @@
-"""A request's body as it comes: bounded in size, by itself and together with all others."""
+"""Collects a request's body, within limits for each body and for all bodies together."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LENGTH_DIGITS = 18
 
 
 def declared_length(headers: HTTPHeaders) -> int:
-    """Return the Content-Length in bytes; 0 where none is given, or one that Tornado refuses."""
+    """Return the Content-Length in bytes; 0 if there is none, or it is no usable number."""
     length = headers.get("Content-Length", "")
     return int(length) if length.isdecimal() and len(length) <= LENGTH_DIGITS else 0
 
@@ -29,7 +29,7 @@ class Bodies(Budget):
 
 
 class RequestBody:
-    """One body, which comes part by part."""
+    """One body, which arrives in parts."""
 
     def __init__(self, bodies: Bodies) -> None:
         self._bodies = bodies
@@ -38,7 +38,7 @@ class RequestBody:
         self._held_bytes = 0
 
     def expect(self, headers: HTTPHeaders) -> None:
-        """Look at the Content-Length before the body is read.
+        """Check the Content-Length before the body is read.
 
         Raises:
             Problem: 400, it is not a number of bytes; 413, it is too large.
@@ -48,10 +48,10 @@ class RequestBody:
         self._check(declared_length(headers))
 
     def add(self, part: bytes) -> None:
-        """Keep what has come.
+        """Keep a part of the body.
 
         Raises:
-            Problem: 413, it is too large; 503, the process holds as much as it may.
+            Problem: 413, the body is too large; 503, all bodies together are.
         """
         self._size += len(part)
         self._check(self._size)
@@ -64,7 +64,7 @@ class RequestBody:
         self._parts.append(part)
 
     def octets(self) -> bytes:
-        """Return the body as it came."""
+        """Return the parts of the body that have arrived, joined."""
         return b"".join(self._parts)
 
     def json(self) -> dict[str, Any]:
@@ -87,7 +87,7 @@ class RequestBody:
         self._held_bytes = 0
 
     def forget(self) -> None:
-        """Keep none of what has come: nobody will read it."""
+        """Drop the parts of the body: they will not be read any more."""
         self._parts.clear()
 
     def _check(self, size_bytes: int) -> None:

@@ -1,4 +1,4 @@
-"""What the application hands to every handler."""
+"""The objects that all handlers share."""
 
 from __future__ import annotations
 
@@ -21,23 +21,24 @@ from handlers.request_body import Bodies
 from ledger import Ledger
 
 #: How many mails' contents a process reads and builds at a time: each may have many megabytes, and
-#: takes one of the few threads that all requests share.
+#: needs one of the few threads that all requests share.
 CONTENTS_AT_ONCE = 4
-#: How many calls of one caller run in these threads at a time; Python makes six on two cores.
+#: How many calls of one API key run in these threads at a time; there are six on two cores.
 CALLS_AT_ONCE = 4
 
 
 class ServerStops(Exception):
-    """The server stops before what is waited for has come."""
+    """The server stops, so the wait was cancelled."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Services:
-    """What every handler is given.
+    """The objects that all handlers of a process share.
 
-    ``waits``: what open requests wait for; a server that stops (``stopping``) cancels these,
-    and the requests are answered with what is known. ``contents``: the right to read and build a
-    mail's content. ``answers``: the large ones that clients have not taken yet.
+    ``waits``: the tasks that open requests await; when the server stops (``stopping``) it cancels
+    them, and the requests are answered with what is known. ``contents``: held while a mail's
+    content is read and built. ``answers``: counts large answers until their clients have read them.
+    ``turns``: limits each API key's calls in threads.
     """
 
     app: Celery
@@ -55,7 +56,7 @@ class Services:
 
 
 def make_services(app: Celery, bridge: Bridge, ledger: Ledger, keyring: Keyring) -> Services:
-    """Return what handlers need, according to the settings."""
+    """Make the handlers' services, according to the settings."""
     acceptance = Acceptance(
         ledger,
         publisher(bridge, app.tasks[MAIL_TASK]),

@@ -1,4 +1,4 @@
-"""Accepting mails: their rows in the ledger and their messages in the queue, both or a clear no."""
+"""Accepts mails: writes their rows to the ledger and publishes their messages."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ GRACE_S = 1.0
 
 
 class Acceptance:
-    """Accepts mails; what has begun is finished, even if the client hangs up.
+    """Accepts mails; an acceptance that has begun is finished, even if the client hangs up.
 
     Args:
         publish: publishes one mail's message.
-        publish_timeout_s: how long that may take.
+        publish_timeout_s: how long the publish may take.
         kept_s: how long an Idempotency-Key is remembered.
     """
 
@@ -58,7 +58,7 @@ class Acceptance:
         self._by_key: dict[tuple[str, str], tuple[bytes, asyncio.Task[Receipt]]] = {}
 
     async def accept(self, outgoing: Sequence[Outgoing], quota: Quota = UNLIMITED) -> Receipt:
-        """Enter and publish mails at the same time; success promises both, for all of them.
+        """Enter and publish mails at the same time; return when both are done for all of them.
 
         A quota is charged first, since a mail that is queued cannot be taken back.
 
@@ -121,7 +121,7 @@ class Acceptance:
         *,
         order: str = "",
     ) -> None:
-        """Change a mail in the ledger so that it needs a new message, and publish that.
+        """Run ``change``, after which a mail needs a new message, and publish the message.
 
         ``order``: see :meth:`Ledger.write`; given for a change that is charged, else the mail's id.
 
@@ -140,10 +140,11 @@ class Acceptance:
 
     async def _accept(self, outgoing: Sequence[Outgoing], quota: Quota) -> Receipt:
         await quota.pay(self._ledger)
-        # The mails of one turn of the loop reach the ledger's thread together. It would wake at the
-        # first, and fight for the interpreter's lock with the reading of the others: 48 µs a mail.
+        # Let the loop first read all requests that have come: the writer's thread then gets their
+        # mails together. If it woke at the first mail, it would compete with the reading of the
+        # others for the interpreter's lock: 48 µs a mail.
         await asyncio.sleep(0)
-        entry = self._ledger.accept(*(one.email for one in outgoing))  # goes on meanwhile
+        entry = self._ledger.accept(*(one.email for one in outgoing))  # in parallel
         errors = await self._publish_all(outgoing)
         entered = await error_of(self._ledger.awaited(entry))
         refused = [
@@ -179,12 +180,12 @@ class Acceptance:
         return Receipt(ids=reserved.email_ids, replayed=taken_over)
 
     async def _reserve(self, key: Key, outgoing: Sequence[Outgoing], quota: Quota) -> Reserved:
-        """Return the key once it is ours to publish, was published, or is another request's."""
+        """Return the key's state; while another copy of the request publishes, wait."""
         news = [one.email for one in outgoing]
 
         def reserve(connection: Connection) -> Reserved:
             quota.lock(connection)
-            now = time.time()  # waiting for a busy ledger takes none of the publisher's time
+            now = time.time()  # here, so that waiting for the ledger costs no time of the lease
             return idempotency.reserve(
                 connection,
                 api_key=key.owner,
@@ -206,7 +207,7 @@ class Acceptance:
             await asyncio.sleep(POLL_S)
 
     async def _publish_all(self, outgoing: Sequence[Outgoing]) -> list[Exception | None]:
-        if len(outgoing) == 1:  # no task of its own
+        if len(outgoing) == 1:  # cheaper without a task
             return [await error_of(self._publish(outgoing[0]))]
         return await asyncio.gather(*(error_of(self._publish(one)) for one in outgoing))
 
@@ -231,7 +232,7 @@ class Acceptance:
             raise NotAccepted(exc, queued=False, ids=[]) from exc
 
     async def _note(self, entry: Future[Any]) -> None:
-        """Await an entry on which the answer does not depend."""
+        """Await an entry; a failure is only logged, since the answer does not depend on it."""
         try:
             await self._ledger.awaited(entry)
         except LedgerError as exc:

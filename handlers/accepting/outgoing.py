@@ -1,4 +1,4 @@
-"""A mail on its way into queue and ledger, and how its acceptance may end."""
+"""Values of accepting mails: the mail, its message, its key, the receipt, the errors."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ EMPTY: Mapping[str, Any] = MappingProxyType({})
 class Message(msgspec.Struct, frozen=True, kw_only=True):
     """A mail's message: its task's id, arguments and options (``queue``).
 
-    ``not_before``: when it leaves the queue at the earliest, in Unix seconds.
+    ``not_before``: the earliest time at which it may leave the queue, in Unix seconds.
     """
 
     id: str
@@ -34,7 +34,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Outgoing(Message, frozen=True, kw_only=True):
-    """A mail to be accepted: its message, and its row."""
+    """A mail to be accepted: its message, and ``email``, its row."""
 
     email: NewEmail
 
@@ -50,7 +50,7 @@ Publish = Callable[[Message], Awaitable[None]]
 def outgoing(
     arguments: Mapping[str, Any], options: Mapping[str, Any] = EMPTY, *, caller: Caller
 ) -> Outgoing:
-    """Check a mail and return it under a new id, ready to be accepted, as the caller's.
+    """Check a mail, and return it with a new id and the caller as its owner.
 
     Raises:
         InvalidMessage: naming the argument.
@@ -100,12 +100,12 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def order(self) -> str:
-        """Its place in the order of all keys: several processes may handle the same ones."""
+        """The ``order`` of :meth:`Ledger.write` for operations on this key."""
         return f"{self.owner}/{self.text}"
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
-    """Accepted mails; ``replayed``: by an earlier request."""
+    """The ids of accepted mails; ``replayed``: an earlier request with the key was accepted."""
 
     ids: tuple[str, ...]
     replayed: bool = False
@@ -121,8 +121,8 @@ class KeyReused(Exception):
 class NotAccepted(Exception):
     """The mails were not accepted.
 
-    ``queued`` is False where none of them is in the queue for certain, None where some (``ids``)
-    may be; ``cause`` tells why.
+    ``queued`` is False if certainly none of them is in the queue, None if those of ``ids`` may be;
+    ``cause``: the error.
     """
 
     def __init__(self, cause: Exception, *, queued: bool | None, ids: Sequence[str]) -> None:
@@ -133,7 +133,7 @@ class NotAccepted(Exception):
 
 
 async def error_of(work: Awaitable[None]) -> Exception | None:
-    """Await what returns nothing, and return what it raises."""
+    """Await ``work``; return the exception that it raises, or None."""
     try:
         await work
     except Exception as exc:  # noqa: BLE001 - the caller looks at it
@@ -162,7 +162,7 @@ def replay(reserved: Reserved) -> Receipt:
     """Return the receipt of an earlier request with the same Idempotency-Key.
 
     Raises:
-        KeyReused: that was another request.
+        KeyReused: the earlier request was a different one.
     """
     if reserved.state == "reused":
         raise KeyReused

@@ -13,7 +13,7 @@ class Overloaded(Exception):
 
     def __init__(self, wait_s: float, limit_s: float) -> None:
         self.wait_s = wait_s
-        #: If nothing more comes, the wait is down to the limit by then.
+        #: After so many seconds the wait is back at the limit, if no more mails come.
         self.retry_after_s = wait_s - limit_s
         super().__init__(
             f"Mails now wait for about {wait_s:.0f} s, longer than the limit of {limit_s:.0f} s."
@@ -24,8 +24,8 @@ class Pressure:
     """How long mails wait for a worker.
 
     Args:
-        wait_s: the estimate, None where it is unknown: then nothing is refused.
-        limit_s: the longest wait; 0: any.
+        wait_s: returns the estimated wait; None: it is unknown, so nothing is refused.
+        limit_s: the longest wait; 0: no limit.
     """
 
     def __init__(self, wait_s: Callable[[], float | None], limit_s: float) -> None:
@@ -33,7 +33,7 @@ class Pressure:
         self._limit_s = limit_s
 
     def check(self, mails: Sequence[Outgoing]) -> None:
-        """Check that mails may be queued; those for a later time do not wait in this queue.
+        """Check that mails may be queued. Scheduled mails always may: they wait in other queues.
 
         Raises:
             Overloaded

@@ -14,8 +14,8 @@ from ledger import Charge, Ledger, Sendable, api_keys
 
 
 class Quota:
-    """What a request charges to its caller's daily recipients; its methods are operations of the
-    ledger, so that the count is exact over all processes."""
+    """Charges a request's recipients to its key's daily quota. The ledger counts, so the count is
+    exact over all processes; methods with a ``connection`` are parts of its operations."""
 
     def __init__(self, key_id: str, daily_recipients: int | None, recipients: int) -> None:
         self.is_limited = daily_recipients is not None
@@ -27,11 +27,11 @@ class Quota:
 
     @property
     def order(self) -> str:
-        """Its key's place in the order of all keys: several processes charge them at a time."""
+        """The ``order`` of :meth:`Ledger.write` for operations that charge this key."""
         return self._key_id
 
     async def pay(self, ledger: Ledger) -> None:
-        """Charge.
+        """Charge the recipients, in a transaction of its own.
 
         Raises:
             QuotaExceeded, LedgerUnavailable
@@ -42,8 +42,8 @@ class Quota:
     def lock(self, connection: Connection) -> None:
         """Keep others from charging the key until the transaction's end.
 
-        A transaction with a charge does this before it locks anything else: on PostgreSQL, two that
-        lock in different orders deadlock, which costs a second.
+        A transaction that charges must call this before it locks anything else: on PostgreSQL, two
+        that lock in different orders deadlock, which costs a second.
         """
         if self.is_limited:
             api_keys.lock(connection, self._key_id)
@@ -61,10 +61,10 @@ class Quota:
             api_keys.refund(connection, key_id=self._key_id, recipients=count, today=self._today)
 
     def charge_retry(self, connection: Connection, sendable: Sendable) -> Sendable:
-        """Charge a mail that is sent once more to the caller who asks for it; return it, charged.
+        """Charge a retried mail to the caller of the retry; return it with its ``charge``.
 
         Raises:
-            QuotaExceeded: it undoes the operation that the charge is part of.
+            QuotaExceeded: the transaction, with the retry, is then rolled back.
         """
         if not self.is_limited or not sendable.recipients:
             return sendable
@@ -84,7 +84,7 @@ UNLIMITED = Quota("", None, 0)
 
 
 def quota_of(caller: Caller, mails: Sequence[Outgoing]) -> Quota:
-    """Return what mails charge to their caller."""
+    """Return the quota that mails are charged to."""
     if caller.daily_recipients is None:
         return UNLIMITED
     return Quota(caller.owner, caller.daily_recipients, recipients_of(mails))

@@ -1,7 +1,7 @@
-"""A mail that is called as a task: turns the call into what is accepted for any other mail.
+"""Turns a call of the task ``sendmail`` into a mail to be accepted, as any other mail is.
 
-Celery's delays and expiries become the mail's own times: Celery would drop an expired task without
-telling the ledger.
+Celery's delays and expiries become the mail's own times: otherwise Celery would drop an expired
+mail, and the ledger would not record it.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def called_mail(
 def _expiries(
     arguments: Mapping[str, Any], expires: datetime | float | None, now: float
 ) -> dict[str, float]:
-    """Return when a mail expires, in Unix seconds, by the name of the argument that says so."""
+    """Return the times at which a mail expires, in Unix seconds, by their arguments' names."""
     found: dict[str, float] = {}
     if expires is not None:
         found["expires"] = expires.timestamp() if isinstance(expires, datetime) else now + expires

@@ -1,4 +1,4 @@
-"""``/celery`` and ``/celery/<task>``: which tasks there are, and calling one."""
+"""``/celery`` and ``/celery/<task>``: listing the tasks, and calling one."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class CallingHandler(BaseHandler):
     """A handler that calls a task."""
 
     async def call(self, task: Task, call: Call) -> TaskResult:
-        """Call a task; a mail is accepted like every other one.
+        """Call a task; a mail is accepted as by ``POST /emails``.
 
         Raises:
             InvalidArgument, InvalidOption, BridgeError, NotAccepted, AccessError, Overloaded
@@ -68,7 +68,7 @@ class CallingHandler(BaseHandler):
         return self.bridge.result(receipt.ids[0])
 
     async def outcome(self, result: TaskResult, seconds: float) -> TaskState:
-        """Wait for a queued task's end; where results cannot be read, it counts as queued still."""
+        """Wait for a queued task's end; while results cannot be read, return PENDING."""
         try:
             return await self.wait_for(result, seconds)
         except ResultsUnreadable:
@@ -76,7 +76,7 @@ class CallingHandler(BaseHandler):
 
 
 class CeleryHandler(CallingHandler):
-    """``/celery``: the tasks; with a mail in its query, the old system's way to send it."""
+    """``/celery``: the tasks. With a query, GET sends a mail, as in the system before Windmail."""
 
     def needed_scope(self) -> Scope:
         sends = self.request.method == "GET" and self.request.query_arguments
@@ -109,7 +109,8 @@ class CeleryHandler(CallingHandler):
 
 
 class TaskHandler(CallingHandler):
-    """``/celery/<task>``: one task. All but mails are for administrators: nobody owns them."""
+    """``/celery/<task>``: one task. Calling other tasks than mails, which have no owner, needs
+    ``admin``."""
 
     def needed_scope(self) -> Scope:
         if self.request.method == "POST" and not self._is_mail():
@@ -129,7 +130,7 @@ class TaskHandler(CallingHandler):
         task = self._task(name)
         call = self._read_call()
         if call.queue is not None:
-            self.caller.need(Scope.ADMIN)  # who chooses a queue may overtake others, or block them
+            self.caller.need(Scope.ADMIN)  # a chosen queue could overtake or block others
         wait_s = None if task.ignore_result else self.seconds_to_wait()
         result = await self.call(task, call)
         self.set_header("Location", f"/celery/{result.id}")
@@ -143,7 +144,7 @@ class TaskHandler(CallingHandler):
         self.write_json(document, 200 if state.ready else 202)
 
     async def _revoke(self, result: TaskResult) -> bool:
-        """Revoke a task; False where that fails: the task is queued, so the answer stays 202."""
+        """Revoke a task; False if the broker fails: the task is queued, so the answer is 202."""
         terminate = self.is_set("terminate")
         try:
             return await stop(self._services, self.caller, result, ended=False, terminate=terminate)
@@ -151,7 +152,7 @@ class TaskHandler(CallingHandler):
             return False
 
     def _read_call(self) -> Call:
-        """Read the body of a call; an invalid one is read once more, to say what is wrong.
+        """Read the body of a call; an invalid one is decoded again in steps, to name the error.
 
         Raises:
             Problem: 400, 422
@@ -160,7 +161,7 @@ class TaskHandler(CallingHandler):
             call = _CALLS.decode(self.body.octets() or b"{}")
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             call = _explained(self.body.json())
-        # Python's keywords cannot be parameters; JSON may say "from" for from_.
+        # Python's keywords cannot be parameters: "from" in JSON stands for the parameter from_.
         kwargs = {f"{k}_" if iskeyword(k) else k: value for k, value in call.kwargs.items()}
         return msgspec.structs.replace(call, kwargs=kwargs)
 

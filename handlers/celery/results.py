@@ -1,4 +1,4 @@
-"""``/celery/<id>`` and ``/celery/<id>/events``: what became of a task."""
+"""``/celery/<id>`` and ``/celery/<id>/events``: a task's state and result."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class EventsHandler(OwnedTaskHandler, EventStreamHandler):
     """``/celery/<id>/events``: the state changes as server-sent events.
 
     An event's id is its record's offset in the stream, the same in every server process,
-    so a client may go on anywhere with ``Last-Event-ID``.
+    so with ``Last-Event-ID`` a client may continue at any process.
     """
 
     async def get(self, task_id: str) -> None:

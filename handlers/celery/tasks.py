@@ -62,7 +62,7 @@ class _Signature:
 
     def __init__(self, task: Task) -> None:
         known = inspect.signature(task.run).parameters.values()
-        # Those with an underscore are the task's own, for its retries.
+        # Parameters that begin with an underscore are internal; callers cannot give them.
         self.parameters = [p for p in known if not p.name.startswith("_")]
         self.hints = {p.name: _hint(task.run, p.annotation) for p in self.parameters}
         kinds = {p.kind for p in self.parameters}
@@ -84,12 +84,12 @@ class _Signature:
 
 
 def _hint(run: Any, annotation: Any) -> Any:
-    """Return an annotation as a type; Any where there is none, where it cannot be resolved (its
-    name exists for type checkers only), or where JSON does not determine what is meant."""
+    """Return an annotation as a type; Any if there is none, if it cannot be resolved (its name is
+    imported for type checkers only), or if msgspec cannot decode JSON into it."""
     if annotation is inspect.Parameter.empty:
         return Any
 
-    @wraps(run)  # its names are looked up where the task's are
+    @wraps(run)  # so that the annotation's names are looked up in the task's module
     def alone() -> None: ...
 
     alone.__annotations__ = {"it": annotation}

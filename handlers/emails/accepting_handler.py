@@ -1,4 +1,4 @@
-"""Accepting the mails of a request: with its ``Idempotency-Key``, or without one."""
+"""Accepts the mails of a request, with or without an ``Idempotency-Key``."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def prepare(raw: bytes | msgspec.Raw, now: float, caller: Caller) -> Outgoing:
 
 
 class AcceptingHandler(EmailHandler):
-    """A handler of requests that bring mails."""
+    """A handler of requests that send mails."""
 
     async def accept(self, outgoing: Sequence[Outgoing], key: Key | None) -> Receipt:
-        """Accept mails, once for all requests with the same key; a header says if it was before.
+        """Accept mails; with a key, only once. ``Idempotent-Replayed`` says if that was earlier.
 
         Raises:
             KeyReused, NotAccepted, LedgerUnavailable, QuotaExceeded, Overloaded
@@ -53,7 +53,7 @@ class AcceptingHandler(EmailHandler):
             before = await self._entered_before(key)
             if before is None or before.state != "published":
                 raise
-            return self._replayed(before)  # what was accepted before stays accepted
+            return self._replayed(before)  # accepted before the overload
         quota = quota_of(self.caller, outgoing)
         if key is None:
             return await acceptance.accept(outgoing, quota)
@@ -64,28 +64,29 @@ class AcceptingHandler(EmailHandler):
     async def accept_as_before(
         self, key: Key | None, outgoing_at: OutgoingAt, refusal: Exception
     ) -> Receipt:
-        """Accept a request that is not valid now, if it was when its key was first used.
+        """Accept a request that is not valid now, if its key was accepted earlier.
 
-        Time passes, and templates change. ``outgoing_at`` returns the mails as of a time; what was
-        not published then (the broker was away, the process died) is published now.
+        It may be invalid now because ``scheduled_at`` is past, or a template has changed.
+        ``outgoing_at`` returns the mails as of a given time. If they were not published then (the
+        broker was away, or the process died), they are published now.
 
         Raises:
             KeyReused, NotAccepted, LedgerUnavailable
-            and ``refusal``, where nobody knows the key.
+            and ``refusal``, if the key is unknown.
         """
         before = await self._entered_before(key)
         if before is None:
             try:
                 raise refusal
             finally:
-                del refusal  # a cycle with its traceback would keep the body in memory for long
+                del refusal  # else a cycle with its traceback keeps the body in memory
         if before.state == "published":
             return self._replayed(before)
         moment = created_at(before.email_ids[0])
         return await self.accept(await outgoing_at(moment or time.time()), key)
 
     async def idempotency_key(self, scope: str) -> Key | None:
-        """Return the request's ``Idempotency-Key``; ``scope``: what else tells requests apart.
+        """Return the request's ``Idempotency-Key``; ``scope`` is hashed with the body.
 
         Raises:
             Problem: 400, the key is not 1 to 256 printable ASCII characters, or the body is
@@ -120,7 +121,7 @@ class AcceptingHandler(EmailHandler):
 
 
 def _hash(scope: str, raw: bytes) -> bytes:
-    """Return a request's SHA-256, which does not depend on spaces and the order of members."""
+    """Return a request's SHA-256; white space and the order of JSON members do not matter."""
     try:
         canonical = msgspec.json.encode(msgspec.json.decode(raw), order="sorted")
     except (msgspec.DecodeError, UnicodeError, RecursionError) as exc:

@@ -1,7 +1,7 @@
-"""From a mail's body to the arguments of its task: what a request may ask for.
+"""Makes the arguments of a mail's task from a request's body.
 
-What makes a mail valid in itself (addresses, headers, sizes, tags, metadata) is checked later, by
-composing and entering it, as for every mail, wherever it comes from.
+Addresses, headers, sizes, tags and metadata are not checked here, but in ``delivery.new_email``, as
+for mails from other sources.
 """
 
 from __future__ import annotations

@@ -18,21 +18,22 @@ from handlers.event_stream import EventStreamHandler
 from handlers.services import ServerStops
 from ledger import FINAL, Email, Event, LedgerUnavailable, UnknownEmail, queries
 
-#: A worker's news may come before its entry in the ledger, which is read again after so many s.
+#: A new state may arrive before the worker has written to the ledger. So the ledger is read again
+#: after each of these times, in seconds.
 READ_AGAIN_S = (0.1, 0.5, 2.0)
 
 
 class EmailEventsHandler(EmailHandler, EventStreamHandler):
     """``/emails/<id>/events``: the timeline, history first; ends when the mail has ended.
 
-    An event's id is its number in the timeline, the same in every server process. News from the
-    results' stream only says when to look into the ledger again.
+    An event's id is its number in the timeline, the same in every server process. A new state in
+    the results' stream is only the signal to read the ledger again.
     """
 
     async def get(self, email_id: str) -> None:
         seen = self.last_event_id()
         email = await self.email(email_id)
-        after = min(max(0, seen), email.events)  # databases do not take just any number
+        after = min(max(0, seen), email.events)  # databases refuse too large numbers
         if email.status in FINAL and email.events <= after:
             self.stop_reconnecting()
             return
@@ -48,12 +49,12 @@ class EmailEventsHandler(EmailHandler, EventStreamHandler):
     async def _follow(
         self, email_id: str, after: int, next_state: Callable[[], Awaitable[TaskState]]
     ) -> None:
-        readings: list[float] = []  # when to look again
+        readings: list[float] = []  # when to read the ledger again
         heartbeat = time.monotonic() + config.options.sse_heartbeat_s
         while True:
             try:
                 email, events = await self.read(partial(_read, email_id=email_id, after=after))
-            except LedgerUnavailable:  # a client that reconnected now would get a 503, and give up
+            except LedgerUnavailable:  # go on: a reconnecting client would get a 503, and stop
                 readings = [time.monotonic() + READ_AGAIN_S[-1]]
             else:
                 after = await self._send_all(email_id, events) or after
@@ -90,7 +91,7 @@ class EmailEventsHandler(EmailHandler, EventStreamHandler):
 
 
 def _read(connection: Connection, email_id: str, after: int) -> tuple[Email, list[Event]]:
-    email = queries.get(connection, email_id, None)  # whose it is was checked
+    email = queries.get(connection, email_id, None)  # its owner was checked before
     if email is None:
         raise UnknownEmail
     return email, queries.timeline(connection, email_id, after)

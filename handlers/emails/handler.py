@@ -21,10 +21,10 @@ from ledger import FINAL, Email, UnknownEmail, queries
 
 T = TypeVar("T")
 
-#: Smaller answers are not counted: they fit into the system's own buffers.
+#: Smaller answers are not counted: they fit into the socket's buffers.
 COUNTED_BYTES = 64 * 1024
 
-#: Nothing more happens to these mails by itself.
+#: The statuses in which no attempt is made any more, unless somebody retries the mail.
 SETTLED = FINAL | {"uncertain"}
 
 
@@ -51,7 +51,7 @@ class EmailHandler(BaseHandler):
         return found
 
     async def settled(self, email_id: str, seconds: float) -> Email:
-        """Return a mail once nothing more happens to it, or as it is when the time is up.
+        """Return a mail once its status is in SETTLED, or as it is after ``seconds``.
 
         Raises:
             UnknownEmail, LedgerUnavailable
@@ -67,15 +67,15 @@ class EmailHandler(BaseHandler):
             try:
                 async with asyncio.timeout(seconds):
                     while email.status not in SETTLED:
-                        if (await next_state()).ready:  # the ledger has it already
+                        if (await next_state()).ready:  # written after the ledger
                             email = await self.email(email_id)
             except TimeoutError:
                 return await self.email(email_id)
         return email
 
     async def made_of(self, email_id: str, make: Callable[[dict[str, Any] | None], bytes]) -> bytes:
-        """Return what ``make``, in a thread, makes of the arguments of a mail's task (None: they
-        are not kept). Only a few run at a time.
+        """Read a mail's content, and return what ``make`` makes of it, both in a thread, of which
+        only a few run at a time. ``make`` gets the arguments of the mail's task; None: not kept.
 
         Raises:
             LedgerUnavailable, and what ``make`` raises.
@@ -93,10 +93,10 @@ class EmailHandler(BaseHandler):
         self.write_json(summary(email), status)
 
     async def write_large(self, octets: bytes, kind: str) -> None:
-        """Send an answer that may be large: it is in memory, and counted, until the client has it.
+        """Send an answer. A large one is counted until the client has read it.
 
         Raises:
-            Problem: 503, as much is in memory as may be.
+            Problem: 503, too many large answers are in memory.
         """
         answers, size = self._services.answers, len(octets)
         if size >= COUNTED_BYTES and not answers.take(size):
@@ -110,7 +110,7 @@ class EmailHandler(BaseHandler):
             return
         try:
             with suppress(StreamClosedError):
-                await self.flush()  # Tornado copies what goes with the headers
+                await self.flush()  # the headers alone: Tornado would copy a body sent with them
                 self.write(octets)
                 await self.flush()
         finally:

@@ -21,8 +21,8 @@ from mailing.address import parse_mailbox
 DEFAULT_LIMIT = 20
 LARGEST_LIMIT = 100
 STATUSES: tuple[Status, ...] = get_args(Status)
-#: What a mail from a template has in it, whose rendering would hold up the loop. JSON may write a
-#: letter as an escape.
+#: Bodies that match may use a template, which must not be rendered in the event loop's thread. The
+#: second part is for names with letters as JSON escapes.
 TEMPLATE = re.compile(rb'"template"|\\u00[2-7]')
 FILTERS = ("status", "to", "tag")
 PAGES = ("before", "after", "limit")
@@ -55,7 +55,7 @@ class EmailsHandler(AcceptingHandler):
         return [await self.in_thread(partial(prepare, raw, now, self.caller))]
 
     async def _answer_with_outcome(self, email_id: str, wait_s: float) -> bool:
-        """Answer with what became of the mail; False: it is accepted, but cannot be looked up."""
+        """Wait for the mail, and answer with it; False: the ledger cannot be read, so no answer."""
         try:
             email = await self.settled(email_id, wait_s)
             self.write_email(email, 200 if email.status in SETTLED else 202)
@@ -98,7 +98,7 @@ class EmailsHandler(AcceptingHandler):
         return limit
 
     def _before(self) -> str | None:
-        """Return the last id of the page before; Resend's clients call it ``after``."""
+        """Return the last id of the previous page: ``before``, which Resend calls ``after``."""
         before, after = (self.get_query_argument(name, None) for name in ("before", "after"))
         if before is not None and after is not None:
             raise invalid("after", "cannot be given together with before")

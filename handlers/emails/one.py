@@ -1,4 +1,4 @@
-"""``/emails/<id>``: one mail, and what can be done about it."""
+"""``/emails/<id>``: one mail; canceling, retrying and rescheduling it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ledger import Email, Sendable, commands
 
 
 class OneEmailHandler(EmailHandler):
-    """``/emails/<id>``: the mail; patching it gives a scheduled one another time."""
+    """``/emails/<id>``: the mail; PATCH reschedules it."""
 
     async def get(self, email_id: str) -> None:
         wait_s = self.seconds_to_wait()
@@ -53,7 +53,7 @@ class OneEmailHandler(EmailHandler):
 
 
 class CancelHandler(EmailHandler):
-    """``/emails/<id>/cancel``: a mail that waits, or is held, is not sent."""
+    """``/emails/<id>/cancel``: cancels a mail that waits, or is held as uncertain."""
 
     async def post(self, email_id: str) -> None:
         await cancel(self._services, self.caller, email_id)
@@ -61,11 +61,11 @@ class CancelHandler(EmailHandler):
 
 
 class RetryHandler(EmailHandler):
-    """``/emails/<id>/retry``: a mail that failed, or is held, is sent again."""
+    """``/emails/<id>/retry``: queues a mail again that failed, or is held as uncertain."""
 
     async def post(self, email_id: str) -> None:
         wait_s = self.seconds_to_wait()
-        quota = quota_of(self.caller, ())  # how much it is charged, only the retry itself knows
+        quota = quota_of(self.caller, ())  # the number of recipients is known in _retry only
         change = partial(self._retry, email_id, quota)
         await self._services.acceptance.send_again(email_id, change, order=quota.order)
         self.set_header("Location", links(email_id)["self"])
@@ -87,7 +87,7 @@ class RetryHandler(EmailHandler):
 
 
 class RawHandler(EmailHandler):
-    """``/emails/<id>/raw``: the mail's octets, as they go to the relay."""
+    """``/emails/<id>/raw``: the mail's octets, as they are sent to the relay."""
 
     async def get(self, email_id: str) -> None:
         email = await self.email(email_id)

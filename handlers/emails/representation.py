@@ -1,4 +1,4 @@
-"""How a mail and its timeline look in an answer: Resend's members, and ours."""
+"""The documents of a mail and its timeline: Resend's members, and our own."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def accepted(
 
 
 def summary(email: Email) -> dict[str, Any]:
-    """Return a mail's document without what only its content has; for lists."""
+    """Return a mail's document without its content, as in lists."""
     waits = email.status in ("scheduled", "delivery_delayed")
     return {
         "object": "email",
@@ -63,7 +63,7 @@ def summary(email: Email) -> dict[str, Any]:
 
 
 def document(email: Email, arguments: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return a mail's document; ``arguments`` of its task, None when they are not kept."""
+    """Return a mail's document; ``arguments``: of its task, None if they are not kept."""
     content = arguments or {}
     reply_to = content.get("reply_to")
     return {
@@ -75,7 +75,7 @@ def document(email: Email, arguments: Mapping[str, Any] | None) -> dict[str, Any
 
 
 def event_data(email_id: str, event: Event) -> dict[str, Any]:
-    """Return what an event of a mail's timeline says."""
+    """Return the document of an event in a mail's timeline."""
     return {
         "email_id": email_id,
         "number": event.number,

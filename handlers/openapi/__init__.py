@@ -1,1 +1,1 @@
-"""``/openapi.json``: what can be asked here."""
+"""``/openapi.json``: the description of the HTTP API."""

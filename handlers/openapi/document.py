@@ -1,4 +1,4 @@
-"""``/openapi.json``: what can be asked here, as an OpenAPI 3.1 document.
+"""``/openapi.json``: the HTTP API as an OpenAPI 3.1 document.
 
 Bodies and answers are described by their msgspec types; those of bodies also decode them.
 """

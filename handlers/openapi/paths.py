@@ -1,4 +1,4 @@
-"""The operations: what can be asked of each path, and what may be answered."""
+"""The operations of the HTTP API: their paths, arguments and answers."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from handlers.openapi import answers
 JSON, PROBLEM, EVENTS = "application/json", "application/problem+json", "text/event-stream"
 TEXT = "text/plain"
 
-#: What any request with a key may be answered.
+#: Statuses that any request with a key may get.
 COMMON = (401, 403, 429, 503)
 
 Kind = type[msgspec.Struct]
-# A document, a media type, one of several of these, no body.
+# A document, a media type, one of several of these; None: no body.
 Answer = Kind | str | tuple[Kind | str, ...] | None
 
 

@@ -1,4 +1,4 @@
-"""msgspec's schemas, with what JSON Schema lets one leave out but client generators need.
+"""msgspec's schemas, with members that are optional in JSON Schema but that generators need.
 
 Tried: openapi-python-client leaves out what has a list without ``items``, or an ``enum`` of
 booleans without a type, and every operation that needs it; openapi-typescript takes an object
@@ -16,7 +16,7 @@ Schema = dict[str, Any]
 def explicit(schema: Schema) -> Schema:
     """Return a schema that takes the same values, but says so explicitly."""
     found = {name: _inner(name, value) for name, value in schema.items()}
-    if found.get("default") in (None, "", [], {}):  # as good as none
+    if found.get("default") in (None, "", [], {}):  # the same as no default
         found.pop("default", None)
     if found.get("type") == "array":
         found.setdefault("items", {})
