@@ -63,11 +63,11 @@ def log_request(handler: RequestHandler) -> None:
     request, status = handler.request, handler.get_status()
     level = logging.ERROR if status >= 500 else logging.INFO
     if request.path in PROBES:
-        level = logging.DEBUG  # asked every second or so; the links log what is wrong
+        level = logging.DEBUG  # every second or so; the bridge itself logs what is wrong
     if not logger.isEnabledFor(level):
         return
     milliseconds = 1000 * request.request_time()
-    path = request.path if status != 404 else "(unknown)"  # it may be anything, an address too
+    path = request.path if status != 404 else "(unknown)"  # it may be any text, even an address
     owner = handler.caller.owner if isinstance(handler, BaseHandler) else ""
     by = f" by {owner}" if owner else ""
     logger.log(level, "%d %s %s %.1f ms%s", status, request.method, path, milliseconds, by)

@@ -1,4 +1,4 @@
-"""The broker users' command: ``python broker_users.py``, with what each of them may do."""
+"""``python broker_users.py``: makes the broker's users; and what each of them may do."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ _EVENTS, _COMMANDS, _REPLIES = "celeryev", "celery.pidbox", "reply.celery.pidbox
 _OWN_EVENTS = rf"celeryev\.{_UUID}"
 _OWN_REPLIES = rf"{_UUID}\.reply\.celery\.pidbox"
 _OWN_COMMANDS = r"[^@]+@.+\.celery\.pidbox"
-#: Where a delayed task waits first: a level of Celery's native delayed delivery.
+#: The exchanges that delayed tasks are published to: the levels of native delayed delivery.
 _DELAYED = "celery_delayed_[0-9]+"
-#: Nothing, in RabbitMQ's words.
+#: RabbitMQ's pattern for no permission.
 NONE = "^$"
 
 DESCRIPTION = """\
@@ -59,12 +59,12 @@ class Rights:
 
 
 def rights(results: ResultStream) -> dict[str, Rights]:
-    """Return each user's rights; the results are on that stream."""
+    """Return each user's rights; ``results``: the stream of results."""
     takes = [*(queue.name for queue in DEFAULT.queues), DEFAULT.record_queue, results.name]
     sends = [DEFAULT.exchange, results.exchange, _EVENTS, _COMMANDS]
-    # To see that a queue is there takes some permission on it from RabbitMQ 4.2.6 on. *Write* lets
-    # nobody publish to a queue, and bind it only to an exchange that he may read, of which the
-    # server has none.
+    # From RabbitMQ 4.2.6 on, checking that a queue exists needs some permission on it. *Write* on a
+    # queue does not allow publishing to it, only binding it to an exchange that the user may read,
+    # and the server's user may read none.
     sees = [queue.name for queue in DEFAULT.queues]
     own = [_OWN_EVENTS, _OWN_REPLIES]
     worker = [*own, _OWN_COMMANDS]
@@ -94,20 +94,20 @@ def _any(names: Iterable[str], patterns: Iterable[str] = ()) -> str:
 
 
 class CtlError(Exception):
-    """rabbitmqctl did not do it; the text is what it said."""
+    """rabbitmqctl failed; the text is its own message."""
 
 
 class Ctl:
-    """rabbitmqctl, or what runs it elsewhere."""
+    """rabbitmqctl, or a command that runs it elsewhere, such as in a container."""
 
     def __init__(self, command: Sequence[str]) -> None:
         self._command = command
 
     def __call__(self, *arguments: str, secret: str | None = None) -> str:
-        """Run it; a secret goes to its standard input. Raises CtlError.
+        """Run it, with ``secret`` on its standard input. Raises CtlError.
 
-        With a secret no option is given: RabbitMQ 4's script takes any argument beyond the command
-        and the user for the password, and rabbitmqctl waits for ever for input that never comes.
+        With a secret no option is given: RabbitMQ 4's script takes any argument after the command
+        and the user for the password; rabbitmqctl then waits for ever for its standard input.
         """
         options = () if secret else ("--silent",)
         try:
@@ -159,7 +159,7 @@ def make(ctl: Ctl, folder: Path, *, new_passwords: bool) -> None:
             print(f"{user}: permissions set; its password stays (--new-passwords changes it)")
         ctl("set_user_tags", user, *may.tags)
         ctl("set_permissions", "-p", vhost, user, may.configure, may.write, may.read)
-    # A sender of tasks may publish events about that, but none about workers.
+    # The server may publish the events of sent tasks, but none about workers.
     server = "windmail-server"
     ctl("set_topic_permissions", "-p", vhost, server, _EVENTS, r"^task\.sent$", NONE)
 
@@ -187,7 +187,7 @@ def _of(url: str, user: str, password: str) -> str:
 def main(argv: list[str]) -> int:
     """Read the arguments and do what they say; returns the exit code."""
     arguments = parser().read(argv)
-    config.options.broker_declare = "on"  # whatever the users' own settings say
+    config.options.broker_declare = "on"  # here even if off for the programs
     with app.connection_for_write() as connection:
         try:
             connect(connection)

@@ -1,6 +1,6 @@
 """Celery's settings, derived from :mod:`config`; ``task.py`` loads them by name.
 
-Loaded when Celery first asks for a setting, so after ``server.py`` has read its flags.
+Celery loads it when it first needs a setting; by then ``server.py`` has read its flags.
 Why each value is what it is: docs/design.md, "Celery settings that keep the promise".
 """
 
@@ -34,8 +34,8 @@ broker_connection_retry_on_startup = True
 broker_connection_max_retries = None  # a worker outlasts an outage of any length
 # No read_timeout: during an alarm a publish waits for its confirm. With one, Celery would publish
 # again and again, and the broker would take every copy at the alarm's end.
-# A connection that waits for a confirm sends nothing. If the other end vanishes silently, the
-# kernel finds out, and gives up after 7 s; with py-amqp's settings after 71.
+# A connection that waits for a confirm sends nothing. If the other end vanishes silently, only the
+# kernel's keepalive notices it: after 7 s; with py-amqp's settings after 71.
 broker_transport_options = {
     "confirm_publish": True,
     "socket_settings": {
@@ -53,7 +53,7 @@ task_default_exchange = DEFAULT.exchange
 task_default_exchange_type = "topic"
 task_default_queue_type = "quorum"
 task_default_routing_key = DEFAULT.default_queue
-task_create_missing_queues = False  # a typing error makes no classic queue
+task_create_missing_queues = False  # a mistyped name must not make a classic queue
 
 # -- results
 override_backends = {"stream": "bridge.backend.stream:StreamBackend"}
@@ -85,7 +85,7 @@ worker_enable_prefetch_count_reduction = False  # quorum queues have none; Celer
 task_time_limit = _options.task_time_limit_s
 task_soft_time_limit = _options.task_soft_time_limit_s
 worker_concurrency = _options.worker_concurrency
-worker_proc_alive_timeout = 30.0  # Celery's 4 s kill a process that a busy machine starts slowly
+worker_proc_alive_timeout = 30.0  # Celery's 4 s kill slow starts on a busy machine
 worker_state_db = str(_var / "revoked-%n.json")
 
 # -- what Flower sees

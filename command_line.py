@@ -1,4 +1,4 @@
-"""How an operator's command is called: with its own arguments, and with settings' flags."""
+"""Parses the operator's commands: their own arguments, and settings' flags; and runs them."""
 
 from __future__ import annotations
 
@@ -55,16 +55,16 @@ class Commands(CommandLine):
 
 
 def run(main: Callable[[list[str]], int], argv: list[str]) -> int:
-    """Run a command's ``main``, and return its exit code; 1 where its output could not be written.
+    """Run a command's ``main``, and return its exit code; 1 if its output could not be written.
 
-    Its reader may have seen enough (``| head``): then nothing is said
+    If the reader of a pipe has closed it (``| head``), nothing is printed
     (https://docs.python.org/3/library/signal.html#note-on-sigpipe).
     """
     try:
         try:
             return main(argv)
         finally:
-            sys.stdout.flush()  # Python's own, at exit, would report an ignored error
+            sys.stdout.flush()  # at exit, Python itself would print an error
     except OSError as exc:
         if exc.errno not in (errno.EPIPE, errno.ENOSPC):
             raise

@@ -48,7 +48,7 @@ class _Parser(OptionParser):
     """Tornado's parser; it names the flag that is unknown, or whose value is not a number."""
 
     def define(self, name: str, *args: Any, **given: Any) -> None:
-        """Define an option; Tornado's own get a heading, in place of a path on this machine."""
+        """Define an option; in the help, Tornado's own are listed as "general", not by file."""
         super().define(name, *args, **{"group": "general", **given})
 
     def print_help(self, file: TextIO | None = None) -> None:
@@ -73,8 +73,8 @@ class _Parser(OptionParser):
         return super().parse_command_line(args, final)
 
 
-#: The effective settings. Its own parser, since Flower defines options of the same names
-#: on tornado's global one.
+#: The effective settings. Not in tornado's global parser, where Flower defines options of the same
+#: names.
 options = _Parser()
 _env_problems: dict[str, str] = {}
 
@@ -114,17 +114,17 @@ def check() -> None:
 
 
 def _contradictions() -> Iterator[tuple[str, str]]:
-    """Yield the settings that do not fit others, and what is wrong with each."""
+    """Yield the settings that contradict others, and what is wrong with each."""
     if options.task_soft_time_limit_s > options.task_time_limit_s:
         yield "task_soft_time_limit_s", "must not be over TASK_TIME_LIMIT_S"
     if options.task_time_limit_s >= CONSUMER_TIMEOUT_S:
         limit = f"must be under RabbitMQ's consumer_timeout, {CONSUMER_TIMEOUT_S} s"
         yield "task_time_limit_s", limit
     if options.ledger_days * DAY_S < options.mail_retry_for_s:
-        # A mail that is older than any record, and has none, counts as one that has ended.
+        # A mail that is older than LEDGER_DAYS and has no record counts as one that has ended.
         yield "ledger_days", "must not be shorter than MAIL_RETRY_FOR_S, for which a mail is tried"
     if options.ledger_days * DAY_S < options.idempotency_s:
-        # A repeated request would be accepted, under the id of a mail that is forgotten: not sent.
+        # A repeated request could get the id of a mail whose record is removed, which is not sent.
         yield "idempotency_s", "must not be longer than LEDGER_DAYS, for which records are kept"
     if not options.flower_auth and not is_loopback(options.flower_address):
         yield "flower_address", "is not a loopback address, so set FLOWER_AUTH too"
@@ -135,7 +135,7 @@ def _contradictions() -> Iterator[tuple[str, str]]:
 
 
 def warnings() -> list[str]:
-    """Return what is usable, but not safe."""
+    """Return a text for each setting that is usable, but not safe."""
     return [
         f"BROKER_URL: mails and the password go to {host} unencrypted; use amqps://"
         for host in clear_hosts(options.broker_url)
@@ -171,7 +171,7 @@ def read_flags(argv: list[str]) -> None:
 
 
 def management_url() -> str | None:
-    """Return RabbitMQ's management API; None: Flower's guess, which is never TLS."""
+    """Return the URL of RabbitMQ's management API; None: Flower derives it, always without TLS."""
     if options.flower_broker_api or not options.broker_url.startswith("amqps:"):
         return options.flower_broker_api or None
     parts = urlsplit(options.broker_url.split(";")[0])
@@ -220,7 +220,7 @@ def main(argv: list[str]) -> int:
     for warning in warnings():
         print(f"\nwarning: {warning}", file=sys.stderr)
     if problems:
-        print(flush=True)  # the table comes before what is wrong with it, in a pipe, too
+        print(flush=True)  # so that the table comes before the problems in a pipe, too
         print(problems, file=sys.stderr)
         return 1
     return 0

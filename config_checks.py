@@ -1,6 +1,6 @@
-"""What makes a setting's value usable; each check returns what is wrong, or None.
+"""The checks of settings' values; each returns what is wrong, or None.
 
-Where a part has a reader of its own, that decides: a relay is what ``mailing`` accepts as one.
+A value that another package parses is checked by that parser: ``Relay.from_url`` for SMTP_URL.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def broker_urls(value: str) -> str | None:
 
 
 def clear_hosts(value: str) -> list[str]:
-    """Return the brokers to which everything goes in clear over a network."""
+    """Return the hosts of brokers that are reached over a network without TLS."""
     found = [split_url(url) for url in value.split(";") if url.startswith("amqp:")]
     return [p.hostname for p in found if p and p.hostname and not is_loopback(p.hostname)]
 
@@ -72,13 +72,13 @@ def authorities(value: str) -> str | None:
 
 
 def own_certificate(certificate: str, key: str) -> str | None:
-    """Return what is wrong with a certificate and the file of its key; the first can hold both."""
+    """Return what is wrong with the files of a certificate and of its key, which may be one."""
     if not certificate:
         return "must be set if BROKER_KEY_FILE is set" if key else None
     return _unusable({CERTIFICATE: certificate, KEY: key or None})
 
 
-#: Where OpenSSL gives no reason.
+#: The text if OpenSSL gives no reason.
 _NO_PAIR = "no certificate or no key is in it, or the key has a password"
 
 
@@ -146,7 +146,7 @@ def not_empty(value: str) -> str | None:
 
 
 def user_and_password(value: str) -> str | None:
-    if not value.isascii():  # Flower compares texts that must be ASCII: each login is a 500
+    if not value.isascii():  # Flower's comparison raises for other texts: each login is a 500
         return "must be ASCII, or Flower lets nobody in"
     return None if not value or value.partition(":")[2] else "must be user:password"
 
@@ -154,7 +154,7 @@ def user_and_password(value: str) -> str | None:
 def database(value: str) -> str | None:
     parts = split_url(value)
     file = value.partition("sqlite:///")[2]
-    # Each connection would have a ledger of its own in its memory.
+    # In memory, each connection would have a ledger of its own.
     is_file = bool(file) and not file.startswith((":memory:", "file:", "?"))
     if not value or is_file or (parts and parts.scheme == "postgresql"):
         return None
@@ -175,7 +175,7 @@ def dkim(value: str) -> str | None:
 
 
 def dkim_key(value: str, key_file: str) -> str | None:
-    """Return what is wrong with the key of DKIM's signatures: no mail could be sent with it."""
+    """Return what is wrong with the DKIM key; with a bad key no mail could be sent."""
     if not value or dkim(value):
         return None
     if not key_file:
@@ -192,7 +192,7 @@ def file_or_empty(value: str) -> str | None:
     try:
         if value and not Path(value).is_file():
             return "there is no such file"
-    except OSError as exc:  # it lies in a folder that we may not enter
+    except OSError as exc:  # for example, no permission for its folder
         return f"cannot be read: {exc.strerror}"
     return None
 
@@ -214,8 +214,8 @@ def folder(value: str) -> str | None:
 
 
 def _is_there(path: Path) -> bool:
-    """Return what ``Path.exists`` does, but raise other errors, which that hides from Python 3.14
-    on."""
+    """Return whether a path exists; raise errors such as a missing permission, for which
+    ``Path.exists`` returns False from Python 3.14 on."""
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -239,7 +239,7 @@ def rate_limits(value: str) -> str | None:
     return None
 
 
-#: As many characters as 128 random bits have in base64; `secrets.token_urlsafe(32)` gives 43.
+#: The length of 128 random bits in base64; `secrets.token_urlsafe(32)` makes 43 characters.
 SHORTEST_KEY = 22
 
 

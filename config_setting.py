@@ -1,4 +1,4 @@
-"""What a setting is: its default, its help, its check; reading its text, and showing its value."""
+"""A setting: its default, help and check; converting its text, and masking its value."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Setting:
         """
         try:
             return type(self.default)(text)
-        except ValueError:  # text always converts, so this shows no secret
+        except ValueError:  # texts never fail, and all secrets are texts, so none is shown
             kind = "a whole number" if isinstance(self.default, int) else "a number"
             raise ValueError(f"{text!r} is not {kind}") from None
 
@@ -39,12 +39,12 @@ class Setting:
         if not self.secret or not text or text.startswith("sqlite:"):
             return text
         if self.name == "task_signing_keys":
-            return "***"  # secret throughout, also before a colon
+            return "***"  # all of it is secret, also before a colon
         return ";".join(_mask(part) for part in re.split(r";(?=amqps?://)", text))
 
 
 def _mask(text: str) -> str:
-    """Mask from the first colon after the user's name to the last @, and passwords behind the ?."""
+    """Mask what is between the user's name and the last @, and passwords in the query."""
     if "://" not in text or split_url(text) is None:
         user, colon, _ = text.partition(":")
         return f"{user}:***" if colon else "***"

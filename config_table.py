@@ -1,4 +1,4 @@
-"""The table of settings: names, defaults, help, checks. A setting's meaning stands only here."""
+"""The table of settings: names, defaults, helps, checks. Only here each setting is explained."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _SECONDS = between(0.1, 3600)
 _LIMITS = Limits()
 _DAY = between(1, 86400)
 _DAYS = between(1, 30 * 86400)
-# kombu's short names, with their content types; it offers those whose library is installed.
+# kombu's short names and content types; only those whose library is installed are offered.
 _TYPES = {
     "brotli": "x-brotli",
     "bzip2": "x-bz2",

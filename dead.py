@@ -1,4 +1,4 @@
-"""The dead queue's command: ``python dead.py list | replay | discard``."""
+"""``python dead.py list | replay | discard``: the command for the dead queue."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from ledger import LedgerError, NotPossible
 from lifecycle import dead_mail
 from task import app
 
-#: How a letter without an id is named.
+#: Stands for a letter without an id, in the table and as an argument.
 NO_ID = "-"
-#: Headers of a mail's dead message that its new message does not have.
+#: Headers of a mail's dead message that are not copied to its new message.
 OUTDATED = ("compression", "eta", "expires")
 ROW = "{:36}  {:24}  {:14}  {:10}  {:>5}"
 DESCRIPTION = """\
@@ -74,7 +74,7 @@ def _positive(text: str) -> int:
 
 
 def show(connection: kombu.Connection, limit: int) -> int:
-    """Print the letters as a table, never what they hold; return the exit code."""
+    """Print the letters as a table, without their contents; return the exit code."""
     now = datetime.now(UTC)
     print(ROW.format("ID", "TASK", "REASON", "QUEUE", "AGE"))
     for letter in dead_queue.browse(connection, limit, known=app.tasks, signer=app.amqp.signer):
@@ -94,7 +94,7 @@ def row(letter: DeadLetter, now: datetime) -> str:
 
 
 def age(now: datetime, then: datetime) -> str:
-    """Return how long ago that was, in its largest unit: ``42s``, ``5m``, ``3h``, ``12d``."""
+    """Return the time since ``then`` in its largest unit: ``42s``, ``5m``, ``3h``, ``12d``."""
     seconds = max(0, int((now - then).total_seconds()))
     for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
         if seconds >= length:
@@ -102,10 +102,10 @@ def age(now: datetime, then: datetime) -> str:
     return f"{seconds}s"
 
 
-def empty(connection: kombu.Connection, command: str, ids: Ids) -> int:
+def replay_or_discard(connection: kombu.Connection, command: str, ids: Ids) -> int:
     """Replay or discard letters and say how many; return the exit code."""
     if command == "replay":
-        edit = partial(revived, held=ids is not None)
+        edit = partial(to_replay, held=ids is not None)
         signer = app.amqp.signer
         counts = dead_queue.replay(connection, ids, edit=edit, known=app.tasks, signer=signer)
     else:
@@ -115,10 +115,10 @@ def empty(connection: kombu.Connection, command: str, ids: Ids) -> int:
     return 0 if done and not (counts.kept or counts.unroutable) else 1
 
 
-def revived(letter: DeadLetter, *, held: bool) -> DeadLetter | None:
-    """Return the letter as it is to be sent; None: it stays, and a line says why.
+def to_replay(letter: DeadLetter, *, held: bool) -> DeadLetter | None:
+    """Return the letter to send; None: it stays in the dead queue, and a printed line says why.
 
-    The ledger numbers a mail's letter anew. ``held``: also send mails that are held as uncertain.
+    A mail's letter gets a new number from the ledger. ``held``: also send mails held as uncertain.
     """
     if letter.reason == DeadReason.NOT_SIGNED:
         print(f"{letter.id}: It is not signed by a key of TASK_SIGNING_KEYS.", file=sys.stderr)
@@ -132,15 +132,15 @@ def revived(letter: DeadLetter, *, held: bool) -> DeadLetter | None:
         print(f"{letter.id}: {exc}", file=sys.stderr)
         return None
     if arguments is not None:
-        return again(letter, arguments)
+        return new_message(letter, arguments)
     if mail.payload is not None:
-        return letter  # the worker drops it, or sends what nobody has entered yet
+        return letter  # unchanged: the worker asks the ledger, and drops it or sends it
     print(f"{letter.id}: It cannot be read, and there is nothing to send.", file=sys.stderr)
     return None
 
 
-def again(letter: DeadLetter, arguments: Mapping[str, Any]) -> DeadLetter:
-    """Return a mail's new message: with these arguments, and what runs after the task."""
+def new_message(letter: DeadLetter, arguments: Mapping[str, Any]) -> DeadLetter:
+    """Return a mail's new message: the letter with these arguments, and its callbacks and chain."""
     try:
         embed = letter.embed()
         headers = {name: letter.headers[name] for name in letter.headers if name not in OUTDATED}
@@ -157,7 +157,7 @@ def again(letter: DeadLetter, arguments: Mapping[str, Any]) -> DeadLetter:
 
 
 def summary(counts: Counts) -> str:
-    """Return the counts as a line; an empty one where there was no letter."""
+    """Return the counts as a line; empty if all are 0."""
     words = {
         "replayed": counts.replayed,
         "discarded": counts.discarded,
@@ -186,11 +186,11 @@ def _connected(arguments: argparse.Namespace) -> int:
         except (*connection.connection_errors, *connection.channel_errors, OperationalError) as exc:
             print(f"{connection.as_uri()}: {exc}", file=sys.stderr)
             return 1
-        try:  # the broker's errors come as Interrupted; an OSError is the output's
+        try:  # here the broker's errors are Interrupted; an OSError is of the output
             if arguments.command == "list":
                 return show(connection, arguments.limit)
             ids = None if arguments.all else {None if i == NO_ID else i for i in arguments.ids}
-            return empty(connection, arguments.command, ids)
+            return replay_or_discard(connection, arguments.command, ids)
         except (BridgeError, LedgerError) as exc:
             print(exc, file=sys.stderr)
             if isinstance(exc, dead_queue.Interrupted) and arguments.command != "list":

@@ -1,7 +1,7 @@
 """Flower's settings, taken from config.py.
 
 Flower executes this file (`--conf`, by default `flowerconfig.py` in the working directory)
-after it has read FLOWER_... variables; each name below that is an option of Flower's is set.
+after it has read FLOWER_... variables, and sets each of its options that is a name below.
 """
 
 from pathlib import Path
@@ -14,8 +14,8 @@ from config import options as _settings
 address = _settings.flower_address
 port = _settings.flower_port
 
-# Flower takes our FLOWER_AUTH (user:password) for its own option `auth`, a pattern of e-mail
-# addresses for OAuth logins, and would print it as wrong. So that is off.
+# Flower would use our variable FLOWER_AUTH (user:password) as its own option `auth`, a pattern of
+# e-mail addresses for OAuth logins, and print it as invalid. So `auth` is set to empty.
 auth = ""
 # Without a login, Flower itself refuses every API call.
 basic_auth = [_settings.flower_auth] if _settings.flower_auth else []
@@ -23,8 +23,8 @@ basic_auth = [_settings.flower_auth] if _settings.flower_auth else []
 # By default Flower sends the broker's password to port 15672 in clear, even for amqps://.
 broker_api = _management_url()
 
-# The history outlives a restart; saved every few seconds, it outlives kill -9 as well. Saving
-# blocks Flower's loop: 10,000 tasks take about 0.1 s.
+# The history is kept over a restart, and over kill -9, since it is saved every few seconds. Saving
+# blocks Flower's loop: 0.1 s for 10,000 tasks.
 _folder = Path(_settings.var_dir)
 try:
     _check()
@@ -35,5 +35,5 @@ db = str(_folder / "flower")
 persistent = True
 state_save_interval = 5000  # ms
 max_tasks = 10_000
-# A worker with an old host name does not stay on the page for ever.
+# Offline workers, for example with an old host name, are removed from the page.
 purge_offline_workers = 3600  # s

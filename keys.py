@@ -1,4 +1,4 @@
-"""The API keys' command: ``python keys.py create | list | revoke``."""
+"""``python keys.py create | list | revoke``: the command for API keys."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a worker does when it starts, when it ends, and when a message dies."""
+"""What a worker does at its start, at its end, and with messages in the dead queue."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from ledger import LedgerUnavailable, OtherVersion
 
 logger = logging.getLogger(__name__)
 
-#: The id under which the results have the newest change of the circuit before the relay.
+#: The task id under which the results have the last change of the relay's circuit breaker.
 CIRCUIT_ID = "circuit"
 
 
 def install(app: Celery) -> None:
-    """Add to the app's workers what Celery's do not do: declare the topology, share limits and
-    circuit, write results, run mails in threads, record dead letters, and stop in time."""
+    """Add our own steps to the app's workers: declare the topology, share rates and breaker, write
+    results, run mails in threads, record dead letters, and limit the time of a shutdown."""
     panel.install()
     reading.install()
     remembered.install()
@@ -73,9 +73,9 @@ def _announce(app: Celery, change: str) -> None:
 def _prepare_ledger() -> None:
     try:
         delivery.prepare_ledger()
-    except LedgerUnavailable as exc:  # mails wait for it
+    except LedgerUnavailable as exc:  # start all the same: mails wait
         logger.warning("the ledger cannot be used: %s", exc)
-    except OtherVersion as exc:  # the signal, which logs other errors, lets this end the worker
+    except OtherVersion as exc:  # ends the worker; Celery only logs other errors of a signal
         raise SystemExit(str(exc)) from exc
 
 
@@ -86,7 +86,7 @@ def _record_dead(app: Celery, letter: DeadLetter) -> None:
 
 
 def dead_mail(app: Celery, letter: DeadLetter) -> delivery.DeadMail | None:
-    """Return what a dead letter says about its mail; None for another task's."""
+    """Return what a dead letter says about its mail; None if it is not a mail's."""
     if letter.task != MAIL_TASK or letter.id is None:
         return None
     moment = letter.headers.get("accepted_at")
@@ -96,7 +96,7 @@ def dead_mail(app: Celery, letter: DeadLetter) -> delivery.DeadMail | None:
 def _arguments(app: Celery, letter: DeadLetter) -> Mapping[str, Any] | None:
     """Return the arguments of a mail's task by their names; None: they cannot be read.
 
-    Those that only a newer version knows are among them: that one can send the mail.
+    Arguments that only a newer version of Windmail knows are kept: its workers can send the mail.
     """
     signature = inspect.signature(app.tasks[MAIL_TASK].run)
     try:

@@ -1,6 +1,6 @@
 """The Celery app and its tasks. ``celery -A task worker --loglevel=info`` runs them.
 
-``delivery.schedule`` decides when a mail is tried again; here its next message is sent.
+``delivery`` decides whether and when a mail is tried again; here its next message is published.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ from mailing import InvalidMessage, MailError
 
 logger = get_task_logger(__name__)
 
-#: The id under which the results have the heartbeat's newest run.
+#: The task id under which the results have the heartbeat's last run.
 HEARTBEAT_ID = "heartbeat"
-#: How long a task may hold its message (see ``sleep``), as a part of its soft time limit.
+#: How long ``sleep`` holds its message at most, as a fraction of its soft time limit.
 SLEEP_SLICE = 0.9
-#: A pooled connection may be dead by the time that it is used, so a publish is tried once more.
+#: Try a publish once more, and at once: the pool's connection may have been dead.
 AT_ONCE = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
-#: The longest wait of a worker before it gives a message back to the queue, in seconds.
+#: How long a worker waits at most before it gives a message back to the queue, in seconds.
 LONGEST_RETURN_S = 60.0
 
 Seconds = Annotated[float, Meta(ge=0, le=3600)]
@@ -62,14 +62,14 @@ app.autodiscover_tasks(config.task_packages)
 
 
 class MailTask(PrivateTask):
-    """A task that sends a mail. The ledger keeps what failed, so no dead letter is needed."""
+    """A task that sends a mail. The ledger keeps failed mails, so they make no dead letters."""
 
     abstract = True
     max_retries = None
     threaded = True
     once = True  # the ledger knows what was sent
     verdicts = (MailError,)
-    throws = (MailError,)  # logged in one line; a mail that is refused is no fault of the program's
+    throws = (MailError,)  # logged in one line, without a traceback: a refused mail is no bug
 
     def check(self, arguments: Mapping[str, Any]) -> None:
         """Refuse what is not a valid mail before it is queued.
@@ -106,9 +106,9 @@ def sendmail(
 ) -> dict[str, Any]:
     """Send a mail and return the relay's verdict.
 
-    Tried again, with growing delays, while the relay cannot be reached or answers 4xx, for
-    those recipients only whose fate is open. ``expires_at``: Unix seconds; ``on_uncertain``: what
-    to do when a crash leaves open whether the mail went out, send it again or hold it.
+    While the relay cannot be reached or answers 4xx, the mail is tried again, with growing delays,
+    for the recipients without a final reply. ``expires_at``: Unix seconds; ``on_uncertain``: send
+    the mail again or hold it, if it is unknown whether the relay has taken it, as after a crash.
     """
     arguments = {
         "subject": subject, "text": text, "to": to, "html": html, "from_": from_, "cc": cc,
@@ -143,8 +143,7 @@ def sendmail(
 def _due_at(task: MailTask) -> float | None:
     """Return, in Unix seconds, when a mail is due that a Python program called with a delay.
 
-    Over HTTP ``_scheduled_at`` says so. A retry's message has an ``eta``, too, which is not the
-    mail's.
+    Mails sent over HTTP have ``_scheduled_at`` instead. A retry's ``eta`` is only its delay.
     """
     if task.request.retries or not task.request.eta:
         return None
@@ -154,8 +153,11 @@ def _due_at(task: MailTask) -> float | None:
 def _publish(
     task: MailTask, arguments: Mapping[str, Any], track: int, delay_s: float, reason: Exception
 ) -> BaseException:
-    """Send the task again, later. If that fails, the old message goes back to the queue: the ledger
-    knows whether it still counts. It waits longer each time, since the delivery limit counts it.
+    """Publish the task again with a delay; return what the task must raise.
+
+    If the publish fails, the old message goes back to the queue; when it comes again, the ledger
+    says whether it is still valid. Each return counts towards the delivery limit, so the wait
+    before it grows.
     """
     try:
         retry: BaseException = task.retry(
@@ -176,7 +178,7 @@ def _publish(
 
 @app.task(ignore_result=True)
 def prune() -> None:
-    """Forget old mails in the ledger, and give up those whose time is over; beat sends it."""
+    """Remove old mails from the ledger, and give up lost ones; beat sends this every hour."""
     delivery.prune()
 
 
@@ -193,8 +195,8 @@ def add(x: float, y: float) -> float:
 def sleep(self: DurableTask, seconds: Seconds) -> float:
     """Sleep, and return the seconds.
 
-    RabbitMQ takes a message back that is held for too long, so a long sleep goes on, under
-    the same id, as a new message.
+    RabbitMQ takes a message back that is held for too long, so a long sleep continues as a new
+    message with the same id.
     """
     slept = int((self.request.headers or {}).get("slept", 0))
     longest = max(1, int(config.options.task_soft_time_limit_s * SLEEP_SLICE))
@@ -222,14 +224,14 @@ def count(self: DurableTask, n: Count, interval: Seconds = 1.0) -> int:
 
 @app.task(bind=True, ignore_result=True)
 def heartbeat(self: DurableTask) -> None:
-    """Show that beat, broker and worker work together; /readyz tells when it last ran."""
+    """Show that beat, broker and worker work together; /readyz shows when it last ran."""
     app.backend.store_result(HEARTBEAT_ID, None, states.SUCCESS, request=self.request)
 
 
 @signals.beat_init.connect
 def _show_that_beat_runs(**_: Any) -> None:
-    """Send a heartbeat at once: a new schedule's first run is an interval away. While the broker
-    is away none is sent, and beat itself waits for it; a broker that refuses us ends beat."""
+    """Send a heartbeat when beat starts: its schedule sends the first one an interval later. If the
+    broker is away, none is sent, and beat waits for it; if it refuses the login, beat ends."""
     try:
         heartbeat.apply_async(expires=config.options.beat_interval_s)
     except OperationalError as exc:

@@ -12,7 +12,7 @@ import pytest
 
 from bridge import DeadLetter
 from bridge.dead.queue import Counts
-from dead import again, empty, main
+from dead import main, new_message, replay_or_discard
 
 ADD = {"task": "task.add", "args": [1], "kwargs": {}}
 NEW = {"subject": "A subject", "_track": 2}
@@ -27,7 +27,7 @@ def letter(body: bytes, **headers: Any) -> DeadLetter:
 def test_what_runs_after_the_mail_runs_after_its_replay() -> None:
     body = json.dumps([["s", "t", "to"], {}, {"callbacks": [ADD], "chain": None}]).encode()
 
-    new = again(letter(body, root_id="0"), NEW)
+    new = new_message(letter(body, root_id="0"), NEW)
 
     assert new.arguments() == ((), NEW)
     assert new.embed() == {"callbacks": [ADD], "chain": None}
@@ -38,7 +38,7 @@ def test_a_time_that_is_over_and_a_compression_are_not_the_new_messages() -> Non
     body = zlib.compress(json.dumps([[], {}, None]).encode())
     past = "2026-01-02T03:04:05+00:00"
 
-    new = again(letter(body, compression="application/x-gzip", expires=past, eta=past), NEW)
+    new = new_message(letter(body, compression="application/x-gzip", expires=past, eta=past), NEW)
 
     assert new.headers == {"task": "task.sendmail", "id": "1"}
     assert new.arguments() == ((), NEW)
@@ -48,7 +48,7 @@ def test_a_time_that_is_over_and_a_compression_are_not_the_new_messages() -> Non
 def test_what_made_a_message_unreadable_is_not_the_new_messages(headers: dict[str, Any]) -> None:
     body = b"[[], {}, null]" if headers else b"hunter2"
 
-    new = again(letter(body, **headers), NEW)
+    new = new_message(letter(body, **headers), NEW)
 
     assert new.headers == {"task": "task.sendmail", "id": "1"}
     assert new.arguments() == ((), NEW)
@@ -58,7 +58,7 @@ def test_a_message_of_protocol_1_becomes_one_of_protocol_2() -> None:
     body = {"task": "task.sendmail", "id": "1", "args": [], "kwargs": {}, "callbacks": [ADD]}
     message = amqp.Message(json.dumps(body), content_type="application/json")
 
-    new = again(DeadLetter.from_message(message), NEW)
+    new = new_message(DeadLetter.from_message(message), NEW)
 
     assert (new.headers, new.arguments()) == ({"task": "task.sendmail", "id": "1"}, ((), NEW))
     assert new.embed() == {"callbacks": [ADD]}
@@ -77,7 +77,7 @@ def test_an_empty_queue_is_no_error_for_who_names_no_letter(
 ) -> None:
     monkeypatch.setattr("bridge.dead.queue.discard", lambda connection, ids: Counts())
 
-    assert empty(kombu.Connection(), "discard", ids) == code
+    assert replay_or_discard(kombu.Connection(), "discard", ids) == code
     assert capsys.readouterr().out == said
 
 
