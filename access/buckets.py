@@ -1,4 +1,4 @@
-"""The API keys' token buckets, which all processes of one server share."""
+"""The keys' token buckets, which all processes of one server share."""
 
 from __future__ import annotations
 

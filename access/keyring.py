@@ -1,4 +1,4 @@
-"""The API keys in memory; a timer reads them from the ledger, so that no request waits for SQL."""
+"""The keys in memory: read from the ledger by a timer, so that no request waits for SQL."""
 
 from __future__ import annotations
 

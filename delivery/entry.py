@@ -42,7 +42,7 @@ def compose(arguments: Mapping[str, Any]) -> mailing.Mail:
 
 
 def accepted_at(email_id: str, otherwise: float | None = None) -> float:
-    """Return when a mail was accepted: the time in its id, else ``otherwise``, else now."""
+    """Return when a mail was accepted: by its id, else ``otherwise``, else now."""
     return created_at(email_id) or otherwise or time.time()
 
 

@@ -22,7 +22,7 @@ def worker_name() -> str:
 
 
 def attempt_name() -> str:
-    """Return a unique name for one attempt of this process; :func:`is_gone` accepts it, too."""
+    """Return a name for one attempt of this process; :func:`is_gone` takes it, too."""
     return f"{secrets.token_hex(4)}@{worker_name()}"
 
 

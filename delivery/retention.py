@@ -69,7 +69,7 @@ def in_steps(step: Callable[[int], int], clock: Callable[[], float] = time.monot
 
 
 class _Ended:
-    """Iterates over the mails that ended before ``before``, the oldest first."""
+    """Removes the mails that ended before ``before``, the oldest first, page by page."""
 
     def __init__(self, before: float) -> None:
         self._before = before

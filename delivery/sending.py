@@ -37,7 +37,7 @@ def send(
     returns: int,
     moment: float | None = None,
 ) -> Step:
-    """Try once to send a mail, and return what to do with its message.
+    """Try once to send a mail, and say what is to be done with its message.
 
     Args:
         arguments: of the mail's task.

@@ -34,8 +34,8 @@ _WAIT = re.compile(r"^\s*wait\s*=\s*\"?(\d+(?:\.\d+)?)\"?\s*$", re.IGNORECASE)
 class BaseHandler(RequestHandler):
     """A handler that reads its body within the limit and answers errors as problems.
 
-    The body is streamed, so that a body that is too long gets 413 before it is read; Tornado by
-    itself answers 400 and closes the connection.
+    The body is streamed so that one that is too long is refused with 413 before it is
+    read; Tornado by itself closes the connection with 400.
 
     API keys are checked before the body is read.
     """
@@ -80,7 +80,7 @@ class BaseHandler(RequestHandler):
             self.send_error(problem.status_code, exc_info=(Problem, problem, None))
 
     def compute_etag(self) -> None:
-        """Send no ETag: answers are small, and hashing one costs more than sending it."""
+        """Send no ETag: most answers are small, and hashing one costs more than sending it."""
 
     def write_json(self, value: Any, status: int = 200) -> None:
         """Answer with a JSON document."""
@@ -175,7 +175,7 @@ class BaseHandler(RequestHandler):
     def on_connection_close(self) -> None:
         """Stop the work for a client that hung up, perhaps in the middle of its body."""
         if not self.request._body_future.done():
-            self.body.forget()  # Tornado's exception keeps this handler in memory for long
+            self.body.forget()  # Tornado's exception for it keeps this handler for long
         super().on_connection_close()
         self._client_is_gone = True
         self.body.drop()

@@ -1,4 +1,4 @@
-"""``/healthz`` and ``/readyz``: whether the process is alive, and whether it can do its work."""
+"""``/healthz`` and ``/readyz``: is the process alive, and can it do its work."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ class RequestBody:
         self._held_bytes = 0
 
     def expect(self, headers: HTTPHeaders) -> None:
-        """Check the Content-Length before the body is read.
+        """Look at the Content-Length before the body is read.
 
         Raises:
             Problem: 400, it is not a number of bytes; 413, it is too large.

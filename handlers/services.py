@@ -21,7 +21,7 @@ from handlers.request_body import Bodies
 from ledger import Ledger
 
 #: How many mails' contents a process reads and builds at a time: each may have many megabytes, and
-#: needs one of the few threads that all requests share.
+#: takes one of the few threads that all requests share.
 CONTENTS_AT_ONCE = 4
 #: How many calls of one API key run in these threads at a time; there are six on two cores.
 CALLS_AT_ONCE = 4

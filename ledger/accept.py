@@ -1,4 +1,4 @@
-"""Entering mails, and deleting them again if they could not be queued."""
+"""Entering mails, and taking them out again when they could not be queued."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from ledger.values import NewEmail
 def enter(connection: Connection, news: Sequence[NewEmail]) -> None:
     """Enter mails with all that belongs to them; a mail that has a row already keeps it.
 
-    Server and worker may enter the same mails at the same time. Both insert them in the order of
-    ids, so that they never deadlock on PostgreSQL.
+    Server and worker may enter the same mail at the same time. Both go in the order of ids, so
+    that they never deadlock on PostgreSQL.
     """
     news = sorted(news, key=lambda new: new.id)
     _insert(connection, schema.emails, [_email(new) for new in news])

@@ -106,7 +106,7 @@ def put_off(
     due_at = min(next_attempt_at(row.delays), row.expires_at)
     columns = {"track": track + 1, "due_at": due_at, "worker": None, "lease_until": None}
     if not counted and row.status == "delivery_delayed":
-        rows.write(connection, row, columns)  # the timeline says already why it is delayed
+        rows.write(connection, row, columns)  # the timeline already says why it is delayed
     else:
         data = {**reason, "next_attempt_at": rows.iso(due_at)}
         columns |= {"delays": row.delays + (1 if counted else 0), "reason": rows.dumps(data)}

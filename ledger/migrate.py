@@ -1,4 +1,4 @@
-"""Migrates the tables to the newest version, with Alembic, inside the calling process."""
+"""Brings the tables to the newest version, by Alembic, inside the calling process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ledger.failures import translated
 
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 
-#: How long to wait while another process migrates, in seconds.
+#: How long to wait for another process that migrates, in seconds.
 TIMEOUT_S = 60.0
 #: The key of PostgreSQL's advisory lock for migrating: any number that no other program uses.
 LOCK = 0x57494E44

@@ -1,4 +1,4 @@
-"""A mail's row: locking it, and changing its status together with its timeline."""
+"""A mail's row: locking it, changing its status together with its timeline."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ emails = Table(
     Column("updated_at", Float(53), nullable=False),
     Column("scheduled_at", Float(53)),
     Column("expires_at", Float(53), nullable=False),  # no attempt begins after it
-    Column("due_at", Float(53), nullable=False),  # when its newest message is to leave the queue
+    Column("due_at", Float(53), nullable=False),  # when its newest message comes out of the queue
     #: Which of the mail's messages is the valid one: each new message has the next number.
     Column("track", Integer, nullable=False),
     Column("attempts", Integer, nullable=False),  # claims; the newest one's number

@@ -178,7 +178,7 @@ class Early(Value, frozen=True, kw_only=True):
 
 
 class Forgotten(Value, frozen=True, kw_only=True):
-    """The mail ended and its record was pruned, so it is not sent."""
+    """The mail had ended, and its record was pruned: nothing more is sent."""
 
 
 Claim = Granted | Ended | Busy | Superseded | Early | Forgotten

@@ -19,7 +19,7 @@ from ledger.failures import is_read_only, may_be_repeated, translated
 from ledger.health import Health
 from ledger.values import NewEmail
 
-#: A transaction that has this many mails and operations takes no further entry.
+#: With this many mails and other operations, a transaction takes no further entry.
 LARGEST_GROUP = 500
 
 #: After a group of ``BUSY`` entries or more, a group that begins with mails waits ``GATHER_S``

@@ -1,4 +1,4 @@
-"""Parses mail addresses as people write them into what SMTP takes (RFC 5322 section 3.4)."""
+"""Mail addresses: from what people write to what SMTP takes (RFC 5322 section 3.4)."""
 
 from __future__ import annotations
 

@@ -20,8 +20,8 @@ FILENAME_LENGTH = 255
 _ALPHABET = (string.ascii_letters + string.digits + "+/").encode()
 _WHITE_SPACE = b" \t\r\n"
 _OCTETS = "application/octet-stream"
-# Python's built-in table, not the machine's files, so that every worker builds the same mail; and
-# common types that the table lacks (IANA's media types).
+# Python's own table, not the machine's, so that every worker builds the same mail; and common
+# types that it lacks (IANA's media types).
 _OFFICE = "application/vnd.openxmlformats-officedocument"
 _TYPES = {
     **MimeTypes().types_map[True],

@@ -20,7 +20,7 @@ LINE_LENGTH = 998
 _FOLD_AT = 76  # RFC 2047 section 2: longest line with an encoded word
 _WORD_LENGTH = 75  # RFC 2047 section 2: longest encoded word
 _WORD_FRAME = len("=?utf-8?b??=")
-_SHORTEST_FIRST_WORD = 32  # with less room after the header's name, begin on the next line
+_SHORTEST_FIRST_WORD = 32  # with less room beside the header's name, begin on the next line
 # RFC 2047 section 5 (3): octets that need no encoding within an encoded word of any header.
 _PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!*+-/")
 _Q_PLAIN = bytes(_PLAIN) + b" "
@@ -149,7 +149,7 @@ def fold(name: str, pieces: Iterable[str]) -> str:
 
 
 def header_field(name: str, value: str) -> str:
-    """Return ``name:value`` and CRLF, after a last check that this is one header field.
+    """Return ``name:value`` and CRLF, after a last look that it is one header field.
 
     Raises:
         InvalidMessage: it is more or less than one field; never for a value that this module

@@ -45,7 +45,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             Windmail or a relay writes.
         attachments: their number.
         attachment_bytes: of each, decoded.
-        total_bytes: text and HTML in UTF-8 and the decoded attachments; what is sent to the relay
+        total_bytes: text and HTML in UTF-8 and the decoded attachments; what goes over the wire
             is up to 1.4 times as large.
 
     Raises:
@@ -75,7 +75,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
 
 def may_be_set(name: str) -> bool:
-    """Return whether this is a header's name, and not one that only Windmail or relays write."""
+    """Say whether this is a header's name, and not one that only we or relays write."""
     return bool(_NAME.fullmatch(name)) and not _RESERVED.fullmatch(name.lower())
 
 

@@ -15,7 +15,7 @@ from mailing.limits import DEFAULT_LIMITS, Limits
 
 
 class Mail(msgspec.Struct, frozen=True, kw_only=True):
-    """A mail whose content was checked; make it with ``compose``."""
+    """A mail that was checked; make it with ``compose``."""
 
     subject: str
     text: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from urllib.parse import quote
 
-# Longest text that is not split; with the parameter's name and quotes it fits a line of 78.
+# Longest text that stands in one piece; with its name and quotes it fits a line of 78.
 _PIECE_LENGTH = 56
 _PLAIN = "!#$&+-.^_`{|}~"  # RFC 2231 section 7: attribute-char, beside letters and digits
 

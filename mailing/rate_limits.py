@@ -147,7 +147,7 @@ class _Lane:
         return turn if returning else max(turn, values[self._last_turn])
 
     def end_of_line(self, values: memoryview[float], now: float, returning: bool) -> float:
-        """Return the first turn that was not given to a mail yet."""
+        """Return the first turn that no mail was given yet."""
         last = values[self._last_return if returning else self._last_turn]
         turn = max(self.turn_at(values, now, returning), last + self.interval_s)
         return min(turn, now + LONGEST_WAIT_S)

@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Iterator
 from typing import Final
 
-_NUMBER: Final = "d"  # a C double, 8 octets, which processors write in one step
+_NUMBER: Final = "d"  # a C double, 8 octets, which processors write whole
 _NUMBER_BYTES = 8
 #: Pause between two tries to get the lock, which is normally held for microseconds.
 _PAUSE_S = 0.0002

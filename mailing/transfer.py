@@ -1,4 +1,4 @@
-"""Encodes contents as 7bit, quoted-printable or base64, with lines ended by CRLF (RFC 2045)."""
+"""Contents as they travel: 7bit, quoted-printable or base64, lines ended by CRLF (RFC 2045)."""
 
 from __future__ import annotations
 

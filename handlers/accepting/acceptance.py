@@ -39,7 +39,7 @@ GRACE_S = 1.0
 
 
 class Acceptance:
-    """Accepts mails; an acceptance that has begun is finished, even if the client hangs up.
+    """Accepts mails; what has begun is finished, even if the client hangs up.
 
     Args:
         publish: publishes one mail's message.

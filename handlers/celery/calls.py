@@ -1,4 +1,4 @@
-"""``/celery`` and ``/celery/<task>``: listing the tasks, and calling one."""
+"""``/celery`` and ``/celery/<task>``: which tasks there are, and calling one."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class CallingHandler(BaseHandler):
     """A handler that calls a task."""
 
     async def call(self, task: Task, call: Call) -> TaskResult:
-        """Call a task; a mail is accepted as by ``POST /emails``.
+        """Call a task; a mail is accepted like every other one.
 
         Raises:
             InvalidArgument, InvalidOption, BridgeError, NotAccepted, AccessError, Overloaded

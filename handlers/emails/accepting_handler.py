@@ -1,4 +1,4 @@
-"""Accepts the mails of a request, with or without an ``Idempotency-Key``."""
+"""Accepting the mails of a request: with its ``Idempotency-Key``, or without one."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def prepare(raw: bytes | msgspec.Raw, now: float, caller: Caller) -> Outgoing:
 
 
 class AcceptingHandler(EmailHandler):
-    """A handler of requests that send mails."""
+    """A handler of requests that bring mails."""
 
     async def accept(self, outgoing: Sequence[Outgoing], key: Key | None) -> Receipt:
         """Accept mails; with a key, only once. ``Idempotent-Replayed`` says if that was earlier.
@@ -64,7 +64,7 @@ class AcceptingHandler(EmailHandler):
     async def accept_as_before(
         self, key: Key | None, outgoing_at: OutgoingAt, refusal: Exception
     ) -> Receipt:
-        """Accept a request that is not valid now, if its key was accepted earlier.
+        """Accept a request that is not valid now, if it was when its key was first used.
 
         It may be invalid now because ``scheduled_at`` is past, or a template has changed.
         ``outgoing_at`` returns the mails as of a given time. If they were not published then (the

@@ -49,7 +49,7 @@ class EmailEventsHandler(EmailHandler, EventStreamHandler):
     async def _follow(
         self, email_id: str, after: int, next_state: Callable[[], Awaitable[TaskState]]
     ) -> None:
-        readings: list[float] = []  # when to read the ledger again
+        readings: list[float] = []  # when to look again
         heartbeat = time.monotonic() + config.options.sse_heartbeat_s
         while True:
             try:

@@ -87,7 +87,7 @@ class RetryHandler(EmailHandler):
 
 
 class RawHandler(EmailHandler):
-    """``/emails/<id>/raw``: the mail's octets, as they are sent to the relay."""
+    """``/emails/<id>/raw``: the mail's octets, as they go to the relay."""
 
     async def get(self, email_id: str) -> None:
         email = await self.email(email_id)

@@ -36,7 +36,7 @@ def accepted(
 
 
 def summary(email: Email) -> dict[str, Any]:
-    """Return a mail's document without its content, as in lists."""
+    """Return a mail's document without what only its content has; for lists."""
     waits = email.status in ("scheduled", "delivery_delayed")
     return {
         "object": "email",
@@ -63,7 +63,7 @@ def summary(email: Email) -> dict[str, Any]:
 
 
 def document(email: Email, arguments: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return a mail's document; ``arguments``: of its task, None if they are not kept."""
+    """Return a mail's document; ``arguments`` of its task, None when they are not kept."""
     content = arguments or {}
     reply_to = content.get("reply_to")
     return {

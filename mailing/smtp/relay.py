@@ -27,7 +27,7 @@ class Relay:
 
     - ``none``: never encrypted; credentials are sent as they are;
     - ``opportunistic``: STARTTLS if the relay offers it. The certificate is verified: a relay that
-      offers TLS with an invalid certificate gets no mail, not even an unencrypted one;
+      offers TLS with an invalid certificate gets no mail; there is no fallback to plain text;
     - ``required``: STARTTLS, or no mail;
     - ``implicit``: TLS from the first byte (``smtps``, RFC 8314).
 

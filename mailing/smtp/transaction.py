@@ -1,4 +1,4 @@
-"""One mail transaction, from MAIL to the final dot, and its outcome (RFC 5321 section 3.3)."""
+"""One mail transaction, MAIL to the final dot, and what its outcome is (RFC 5321 section 3.3)."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ def require(size: int) -> None:
 
 
 def spend(value: object = None) -> None:
-    """Count a step that was done, by its result. See ``Budget.spend``."""
+    """Note that a step was done, with this result. See ``Budget.spend``."""
     _budget.get().spend(len(value) if isinstance(value, str | list | tuple | dict) else 0)
 
 

@@ -47,7 +47,7 @@ def _sum_size(value: object, attribute: object = None, start: float = 0) -> int:
     return 0
 
 
-#: Upper bounds of the text or items that a filter adds to its value.
+#: Upper bounds of what a filter makes beyond its value.
 _SIZES: dict[str, Callable[..., int]] = {
     "batch": lambda value, linecount, fill_with=None: linecount,
     "center": lambda value, width=80: width,

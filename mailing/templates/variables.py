@@ -1,4 +1,4 @@
-"""Checks a template's variables: plain JSON data, of a limited size."""
+"""What a template's variables may be: plain JSON data, of a bounded size."""
 
 from __future__ import annotations
 
