@@ -2,9 +2,8 @@
 of a newer one is kept for it.
 
 ``tests/data/earlier`` has tasks, results and a ledger as version fb22ff0 (23 November 2026) wrote
-them: a change that cannot read them loses mails at an operator's
-update, so mend the change and leave the data. ``<id>`` and ``<moment>`` stand for a task's id and a
-time, which must be fresh ones.
+them. A change that cannot read them loses mails at an operator's update, so mend the change and
+leave the data. ``<id>`` and ``<moment>`` stand for a task's id and a time, which must be new.
 """
 
 from __future__ import annotations
@@ -151,6 +150,9 @@ def test_a_result_that_was_written_can_be_read(
     answer = server.get(f"/celery/{task_id}").json()
     assert answer["state"] == state
     assert result in (answer["result"], answer.get("error", {}).get("type"))
+    written = json.loads(RESULTS[name][-1]["body"])
+    shown_too = [answer[one] for one in ("at", "started_at", "worker", "retries")]
+    assert shown_too == [written[one] for one in ("date", "started", "worker", "retries")]
 
 
 @pytest.fixture
