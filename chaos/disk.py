@@ -37,7 +37,7 @@ def enter_own_mounts(arguments: Sequence[str]) -> None:
     if _ENTERED not in os.environ:
         os.environ[_ENTERED] = "1"
         command = [*_OWN_MOUNTS, sys.executable, *arguments]
-        os.execvp(command[0], command)  # nosec B606 # words of our own
+        os.execvp(command[0], command)
 
 
 def mount(folder: Path) -> None:
