@@ -21,6 +21,7 @@ from kombu.serialization import dumps
 
 from bridge.backend.direct_writer import DirectWriter
 from bridge.backend.late_starts import LateStarts
+from bridge.backend.pool_writer import PoolWriter
 from bridge.backend.result_channel import message_of
 from bridge.backend.result_writer import ResultWriter
 from bridge.backend.stream_consumer import StreamResultConsumer
@@ -42,17 +43,25 @@ E_NO_CHORD_SUPPORT = (
 class StreamBackend(RPCBackend):
     """Writes states to the stream (in workers) and reads them (anywhere).
 
-    A write that returns is confirmed by the broker. If another thread or process writes
-    (``writer``, :meth:`keep_end_of`), the confirm comes later, but before the task's message is
-    acknowledged. Writes wait for a broker that is away: it is better to hold the message of a task
-    that has ended than to run the task again.
+    Who writes a state depends on where the task runs (:meth:`_write`):
+
+    - in a worker's main process, one thread writes for all threads (``writer``); the confirm comes
+      later;
+    - a process of the worker's pool writes what a task tells on its way (``pool_writer``), and the
+      main process what ends it;
+    - anywhere else (a shell, a pool of gevent's), the thread that asks writes, and waits for the
+      confirm.
+
+    In each case the broker has confirmed a task's states before the task's message is acknowledged.
+    Writes wait for a broker that is away: it is better to hold the message of a task that has ended
+    than to run the task again.
     """
 
     ResultConsumer = StreamResultConsumer
     exception_to_python = exception_from
     persistent = True  # Celery asks this before it trusts a stored SUCCESS after a redelivery
 
-    #: Writes for the threads of a process; set in each thread's own backend.
+    #: Set in each thread's own backend.
     writer: ResultWriter | None = None
 
     def __init__(self, app: Any, url: str | None = None, **options: Any) -> None:
@@ -63,11 +72,10 @@ class StreamBackend(RPCBackend):
         )
         #: The task that this process (or thread) began last, and when.
         self._started: tuple[str, str | None] = ("", None)
+        #: The confirm of what this thread has given the ``writer`` last.
         self._unconfirmed: Future[None] | None = None
-        #: The task whose last states are kept unwritten (:meth:`keep_end_of`), and these states.
-        self._kept_of = ""
-        self._kept: list[Message] = []
         self._direct = DirectWriter(app)
+        self._pool_writer: PoolWriter | None = None
         super().__init__(app, url=url, **options)
 
     def as_uri(self, include_password: bool = False) -> str:
@@ -90,10 +98,7 @@ class StreamBackend(RPCBackend):
         request: Any = None,
         **_options: Any,
     ) -> Any:
-        """Append a state change to the stream, and wait for the broker's confirm.
-
-        With a ``writer``, it waits only for the confirms of large results (for the others, see
-        :meth:`take_unconfirmed`); a state that ends a task may be kept (:meth:`keep_end_of`).
+        """Append a state change to the stream; who writes it, and when, says the class.
 
         Raises:
             ResultRefused: RabbitMQ does not take the result, because of its size. A state that is
@@ -101,10 +106,7 @@ class StreamBackend(RPCBackend):
         """
         message = self.message(task_id, result, state, traceback, request)
         try:
-            if state == states.STARTED and (starts := self._late_starts):
-                starts.hold(message, self._direct.write)
-            else:
-                self._append(message, ends=may_be_kept(state, request))
+            self._write(message, state, request)
         except ResultRefused as exc:
             if state not in states.EXCEPTION_STATES or isinstance(result, ResultRefused):
                 raise
@@ -119,62 +121,46 @@ class StreamBackend(RPCBackend):
         properties = properties_of(task_id, state, request)
         return message_of(self.stream, dumps(meta, self.serializer), properties)
 
-    def _append(self, message: Message, *, ends: bool) -> None:
+    def _write(self, message: Message, state: str, request: Any) -> None:
         is_large = len(message.body) > LARGE
         if (writer := self._own_writer) is not None:
-            self._unconfirmed = writer.write(message)
+            self._unconfirmed = writer.write(message)  # in groups, so that starts cost little, too
             if is_large:
                 self._unconfirmed.result()
-            return
-        task_id = message.correlation_id
-        messages = [*self._held_start(task_id), message]
-        if task_id == self._kept_of:  # kept states go first
-            messages, self._kept = [*self._kept, *messages], []
-            if ends and not is_large:
-                self._kept = messages
-                return
-        self._direct.write(messages)
-
-    def _held_start(self, task_id: str) -> list[Message]:
-        starts = self._late_starts
-        return [] if starts is None else starts.take(task_id)
-
-    @property
-    def _late_starts(self) -> LateStarts | None:
-        """The app's :class:`LateStarts`, shared by a process's threads; None: starts are written at
-        once. With a ``writer`` that costs little, since it writes in groups."""
-        return None if self._own_writer else getattr(self.app, "late_starts", None)
+        elif (pool_writer := self.pool_writer) is None:
+            self._direct.write([message])
+        elif state == states.STARTED:
+            pool_writer.hold_start(message)
+        elif may_be_kept(state, request) and not is_large:
+            pool_writer.keep(message)
+        else:
+            pool_writer.write(message)
 
     @property
     def _own_writer(self) -> ResultWriter | None:
+        """The ``writer``, unless it is that of the process that has forked this one."""
         return self.writer if self.writer and self.writer.pid == os.getpid() else None
+
+    @property
+    def pool_writer(self) -> PoolWriter | None:
+        """This thread's, in a pool process; None: tasks write all their states by themselves."""
+        starts: LateStarts | None = getattr(self.app, "late_starts", None)
+        if self._pool_writer is None and starts is not None:
+            self._pool_writer = PoolWriter(starts, self._direct)
+        return self._pool_writer
 
     def take_unconfirmed(self) -> Future[None] | None:
         """Return the future of what this thread last gave the writer, once; None: there is none."""
         written, self._unconfirmed = self._unconfirmed, None
         return written
 
-    def keep_end_of(self, task_id: str) -> None:
-        """Keep, unwritten, the states that end a task or its try: :meth:`take_end` returns them."""
-        self._kept_of, self._kept = task_id, []
-
-    def take_end(self) -> list[Message]:
-        """Return the task's states that are not written yet, and stop keeping them."""
-        kept = [*self._kept, *self._held_start(self._kept_of)]
-        self._kept_of, self._kept = "", []
-        return kept
-
     def write_start(self, task_id: str) -> None:
         """Write a task's start, if it is not written; returns when it is confirmed."""
-        if start := self._held_start(task_id):
-            self._direct.write(start)
-        if self._unconfirmed is not None:  # a thread has given its start to the writer
-            self._unconfirmed.result()
-
-    def write_end(self) -> None:
-        """Write the task's states that are not written yet, and stop keeping them."""
-        if messages := self.take_end():
-            self._direct.write(messages)
+        if self._own_writer is not None:
+            if self._unconfirmed is not None:
+                self._unconfirmed.result()
+        elif (pool_writer := self.pool_writer) is not None:
+            pool_writer.write_start(task_id)
 
     def _to_result(
         self, task_id: str, state: str, result: Any, traceback: Any, request: Any

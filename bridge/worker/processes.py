@@ -146,14 +146,14 @@ def apply_async(
 
 def hand_over(target: Callable[..., Any], name: str, task_id: str, *args: Any) -> Ended:
     """Run a task in a pool process; return its outcome and its last states, unwritten."""
-    backend = current_app.backend
-    backend.keep_end_of(task_id)
+    writer = current_app.backend.pool_writer
+    writer.begin(task_id)
     try:
         outcome = target(name, task_id, *args)
     except BaseException:
-        backend.write_end()  # states are kept if a hook after the task's end has raised
+        writer.write_end()  # states are kept if a hook after the task's end has raised
         raise
-    return outcome, backend.take_end()
+    return outcome, writer.take_end()
 
 
 def is_failure(outcome: Any) -> bool:

@@ -15,6 +15,7 @@ from celery.backends.base import Backend
 from celery.exceptions import TaskError
 
 from bridge.backend.late_starts import LateStarts
+from bridge.backend.pool_writer import PoolWriter
 from bridge.backend.stream import LARGE, StreamBackend
 from bridge.errors import ResultRefused
 from bridge.message import Message
@@ -59,6 +60,12 @@ class PoolProcess:
         self.backend._direct = MagicMock()
         self.backend._direct.write = self.written.extend
         monkeypatch.setattr("bridge.worker.processes.current_app", MagicMock(backend=self.backend))
+
+    @property
+    def writer(self) -> PoolWriter:
+        writer = self.backend.pool_writer
+        assert writer is not None
+        return writer
 
     def run(self, *steps: tuple[str, Any], error: BaseException | None = None) -> list[str]:
         """Run a task that tells these states, with their results; return what it hands over."""
@@ -123,21 +130,21 @@ def test_a_failure_that_somebody_may_look_for_is_written_at_once(
     process: PoolProcess, reader: str
 ) -> None:
     request = Context({"id": "an-id", reader: ["a signature"]})
-    process.backend.keep_end_of("an-id")
+    process.writer.begin("an-id")
     process.backend.store_result("an-id", ValueError(), states.FAILURE, request=request)
 
     assert told(process.written) == [states.FAILURE]
-    assert process.backend.take_end() == []
+    assert process.writer.take_end() == []
 
 
 def test_a_start_is_written_once_by_whom_it_matters_to(process: PoolProcess) -> None:
-    process.backend.keep_end_of("an-id")
+    process.writer.begin("an-id")
     process.backend.store_result("an-id", {}, states.STARTED, request=Context({"id": "an-id"}))
 
     process.backend.write_start("an-id")
 
     assert told(process.written) == [states.STARTED]
-    assert process.backend.take_end() == []
+    assert process.writer.take_end() == []
 
 
 def test_a_forked_process_writes_by_itself_and_not_by_its_parents_thread(
