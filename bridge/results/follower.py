@@ -30,6 +30,10 @@ class Follower:
 
     Its link calls :meth:`setup` for each connection; after a reconnect, reading goes on behind the
     last record. The broker keeps no position for a stream's readers, so this object does.
+
+    On each connection it reads what the stream held when it attached, asks the broker for the end
+    of that, has caught up (``caught_up``), and follows. Once, the first time that it has caught up,
+    it reads the rest of the past beside that (``replayed``).
     """
 
     link: Link  # its owner sets it: each of the two needs the other
@@ -58,10 +62,13 @@ class Follower:
         self._replay_since = now - self._replay_s
         #: Reading began with the records of this time (Unix seconds).
         self.attached_since = now - min(self._replay_s, FRESH_S)
+        #: The record that was read last, on any connection.
         self._last: Record | None = None
+        #: One of the last chunk, when this connection attached.
         self._end: Record | None = None
-        self._goes_on = False
-        self._is_at_end = False
+        #: The offset of one of the last chunk, when reading began; -1: the stream was empty.
+        self._begun_at = -1
+        self._has_asked_for_end = False  # on this connection
         self.replayed.clear()
 
     @property
@@ -83,9 +90,9 @@ class Follower:
         ):
             self._start_over()
         self._end = end[0] if end else None
-        self._goes_on = self._last is not None
-        self._is_at_end = False
+        self._has_asked_for_end = False
         if self._last is None:
+            self._begun_at = self._end.offset if self._end else -1
             offset = await self._offset(self.attached_since)
         else:
             offset = self._last.offset + 1
@@ -190,8 +197,8 @@ class Follower:
         if self._last is not None and record.offset <= self._last.offset:
             return  # read before: attaching by time begins at the start of a chunk
         self._last = record
-        # A record that the stream took after we attached first is kept, even if its time is old.
-        is_new = self._goes_on or self._end is None or record.offset > self._end.offset
+        # A record that the stream took after reading began is kept, even if its time is old.
+        is_new = record.offset > self._begun_at
         if (is_new or record.at >= self.attached_since) and self.cache.add(record):
             self._on_record(record)
         self._check_caught_up(channel)
@@ -199,8 +206,8 @@ class Follower:
     def _check_caught_up(self, channel: Any) -> None:
         """Once the last chunk's first record is read, ask for the stream's count: the answer comes
         after the rest of the chunk, and then we have caught up."""
-        if self._newest is self._last and not self._is_at_end:
-            self._is_at_end = True
+        if self._newest is self._last and not self._has_asked_for_end:
+            self._has_asked_for_end = True
             stream_channel.ask_count(
                 channel, self._stream_name, lambda _count: self._on_caught_up()
             )
