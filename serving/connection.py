@@ -129,15 +129,13 @@ class Connection(asyncio.Protocol):
         """Close it at once."""
         self._transport.abort()
 
-    # exchanges call these
+    # exchanges call these (ClientConnection)
 
     @property
     def is_closed(self) -> bool:
-        """Whether nothing can be sent any more."""
         return self._is_gone or self._is_ended or self._transport.is_closing()
 
     def send(self, octets: bytes) -> Future[None]:
-        """Send; the future ends when the system has it, or with ``StreamClosedError``."""
         if self.is_closed:
             return _fail(self._loop.create_future())
         self._transport.write(octets)
@@ -158,13 +156,11 @@ class Connection(asyncio.Protocol):
             self.abort()
 
     def drop(self, size_bytes: int) -> None:
-        """Count octets that are dropped unread; over DROPPED_BYTES, abort."""
         self._dropped_bytes += size_bytes
         if self._dropped_bytes > DROPPED_BYTES:
             self.abort()
 
     def end_exchange(self, *, closes: bool) -> None:
-        """Go on to the next request, or end the connection."""
         self._exchange = None
         if closes:
             self._linger(LINGER_S)
@@ -174,28 +170,35 @@ class Connection(asyncio.Protocol):
             self._loop.call_soon(self.advance)
 
     def linger_for_body(self) -> None:
-        """End this side of the connection, and drop what still comes of a body."""
         self._exchange = None
         self._linger(self._limits.body_s)
 
     def _step(self) -> bool:
         """Do one thing of what is to be done; return whether there may be more."""
-        exchange, parser = self._exchange, self._parser
-        if exchange is not None and (exchange.is_waiting or exchange.step()):
+        exchange = self._exchange
+        if exchange is None:
+            # No further request is taken before the client has taken the last answer.
+            return not self._is_full and (self._begin_next() or self._read_on())
+        if exchange.is_waiting or exchange.step():
             return not exchange.is_waiting
-        if exchange is not None and exchange.request.is_complete:
+        if exchange.request.is_complete:
             return False  # its answer is awaited
-        if exchange is None and self._is_full:
-            return False  # no further request before the client has taken the last answer
-        if exchange is None and parser.requests:
-            self._begin()
-        elif self._held:
-            self._parse()
-        elif parser.problem is not None:
-            self._refuse(parser.problem)
+        if self._read_on():
+            return True
+        exchange.ask_for_the_body()
+        return False
+
+    def _read_on(self) -> bool:
+        """Parse a part of what is held, or refuse what cannot be read; return False for neither."""
+        if self._held:
+            step = self._parser.step
+            part, self._held = self._held[:step], self._held[step:]
+            self._parser.feed(part)
+            if not self._held:
+                self._transport.resume_reading()
+        elif self._parser.problem is not None:
+            self._refuse(self._parser.problem)
         else:
-            if exchange is not None:
-                exchange.ask_for_the_body()
             return False
         return True
 
@@ -203,17 +206,14 @@ class Connection(asyncio.Protocol):
         """Return whether more than the present request has been read."""
         return bool(self._held or self._parser.requests or self._parser.problem is not None)
 
-    def _begin(self) -> None:
+    def _begin_next(self) -> bool:
+        """Hand on the next request; return False if there is none."""
+        if not self._parser.requests:
+            return False
         self.until = time.monotonic() + self._limits.body_s
         exchange = self._exchange = Exchange(self, self._parser.requests.popleft())
         exchange.begin(self._application)
-
-    def _parse(self) -> None:
-        step = self._parser.step
-        part, self._held = self._held[:step], self._held[step:]
-        self._parser.feed(part)
-        if not self._held:
-            self._transport.resume_reading()
+        return True
 
     def _refuse(self, problem: Problem) -> None:
         """Answer what no handler can take, unless an answer has begun; end the connection."""

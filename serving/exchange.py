@@ -6,7 +6,7 @@ import asyncio
 import math
 from asyncio import Future
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import NamedTuple, Protocol, cast
 
 from tornado.httputil import (
     HTTPConnection,
@@ -22,9 +22,6 @@ from handlers.request_body import declared_length
 from serving.answer import Answer
 from serving.parser import Request
 
-if TYPE_CHECKING:
-    from serving.connection import Connection
-
 #: How much of an unwanted body is read at most, in bytes; Resend's mails have up to 40 MB.
 DROPPED_BYTES = 64 * 2**20
 
@@ -36,6 +33,38 @@ class Context(NamedTuple):
     protocol: str
 
 
+class ClientConnection(Protocol):
+    """What an exchange asks of the connection that its request has come on.
+
+    ``until``: when the client's time is up, on the monotonic clock.
+    """
+
+    context: Context
+    until: float
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing can be sent any more."""
+
+    def send(self, octets: bytes) -> Future[None]:
+        """Send; the future ends when the system has it, or with ``StreamClosedError``."""
+
+    def abort(self) -> None:
+        """Close it at once."""
+
+    def advance(self) -> None:
+        """Parse and hand on what has come, as far as the exchange takes it now."""
+
+    def drop(self, size_bytes: int) -> None:
+        """Count octets that are dropped unread; over DROPPED_BYTES, abort."""
+
+    def end_exchange(self, *, closes: bool) -> None:
+        """Go on to the next request, or end the connection."""
+
+    def linger_for_body(self) -> None:
+        """End this side of the connection, and drop what still comes of a body."""
+
+
 class Exchange(HTTPConnection):
     """One request and its answer; for Tornado's handlers it is the connection.
 
@@ -44,7 +73,7 @@ class Exchange(HTTPConnection):
     a client that is still sending never sees the answer (RFC 9112 section 9.6).
     """
 
-    def __init__(self, connection: Connection, request: Request) -> None:
+    def __init__(self, connection: ClientConnection, request: Request) -> None:
         self.context = connection.context
         self.request = request
         self.is_waiting = False  # the handler is not ready for more
