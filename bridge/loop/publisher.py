@@ -130,10 +130,10 @@ class Publisher:
                 sent = True
                 return await confirmed
             except (PublishRejected, _QueueGone) as exc:
-                if not self._is_renewed(channel, message, exc):
-                    if sent_before:
-                        raise PublishTimeout from None
-                    raise
+                if channel is self._channel and channel.is_open:  # else it is replaced already
+                    if self._is_final(message, exc):
+                        raise (PublishTimeout() if sent_before else exc) from None
+                    self._replace(channel, message, exc)
                 sent = sent_before
             except (_ChannelLost, pika.exceptions.AMQPError) as exc:
                 logger.info("confirm lost, publishing again (%s)", exc)
@@ -142,19 +142,18 @@ class Publisher:
                 raise self._too_late(sent)
             await asyncio.sleep(CLOSING_S)
 
-    def _is_renewed(self, channel: Any, message: Message, exc: BridgeError) -> bool:
-        """Return whether to publish again on another channel; closes ``channel`` if it is still in
-        use: its queue's leader may be dead, or the queue deleted (set-up declares it again)."""
-        if channel is self._channel and channel.is_open:
-            now = asyncio.get_running_loop().time()
-            known = (message.exchange, message.routing_key) in self._taken
-            answers = isinstance(exc, PublishRejected) and known
-            if answers or now - self._renewed_at < RENEW_S:
-                return False
-            logger.warning("%r: %s: another channel", message.routing_key, exc.detail)
-            self._renewed_at = now
-            _close(channel)
-        return True
+    def _is_final(self, message: Message, exc: BridgeError) -> bool:
+        """Return whether another channel would refuse the message, too, or was tried just now."""
+        known = (message.exchange, message.routing_key) in self._taken
+        is_queues_own = known and isinstance(exc, PublishRejected)
+        return is_queues_own or asyncio.get_running_loop().time() - self._renewed_at < RENEW_S
+
+    def _replace(self, channel: Any, message: Message, exc: BridgeError) -> None:
+        """Close the channel: its queue's leader may be dead, or the queue deleted. The link then
+        opens another one, and its set-up declares the queue again."""
+        logger.warning("%r: %s: another channel", message.routing_key, exc.detail)
+        self._renewed_at = asyncio.get_running_loop().time()
+        _close(channel)
 
     def publish_nowait(self, message: Message) -> None:
         """Publish without a confirm; without an open channel, drop the message."""
