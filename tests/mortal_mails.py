@@ -22,6 +22,7 @@ from bridge.topology import DEFAULT
 from bridge.worker.suspects import LOST_WORKERS
 from dev.broker import BrokerNode
 from ledger import Email, queries
+from tests.dead_system import browse
 from tests.delivery_parts import ANN, KillingRelay, Parts
 from tests.outside import Tap, virtual_host
 from tests.smtp_server import ReceivedMail
@@ -126,7 +127,7 @@ class MortalMails(Parts):
 
     def letters(self) -> list[DeadLetter]:
         with kombu.Connection(self.url) as connection:
-            return list(dead_queue.browse(connection, 1000))
+            return list(browse(connection, 1000))
 
     def letter(self, email_id: str) -> DeadLetter:
         """Return a mail's dead letter, once it is there: a lost command gives it back late."""

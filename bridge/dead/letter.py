@@ -94,12 +94,12 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def from_message(
-        cls, message: Any, known: Container[str] | None = None, signer: Signer | None = None
+        cls, message: Any, *, known: Container[str], signer: Signer | None
     ) -> DeadLetter:
         """Read a message of py-amqp, whatever it holds.
 
         ``known``: the registered tasks' names, to distinguish ``unknown_task`` and ``failed``.
-        ``signer``: given if tasks are signed; a letter without a valid signature is then
+        ``signer``: None if tasks are not signed; else a letter without a valid signature is
         ``not_signed``, whatever RabbitMQ's reason is.
         """
         properties = dict(message.properties)
@@ -181,7 +181,7 @@ def _last_death(headers: Mapping[str, Any]) -> Mapping[str, Any]:
     return newest if isinstance(newest, dict) else {}
 
 
-def _explained(letter: DeadLetter, said: object, known: Container[str] | None) -> DeadLetter:
+def _explained(letter: DeadLetter, said: object, known: Container[str]) -> DeadLetter:
     """Return the letter with its reason; the body shows which *rejected* stands for."""
     reason = next((kind for kind in DeadReason if kind == said), DeadReason.UNKNOWN)
     try:
@@ -193,8 +193,7 @@ def _explained(letter: DeadLetter, said: object, known: Container[str] | None) -
         # In protocol 1, id and task are in the body only.
         letter = replace(letter, id=message.id, task=printable(message.task))
         if said == "rejected":
-            is_known = known is None or message.task in known
-            reason = DeadReason.FAILED if is_known else DeadReason.UNKNOWN_TASK
+            reason = DeadReason.FAILED if message.task in known else DeadReason.UNKNOWN_TASK
     return replace(letter, reason=reason, detail=_DETAILS[reason])
 
 

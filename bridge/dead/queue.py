@@ -62,8 +62,8 @@ def browse(
     connection: kombu.Connection,
     limit: int,
     *,
-    known: Container[str] | None = None,
-    signer: Signer | None = None,
+    known: Container[str],
+    signer: Signer | None,
 ) -> Iterator[DeadLetter]:
     """Yield up to ``limit`` dead letters in the order of the queue, and remove none.
 
@@ -76,7 +76,7 @@ def browse(
     """
     with _DeadQueue(connection) as dead:
         for message in dead.messages(limit):
-            letter = DeadLetter.from_message(message, known, signer)
+            letter = DeadLetter.from_message(message, known=known, signer=signer)
             yield letter
             dead.leave(message, letter)
 
@@ -86,8 +86,8 @@ def replay(
     ids: Ids,
     edit: Edit = lambda letter: letter,
     *,
-    known: Container[str] | None = None,
-    signer: Signer | None = None,
+    known: Container[str],
+    signer: Signer | None,
 ) -> Counts:
     """Publish letters again to the queues where they died, and then remove them.
 
@@ -100,7 +100,7 @@ def replay(
         Interrupted: the broker was lost; ``counts`` says what was done before.
     """
     with _DeadQueue(connection) as dead:
-        for message, letter in dead.wanted(ids, known, signer):
+        for message, letter in dead.wanted(ids, known=known, signer=signer):
             edited = edit(letter)
             if edited is not None and dead.publish(edited):
                 dead.remove(message)
@@ -121,7 +121,8 @@ def discard(connection: kombu.Connection, ids: Ids) -> Counts:
         Interrupted: the broker was lost; ``counts`` says what was done before.
     """
     with _DeadQueue(connection) as dead:
-        for message, _letter in dead.wanted(ids):
+        # Why a letter is dead is of no interest here.
+        for message, _letter in dead.wanted(ids, known=(), signer=None):
             dead.remove(message)
             dead.counts.discarded += 1
     return dead.counts
@@ -184,11 +185,11 @@ class _DeadQueue:
                 yield taken.popleft()
 
     def wanted(
-        self, ids: Ids, known: Container[str] | None = None, signer: Signer | None = None
+        self, ids: Ids, *, known: Container[str], signer: Signer | None
     ) -> Iterator[tuple[Any, DeadLetter]]:
         """Yield the letters of these ids, and leave the others."""
         for message in self.messages():
-            letter = DeadLetter.from_message(message, known, signer)
+            letter = DeadLetter.from_message(message, known=known, signer=signer)
             if ids is None or letter.id in ids:
                 yield message, letter
             else:

@@ -154,7 +154,8 @@ class DeadLetterRecorder:
         channel.basic_consume(queue.name, callback=self._on_message)
 
     def _on_message(self, message: Any) -> None:
-        letter = DeadLetter.from_message(message, self._app.tasks, self._app.amqp.signer)
+        app = self._app
+        letter = DeadLetter.from_message(message, known=app.tasks, signer=app.amqp.signer)
         self._record(_Held(message=message, letter=letter, backoff_s=FIRST_BACKOFF_S, due_at=0.0))
 
     def _try_again(self) -> None:

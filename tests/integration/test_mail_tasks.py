@@ -11,8 +11,8 @@ from uuid import uuid4
 
 import pytest
 
-from bridge.dead import queue as dead_queue
 from task import app
+from tests.dead_system import browse
 from tests.event_stream import EventStream
 from tests.smtp_server import ReceivedMail, SMTPServer
 from tests.system import Answer, Process, Server, wait_until
@@ -37,7 +37,7 @@ def addresses(recipients: list[dict[str, Any]]) -> list[str]:
 
 def dead_ids() -> list[str | None]:
     with app.connection_for_read() as connection:
-        return [letter.id for letter in dead_queue.browse(connection, 1000)]
+        return [letter.id for letter in browse(connection, 1000)]
 
 
 # -- sent

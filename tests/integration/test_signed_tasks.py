@@ -65,7 +65,7 @@ class System:
             channel.auto_decode = False
             message = wait_until(lambda: channel.basic_get("dead", no_ack=True), "a dead letter")
             assert channel.basic_get("dead", no_ack=True) is None
-        return DeadLetter.from_message(message, None, Signer([NEW, OLD]))
+        return DeadLetter.from_message(message, known=(), signer=Signer([NEW, OLD]))
 
     def recorded(self) -> bool:
         """Whether nothing waits to be recorded."""

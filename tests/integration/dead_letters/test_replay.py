@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from bridge import DeadLetter
 from bridge.dead import queue as dead_queue
 from bridge.dead.batch import BATCH
-from tests.dead_system import DeadSystem
+from tests.dead_system import DeadSystem, browse, replay
 from tests.outside import Tap
 from tests.system import wait_until
 
@@ -22,7 +22,7 @@ def test_a_replayed_task_runs_and_shows_no_sign_of_its_death(system: DeadSystem)
     (system.folder / "well").touch()
 
     with Tap(system.url, "windmail") as tap:
-        counts = dead_queue.replay(system.connection, [task_id])
+        counts = replay(system.connection, [task_id])
         message = tap.wait_for(lambda message: message.headers.get("id") == task_id, "the replay")
 
     assert counts.replayed == 1
@@ -36,11 +36,11 @@ def test_a_task_that_has_succeeded_since_is_not_run_by_a_second_replay(system: D
     system.recorded(task_id)
     (letter,) = system.letters()
     (system.folder / "well").touch()
-    dead_queue.replay(system.connection, [task_id])
+    replay(system.connection, [task_id])
     wait_until(lambda: system.worked().count(task_id) == 1, "the first replay")
 
     system.bury(letter)
-    dead_queue.replay(system.connection, [task_id])
+    replay(system.connection, [task_id])
 
     ignored = f"[{task_id}] Task already completed successfully."
     wait_until(lambda: ignored in system.worker.text(), ignored)
@@ -62,8 +62,8 @@ def test_a_look_at_a_part_leaves_all_in_the_queue(system: DeadSystem) -> None:
     system.fill(*"abcde")
 
     with kombu.Connection(system.url) as connection:
-        part = [letter.id for letter in dead_queue.browse(connection, 2)]
-        first = next(dead_queue.browse(connection, 5)).id
+        part = [letter.id for letter in browse(connection, 2)]
+        first = next(browse(connection, 5)).id
 
     assert part == ["a", "b"]
     assert first in set("abcde")
@@ -77,7 +77,7 @@ def test_a_look_at_many_goes_on_to_their_end_and_takes_out_no_more_than_it_shows
     system.fill(*ids)
 
     with kombu.Connection(system.url) as connection:
-        part = [letter.id for letter in dead_queue.browse(connection, BATCH + 5)]
+        part = [letter.id for letter in browse(connection, BATCH + 5)]
     letters = system.letters()
 
     assert part == ids[: BATCH + 5]
@@ -91,8 +91,8 @@ def test_looks_at_the_same_time_see_different_letters(system: DeadSystem) -> Non
     system.fill(*ids)
 
     with kombu.Connection(system.url) as one, kombu.Connection(system.url) as other:
-        first = dead_queue.browse(one, BATCH)
-        second = dead_queue.browse(other, len(ids))
+        first = browse(one, BATCH)
+        second = browse(other, len(ids))
         seen = [next(first).id]
         begun = [next(second).id]
         seen += [letter.id for letter in first]  # which goes back
@@ -115,7 +115,7 @@ def test_a_letter_behind_many_is_found(system: DeadSystem) -> None:
 def test_a_letter_is_replayed_alone_and_keeps_the_others(system: DeadSystem) -> None:
     system.fill(*"abc")
 
-    assert dead_queue.replay(system.connection, ["b", "nobody"]).replayed == 1
+    assert replay(system.connection, ["b", "nobody"]).replayed == 1
 
     system.recorded("b")  # it fails again
     assert sorted(str(letter.id) for letter in system.letters()) == list("abc")
@@ -130,7 +130,7 @@ def test_all_letters_are_replayed_once_though_they_die_again(system: DeadSystem)
             system.recorded(ids[0])  # so it is back in the dead queue, too
         return letter
 
-    assert dead_queue.replay(system.connection, None, edit).replayed == 5
+    assert replay(system.connection, None, edit).replayed == 5
 
     for task_id in ids:
         system.recorded(task_id)
@@ -147,7 +147,7 @@ def test_an_edit_changes_a_letter_or_keeps_it(system: DeadSystem) -> None:
             return None
         return replace(letter, headers={**letter.headers, "id": "new"})
 
-    counts = dead_queue.replay(system.connection, None, edit)
+    counts = replay(system.connection, None, edit)
 
     assert (counts.replayed, counts.kept) == (1, 1)
     wait_until(lambda: "new" in system.worked(), "the edited task")
@@ -160,7 +160,7 @@ def test_a_letter_that_no_queue_takes_stays_and_the_next_goes_out(system: DeadSy
     system.fill("lost", "lost too", queue="no-such-queue")
     system.fill("found")
 
-    counts = dead_queue.replay(system.connection, None)
+    counts = replay(system.connection, None)
 
     assert (counts.replayed, counts.unroutable) == (1, 2)
     wait_until(lambda: "found" in system.worked(), "the other task")
@@ -170,7 +170,7 @@ def test_a_letter_that_no_queue_takes_stays_and_the_next_goes_out(system: DeadSy
 def test_a_letter_of_which_nobody_knows_where_it_died_stays(system: DeadSystem) -> None:
     system.fill("lost")
 
-    counts = dead_queue.replay(system.connection, None, lambda letter: replace(letter, queue=None))
+    counts = replay(system.connection, None, lambda letter: replace(letter, queue=None))
 
     assert (counts.replayed, counts.unroutable) == (0, 1)
     assert [letter.id for letter in system.letters()] == ["lost"]
@@ -182,7 +182,7 @@ def test_a_letter_that_is_kept_is_renewed_before_the_broker_drops_it(
     system.fill("kept")
     monkeypatch.setattr(dead_queue, "RENEW_AT", 0)
 
-    dead_queue.replay(system.connection, None, lambda letter: None)
+    replay(system.connection, None, lambda letter: None)
 
     (letter,) = system.letters()
     assert (letter.id, letter.deliveries) == ("kept", 0)

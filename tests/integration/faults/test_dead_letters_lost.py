@@ -11,7 +11,7 @@ from bridge import DeadLetter
 from bridge.dead import queue as dead_queue
 from bridge.topology import DEFAULT
 from dev.broker import BrokerNode
-from tests.dead_system import DeadSystem
+from tests.dead_system import DeadSystem, browse, replay
 from tests.outside import virtual_host
 from tests.system import wait_until
 
@@ -38,7 +38,7 @@ def letters(url: str, wanted: list[str]) -> list[str | None]:
     """Return the ids in the dead queue; none while it is not back with those."""
     try:
         with kombu.Connection(url) as connection:
-            found = [letter.id for letter in dead_queue.browse(connection, 100)]
+            found = [letter.id for letter in browse(connection, 100)]
     except dead_queue.Interrupted:
         return []
     return found if set(wanted) <= set(found) else []
@@ -63,7 +63,7 @@ def test_a_replay_that_loses_the_broker_says_so_and_can_be_repeated(
 
         try:
             with pytest.raises(dead_queue.Interrupted) as caught:
-                dead_queue.replay(kombu.Connection(url), None, edit)
+                replay(kombu.Connection(url), None, edit)
         finally:
             own_broker.start()
         done = caught.value.counts.replayed
@@ -71,7 +71,7 @@ def test_a_replay_that_loses_the_broker_says_so_and_can_be_repeated(
         # What the lost connection held comes back a little later than the queue does.
         left = wait_until(lambda: letters(url, ids[done:]), "the letters' return")
         with kombu.Connection(url) as connection:
-            again = dead_queue.replay(connection, None)
+            again = replay(connection, None)
             waiting = connection.default_channel.queue_declare(
                 DEFAULT.default_queue, passive=True
             ).message_count

@@ -10,10 +10,10 @@ from pathlib import Path
 import kombu
 import pytest
 
-from bridge.dead import queue as dead_queue
 from dev.broker import BrokerNode
 from dev.ports import free_port
 from tests.crashing import POISON
+from tests.dead_system import browse
 from tests.delivery_parts import BOB, Parts, parts
 from tests.system import wait_until
 
@@ -61,6 +61,6 @@ def test_what_kills_its_workers_dies_and_what_is_at_hand_is_sent(mails: Parts) -
     assert [mail.recipients for mail in mails.relay.mails] == [(BOB,)] * 3
     assert all(one and one.possible_duplicates == 0 for one in map(mails.email, at_hand))
     with kombu.Connection(mails.url) as connection:
-        letters = list(dead_queue.browse(connection, 10))
+        letters = list(browse(connection, 10))
     assert {letter.id for letter in letters} == {poison}
     assert "mail.apart" in {letter.queue for letter in letters}
