@@ -179,19 +179,19 @@ def _record(attempt: Attempt, delivery: mailing.Delivery | mailing.DeliveryError
     judged = judge(delivery, granted, new, now=time.time())
     keep = config.options.ledger_keep == "all"
 
-    def operation(connection: Connection) -> outcomes.Recorded:
+    def operation(connection: Connection) -> int | None:
         now = time.time()
         return outcomes.record(
             connection, new.id, judged.outcome, attempt=granted.attempt, keep=keep, now=now
         )
 
-    recorded = attempt.persistently("an outcome", operation, until=granted.lease_until)
+    next_track = attempt.persistently("an outcome", operation, until=granted.lease_until)
     if judged.error is None:
         smtp = judged.outcome.reason["smtp"]
         return Done(result=task_result(smtp, attempt.message_id, judged.recipients))
-    if recorded.late:  # another attempt, or a command, has changed the mail meanwhile
+    if next_track is None:  # another attempt, or a command, has changed the mail meanwhile
         return Drop()
     if judged.outcome.next_attempt_at is None:
         return Fail(error=judged.error)
     due_at = judged.outcome.next_attempt_at
-    return Again(track=recorded.track, due_at=due_at, reason=judged.error)
+    return Again(track=next_track, due_at=due_at, reason=judged.error)

@@ -65,9 +65,9 @@ def claim(
     if (entered.status, entered.worker) == ("sending", worker) and entered.lease_until > now:
         recipients = rows.recipients(connection, new.id)
         return _granted(entered, recipients, entered.attempts, entered.lease_until)
-    row = _free(connection, entered, new, track, is_gone, now)
-    if isinstance(row, Value):
-        return row
+    row, refusal = _checked(connection, entered, new, track, is_gone, now)
+    if refusal is not None:
+        return refusal
     # Nobody can be settled before the first attempt.
     recipients = rows.recipients(connection, new.id) if row.attempts else ()
     if row.attempts and all(one.settled for one in recipients):
@@ -100,9 +100,9 @@ def put_off(
             entry in its timeline: while a relay is away, there would be thousands.
     """
     entered = _entered(connection, new, track)
-    row = _free(connection, entered, new, track, is_gone, now, reason)
-    if isinstance(row, Value):
-        return row
+    row, refusal = _checked(connection, entered, new, track, is_gone, now, reason)
+    if refusal is not None:
+        return refusal
     due_at = min(next_attempt_at(row.delays), row.expires_at)
     columns = {"track": track + 1, "due_at": due_at, "worker": None, "lease_until": None}
     if not counted and row.status == "delivery_delayed":
@@ -114,7 +114,7 @@ def put_off(
     return Delayed(track=track + 1, due_at=due_at)
 
 
-def _free(
+def _checked(
     connection: Connection,
     row: Row[Any],
     new: NewEmail,
@@ -122,20 +122,20 @@ def _free(
     is_gone: Callable[[str], bool],
     now: float,
     reason: dict[str, Any] | None = None,
-) -> Row[Any] | Claim:
-    """Return a mail's row if this message may send the mail (its status is still ``sending`` if an
-    attempt ended without an outcome); else why not. ``reason``: recorded if the mail expires."""
-    in_the_way = _in_the_way(connection, row, track, is_gone, now)
-    if in_the_way is not None:
-        return in_the_way
-    if row.status == "sending":
-        held = _found_uncertain(connection, row, new, now)
-        if held is not None:
-            return held
+) -> tuple[Row[Any], Claim | None]:
+    """Return a mail's row as it is now, and why this message may not send the mail; None: it may.
+    The status is still ``sending`` if an attempt ended without an outcome.
+
+    Args:
+        reason: recorded if the mail expires.
+    """
+    refusal = _in_the_way(connection, row, track, is_gone, now)
+    if refusal is None and row.status == "sending":
+        refusal = _found_uncertain(connection, row, new, now)
         row = rows.known(connection, new.id)
-    if now > row.expires_at:
-        return _expire(connection, row, new.payload, now, reason)
-    return row
+    if refusal is None and now > row.expires_at:
+        refusal = _expire(connection, row, new.payload, now, reason)
+    return row, refusal
 
 
 def _granted(row: Row[Any], to: tuple[Recipient, ...], attempt: int, until: float) -> Granted:

@@ -43,37 +43,34 @@ class Outcome(Value, frozen=True, kw_only=True):
     payload: bytes | None = None
 
 
-class Recorded(Value, frozen=True, kw_only=True):
-    """``late``: the attempt does not hold the mail any more, so its outcome was only added to the
-    timeline. ``track``: the number that the mail's next message must have."""
-
-    track: int
-    late: bool = False
-
-
 def record(
     connection: Connection, email_id: str, outcome: Outcome, *, attempt: int, keep: bool, now: float
-) -> Recorded:
-    """Enter the outcome of a claimed attempt. ``keep``: keep the content of a sent mail, too.
+) -> int | None:
+    """Enter the outcome of a claimed attempt; return the number that the mail's next message must
+    have. None: the attempt does not hold the mail any more, so the outcome came too late, and was
+    only added to the timeline.
 
     Change nothing if the outcome is there already: the answer to an earlier COMMIT was lost.
+
+    Args:
+        keep: keep the content of a sent mail, too.
     """
     row = rows.locked(connection, email_id)
     if row is None:  # pruned meanwhile: nothing to record
-        return Recorded(track=0, late=True)
+        return None
     data = {"attempt": attempt, **outcome.reason}
     if (row.attempts, row.status, row.reason) == (attempt, outcome.verdict, rows.dumps(data)):
-        return Recorded(track=row.track)
+        return int(row.track)
     if _is_late(row, outcome, attempt):
         _record_late(connection, row, outcome, data, now)
-        return Recorded(track=row.track, late=True)
+        return None
     enter_replies(connection, email_id, outcome.replies)
     if outcome.doubtful:
         rows.change(connection, row, "uncertain", now, data)
         row = rows.known(connection, email_id)
     columns: dict[str, Any] = {"worker": None, "lease_until": None, "reason": rows.dumps(data)}
     columns["possible_duplicates"] = row.possible_duplicates + (1 if outcome.doubtful else 0)
-    track = row.track
+    track = int(row.track)
     if outcome.next_attempt_at is not None:
         track += 1
         data["next_attempt_at"] = rows.iso(outcome.next_attempt_at)
@@ -82,7 +79,7 @@ def record(
     keep_payload(connection, email_id, outcome.payload)
     if outcome.verdict == "sent" and not keep:
         drop_payload(connection, email_id)
-    return Recorded(track=track)
+    return track
 
 
 def _is_late(row: Row[Any], outcome: Outcome, attempt: int) -> bool:

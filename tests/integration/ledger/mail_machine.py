@@ -183,15 +183,15 @@ class Mail:
             )
             for _ in range(2)
         )
-        assert found.late or again == found, "an outcome that was recorded twice"
+        assert found is None or again == found, "an outcome that was recorded twice"
         after, doubtful = self.state, isinstance(worker.delivery, Uncertain)
         assert before is not None
         assert after is not None
         verdict = judged.outcome.verdict
         self.account.recorded(worker, before, after, verdict=verdict, doubtful=doubtful)
         due_at = judged.outcome.next_attempt_at
-        if due_at is not None and judged.error is not None and not found.late:
-            worker.step = Again(track=found.track, due_at=due_at, reason=judged.error)
+        if due_at is not None and judged.error is not None and found is not None:
+            worker.step = Again(track=found, due_at=due_at, reason=judged.error)
 
     def end(self, worker: Worker, *, acknowledged: bool = True) -> None:
         """Publish what the step asks for, and acknowledge the message."""
