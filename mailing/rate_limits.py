@@ -28,10 +28,10 @@ LONGEST_SLEEP_S = 1.0
 
 _AT_ONCE = re.compile(r"[1-9]\d{0,3}")
 
-# A limit's shared numbers: when the next mail would go at an even pace; the last turn given to a
-# mail that came back; the last turn given to any mail; then a process id for each mail that is
-# being sent (0: the place is free).
-_NEXT, _LAST_RETURN, _LAST_TURN, _HOLDERS = range(4)
+# A domain's times: when the next mail would go at an even pace; the last turn given to a mail that
+# came back; the last turn given to any mail.
+_NEXT, _LAST_RETURN, _LAST_TURN = range(3)
+_TIMES = 3
 
 
 class Limit(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,12 +71,13 @@ class RateLimits:
     ) -> None:
         self._clock = clock
         self._sleep = sleep
+        self._numbers = SharedNumbers(sum(_TIMES + limit.at_once for limit in limits))
         self._lanes: dict[str, _Lane] = {}
-        first = 0
+        rest = self._numbers.values
         for limit in limits:
-            self._lanes[limit.domain] = _Lane(limit, first)
-            first += _HOLDERS + limit.at_once
-        self._numbers = SharedNumbers(first)
+            count = _TIMES + limit.at_once
+            self._lanes[limit.domain] = _Lane(limit, rest[:count])
+            rest = rest[count:]
 
     @contextlib.contextmanager
     def admit(self, domains: Collection[str], *, returns: int = 0) -> Iterator[float]:
@@ -94,7 +95,7 @@ class RateLimits:
         if not lanes:
             yield 0.0
             return
-        held: list[int] = []
+        held: list[tuple[_Lane, int]] = []
         longest_s = min(SLEEP_PER_RETURN_S * returns, LONGEST_SLEEP_S)
         sleep_s = min(longest_s, *(2 * lane.interval_s for lane in lanes))
         try:
@@ -104,76 +105,83 @@ class RateLimits:
                 wait_s = self._take(lanes, held, returning=True)
             yield wait_s
         finally:
-            # Without the lock, which might not be free soon: only this process writes its places.
-            for place in held:
-                self._numbers.values[place] = 0
+            for lane, place in held:
+                lane.leave(place)
 
-    def _take(self, lanes: Sequence[_Lane], held: list[int], *, returning: bool) -> float:
+    def _take(
+        self, lanes: Sequence[_Lane], held: list[tuple[_Lane, int]], *, returning: bool
+    ) -> float:
         """Count a mail for each domain, with its places in ``held``, or give it a turn; return its
         wait in seconds."""
-        with self._numbers.locked() as values:
+        with self._numbers.locked():
             now = self._clock()
-            times = [(lane.end_of_line(values, now, returning), lane) for lane in lanes]
-            waiting = [
-                (end, lane) for end, lane in times if lane.turn_at(values, now, returning) > now
-            ]
+            waiting = [lane for lane in lanes if lane.turn_at(now, returning) > now]
             if waiting:
                 # Only from the domain with the latest turn: by then the others have room.
-                turn, lane = max(waiting, key=lambda pair: pair[0])
-                lane.queue_up(values, now, turn, returning)
+                ends = [(lane.end_of_line(now, returning), lane) for lane in waiting]
+                turn, lane = max(ends, key=lambda pair: pair[0])
+                lane.queue_up(now, turn, returning)
                 return min(math.ceil((turn - now) * 1000) / 1000, LONGEST_WAIT_S)
             for lane in lanes:
-                lane.take(values, now, held)
+                lane.take(now, held)
         return 0.0
 
 
 class _Lane:
-    """One domain's limit and its state. The methods are called with the shared numbers locked."""
+    """One domain's limit and its state; all methods but :meth:`leave` need the numbers' lock.
 
-    def __init__(self, limit: Limit, first: int) -> None:
+    Args:
+        numbers: this domain's, shared by all processes: its times, and then a process id for each
+            mail that is being sent (0: the place is free).
+    """
+
+    def __init__(self, limit: Limit, numbers: memoryview[float]) -> None:
         self.interval_s = 1 / limit.per_s
         # How far ahead of an even pace the mails may get (the generic cell rate algorithm).
         self._ahead_s = (max(SMALLEST_BURST, math.ceil(limit.per_s)) - 1) * self.interval_s
-        self._next = first + _NEXT
-        self._last_return = first + _LAST_RETURN
-        self._last_turn = first + _LAST_TURN
-        self._places = range(first + _HOLDERS, first + _HOLDERS + limit.at_once)
+        self._times = numbers[:_TIMES]
+        self._holders = numbers[_TIMES:]
 
-    def turn_at(self, values: memoryview[float], now: float, returning: bool) -> float:
+    def turn_at(self, now: float, returning: bool) -> float:
         """Return when a mail may go if no others come; ``now`` or earlier means at once."""
-        turn = values[self._next] - self._ahead_s
-        if self._places and self._free_place(values) is None:
+        turn = self._times[_NEXT] - self._ahead_s
+        if self._holders and self._free_place() is None:
             turn = max(turn, now + BUSY_WAIT_S)
-        return turn if returning else max(turn, values[self._last_turn])
+        return turn if returning else max(turn, self._times[_LAST_TURN])
 
-    def end_of_line(self, values: memoryview[float], now: float, returning: bool) -> float:
+    def end_of_line(self, now: float, returning: bool) -> float:
         """Return the first turn that no mail was given yet."""
-        last = values[self._last_return if returning else self._last_turn]
-        turn = max(self.turn_at(values, now, returning), last + self.interval_s)
+        last = self._times[_LAST_RETURN if returning else _LAST_TURN]
+        turn = max(self.turn_at(now, returning), last + self.interval_s)
         return min(turn, now + LONGEST_WAIT_S)
 
-    def queue_up(self, values: memoryview[float], now: float, turn: float, returning: bool) -> None:
+    def queue_up(self, now: float, turn: float, returning: bool) -> None:
         """Record that ``turn`` was given to a mail."""
         if returning:
-            values[self._last_return] = turn
+            self._times[_LAST_RETURN] = turn
             # The mail did not use its former turn, so the last turn of all is one interval later.
-            longer = values[self._last_turn] + self.interval_s
+            longer = self._times[_LAST_TURN] + self.interval_s
             turn = max(turn, min(longer, now + LONGEST_WAIT_S))
-        values[self._last_turn] = turn
+        self._times[_LAST_TURN] = turn
 
-    def take(self, values: memoryview[float], now: float, held: list[int]) -> None:
+    def take(self, now: float, held: list[tuple[_Lane, int]]) -> None:
         """Count a mail that goes now, and take a place for it."""
-        place = self._free_place(values)
+        place = self._free_place()
         if place is not None:
-            held.append(place)
-            values[place] = os.getpid()
-        values[self._next] = max(values[self._next], now) + self.interval_s
+            held.append((self, place))
+            self._holders[place] = os.getpid()
+        self._times[_NEXT] = max(self._times[_NEXT], now) + self.interval_s
 
-    def _free_place(self, values: memoryview[float]) -> int | None:
-        for place in self._places:
-            if not values[place]:
-                return place
-        return next((place for place in self._places if not _is_alive(int(values[place]))), None)
+    def leave(self, place: int) -> None:
+        """Free a place. It needs no lock, which might not be free soon: only the process that holds
+        the place writes there."""
+        self._holders[place] = 0
+
+    def _free_place(self) -> int | None:
+        holders = [int(pid) for pid in self._holders]
+        if 0 in holders:
+            return holders.index(0)
+        return next((place for place, pid in enumerate(holders) if not _is_alive(pid)), None)
 
 
 def _is_alive(pid: int) -> bool:
