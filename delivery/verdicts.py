@@ -10,7 +10,7 @@ import msgspec
 import mailing
 from delivery import schedule
 from ledger.outcomes import Outcome, Verdict
-from ledger.values import Granted, NewEmail, Recipient, Reply
+from ledger.values import Granted, NewEmail, Recipient, RecipientReply
 
 
 class Judged(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,11 +82,11 @@ def _verdict(
 
 def _replies(
     delivery: mailing.Delivery | mailing.DeliveryError, asked: Iterable[str], *, last: bool
-) -> Iterable[Reply]:
+) -> Iterable[RecipientReply]:
     accepted = delivery.accepted if isinstance(delivery, mailing.Delivery) else ()
     own = {one.address: one for one in (*accepted, *delivery.refused)}
     for one in own.values():
-        yield Reply(
+        yield RecipientReply(
             address=one.address,
             code=one.code,
             text=one.text,
@@ -97,7 +97,7 @@ def _replies(
         # A refusal of MAIL or of the content counts for every recipient whom RCPT did not refuse.
         for address in asked:
             if address not in own:
-                yield Reply(
+                yield RecipientReply(
                     address=address,
                     code=delivery.code,
                     text=delivery.text,
@@ -106,7 +106,7 @@ def _replies(
                 )
 
 
-def _recipients(new: NewEmail, known: dict[str, Reply]) -> Iterable[Recipient]:
+def _recipients(new: NewEmail, known: dict[str, RecipientReply]) -> Iterable[Recipient]:
     for to in new.recipients:
         reply = known.get(to.address)
         yield Recipient(

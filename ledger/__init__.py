@@ -25,7 +25,7 @@ from ledger.values import (
     NewEmail,
     OnUncertain,
     Recipient,
-    Reply,
+    RecipientReply,
     Status,
     To,
 )
@@ -49,7 +49,7 @@ __all__ = [
     "OtherVersion",
     "Outcome",
     "Recipient",
-    "Reply",
+    "RecipientReply",
     "Reserved",
     "Sendable",
     "Status",

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, delete, update
 from ledger import api_keys, queries, rows, schema
 from ledger.errors import NotPossible, UnknownEmail
 from ledger.outcomes import drop_payload, enter_replies, keep_payload
-from ledger.values import FINAL, WAITING, Recipient, Reply, Value
+from ledger.values import FINAL, WAITING, Recipient, RecipientReply, Value
 
 #: A mail whose message was due this long ago, in seconds, may be retried: it may be lost.
 OVERDUE_S = 600.0
@@ -36,7 +36,7 @@ class Sendable(Value, frozen=True, kw_only=True):
     payload: bytes
     before: dict[str, Any]
     recipients: int = 0
-    refusals: tuple[Reply, ...] = ()
+    refusals: tuple[RecipientReply, ...] = ()
     charge: Charge | None = None
 
 
@@ -129,7 +129,7 @@ def undo(connection: Connection, email_id: str, sendable: Sendable) -> None:
 
 def _clear_refusals(
     connection: Connection, email_id: str, asked: Iterable[Recipient]
-) -> tuple[Reply, ...]:
+) -> tuple[RecipientReply, ...]:
     """Clear the relay's refusals, so that these recipients are tried again; return the refusals."""
     found = tuple(reply for one in asked if (reply := one.reply))
     table = schema.recipients

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Row, bindparam, delete, update
 
 from ledger import rows, schema
 from ledger.prepared import Prepared
-from ledger.values import Reply, Value
+from ledger.values import RecipientReply, Value
 
 #: The status that each outcome leads to.
 Verdict = Literal["sent", "failed", "delivery_delayed", "uncertain"]
@@ -36,7 +36,7 @@ class Outcome(Value, frozen=True, kw_only=True):
     """
 
     verdict: Verdict
-    replies: tuple[Reply, ...] = ()
+    replies: tuple[RecipientReply, ...] = ()
     reason: dict[str, Any] = {}  # noqa: RUF012 - msgspec copies an empty default
     doubtful: bool = False
     next_attempt_at: float | None = None
@@ -105,7 +105,7 @@ def _record_late(
     rows.change(connection, row, outcome.verdict, now, data, status=row.status)
 
 
-def enter_replies(connection: Connection, email_id: str, replies: Iterable[Reply]) -> None:
+def enter_replies(connection: Connection, email_id: str, replies: Iterable[RecipientReply]) -> None:
     """Enter the relay's replies to recipients."""
     values = [
         {

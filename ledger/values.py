@@ -60,8 +60,9 @@ class NewEmail(Value, frozen=True, kw_only=True):
     keep: bool = False
 
 
-class Reply(Value, frozen=True, kw_only=True):
-    """The relay's reply to one recipient, who is tried again if it is not ``settled``."""
+class RecipientReply(Value, frozen=True, kw_only=True):
+    """The relay's last reply that counts for a recipient: to RCPT, to MAIL or to the content. If it
+    is not ``settled``, the recipient is tried again."""
 
     address: str
     code: int
@@ -71,7 +72,7 @@ class Reply(Value, frozen=True, kw_only=True):
 
 
 class Recipient(Value, frozen=True, kw_only=True):
-    """A recipient's row; ``code`` None: the relay has not replied yet."""
+    """A recipient's row: who it is, and the reply; ``code`` None: the relay has not replied yet."""
 
     kind: Kind
     mailbox: str
@@ -87,11 +88,11 @@ class Recipient(Value, frozen=True, kw_only=True):
         return self.code is not None and self.code < 300
 
     @property
-    def reply(self) -> Reply | None:
+    def reply(self) -> RecipientReply | None:
         """The relay's reply to this recipient; None: none yet."""
         if self.code is None:
             return None
-        return Reply(
+        return RecipientReply(
             address=self.address,
             code=self.code,
             text=self.text or "",
@@ -145,7 +146,7 @@ class Granted(Value, frozen=True, kw_only=True):
     attempt: int
     lease_until: float
     expires_at: float
-    settled: tuple[Reply, ...] = ()
+    settled: tuple[RecipientReply, ...] = ()
 
 
 class Ended(Value, frozen=True, kw_only=True):

@@ -14,7 +14,7 @@ Knows nothing of Celery, Tornado, HTTP or the settings. A mail goes through thre
 
 from mailing.attachment import Attachment
 from mailing.breaker import CircuitBreaker
-from mailing.delivery import Delivery, Recipient
+from mailing.delivery import Delivery, RcptReply
 from mailing.errors import (
     CircuitOpen,
     DeliveryError,
@@ -46,7 +46,7 @@ __all__ = [
     "MailError",
     "PermanentFailure",
     "RateLimits",
-    "Recipient",
+    "RcptReply",
     "Relay",
     "TemplateError",
     "TooLarge",

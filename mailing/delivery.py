@@ -9,8 +9,8 @@ from mailing.reply import is_transient
 _TOO_MANY_RECIPIENTS = 552
 
 
-class Recipient(msgspec.Struct, frozen=True, kw_only=True):
-    """A relay's reply to one recipient (RCPT TO).
+class RcptReply(msgspec.Struct, frozen=True, kw_only=True):
+    """A relay's reply to RCPT, with its recipient.
 
     ``address`` is the only field that holds an address; the reply's ``text`` is masked.
     ``enhanced`` is the status code of RFC 3463, such as ``5.1.1``.
@@ -34,7 +34,7 @@ class Recipient(msgspec.Struct, frozen=True, kw_only=True):
         return is_transient(self.code)
 
     def __repr__(self) -> str:
-        return f"<Recipient {self.code} {self.enhanced or ''}>"
+        return f"<RcptReply {self.code} {self.enhanced or ''}>"
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,8 +45,8 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     final dot, ``host`` is the relay, ``tls`` whether the session was encrypted.
     """
 
-    accepted: tuple[Recipient, ...]
-    refused: tuple[Recipient, ...]
+    accepted: tuple[RcptReply, ...]
+    refused: tuple[RcptReply, ...]
     code: int
     text: str
     enhanced: str | None = None

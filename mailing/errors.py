@@ -7,7 +7,7 @@ These errors stand in logs, tracebacks, task results and Flower. So ``str()``, `
 
 from __future__ import annotations
 
-from mailing.delivery import Recipient
+from mailing.delivery import RcptReply
 from mailing.masking import mask
 
 
@@ -79,7 +79,7 @@ class DeliveryError(MailError):
         text: str = "",
         enhanced: str | None = None,
         *,
-        refused: tuple[Recipient, ...] = (),
+        refused: tuple[RcptReply, ...] = (),
         host: str | None = None,
         tls: bool | None = None,
     ) -> None:

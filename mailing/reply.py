@@ -24,8 +24,8 @@ _UNPRINTABLE = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
 class Reply(NamedTuple):
-    """One reply: ``code`` (-1: the line had none), ``text`` masked and on one line, ``enhanced``
-    status code."""
+    """A reply to an SMTP command: ``code`` (-1: the line had none), ``text`` (masked, on one line),
+    ``enhanced`` status code."""
 
     code: int
     text: str

@@ -7,7 +7,7 @@ import email.policy
 import re
 from collections.abc import Sequence
 
-from mailing.delivery import Delivery, Recipient
+from mailing.delivery import Delivery, RcptReply
 from mailing.errors import DeliveryError, InvalidMessage, PermanentFailure, TransientFailure
 from mailing.masking import mask
 from mailing.reply import START_MAIL_INPUT, Reply
@@ -90,33 +90,33 @@ def finish(session: Session, recipients: Sequence[str], content: bytes) -> Deliv
     )
 
 
-def _replies(session: Session, recipients: Sequence[str]) -> list[Recipient]:
+def _replies(session: Session, recipients: Sequence[str]) -> list[RcptReply]:
     """Send RCPT TO for each. If the session ends in between, the error has the refusals so far:
     Postfix answers 421 after 20 errors, and the next try would only get as far again."""
-    replies: list[Recipient] = []
+    replies: list[RcptReply] = []
     try:
         for address in recipients:
-            replies.append(_recipient(session, address))
+            replies.append(_rcpt(session, address))
     except TransientFailure as exc:
         refused = _refused(replies)
         raise TransientFailure(exc.code, exc.text, exc.enhanced, refused=refused) from exc.__cause__
     return replies
 
 
-def _refused(replies: Sequence[Recipient]) -> tuple[Recipient, ...]:
+def _refused(replies: Sequence[RcptReply]) -> tuple[RcptReply, ...]:
     return tuple(one for one in replies if one.code // 100 != 2)
 
 
-def _recipient(session: Session, address: str) -> Recipient:
+def _rcpt(session: Session, address: str) -> RcptReply:
     code, text, enhanced = session.command("RCPT", _to(address))
-    return Recipient(address=address, code=code, text=text, enhanced=enhanced)
+    return RcptReply(address=address, code=code, text=text, enhanced=enhanced)
 
 
 def _to(address: str) -> str:
     return f"TO:<{address}>"
 
 
-def _none_accepted(refused: tuple[Recipient, ...]) -> DeliveryError:
+def _none_accepted(refused: tuple[RcptReply, ...]) -> DeliveryError:
     for one in refused:
         if one.transient:
             return TransientFailure(one.code, one.text, one.enhanced, refused=refused)

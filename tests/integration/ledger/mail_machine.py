@@ -17,7 +17,7 @@ from delivery.steps import Again, Wait
 from delivery.verdicts import judge
 from ledger import NewEmail, claims, enter, outcomes, schema
 from ledger.values import Granted
-from mailing import Delivery, PermanentFailure, Recipient, TransientFailure, Uncertain
+from mailing import Delivery, PermanentFailure, RcptReply, TransientFailure, Uncertain
 from tests.integration.ledger.mail_checks import Account, Message, State, Worker, state, waits
 from tests.ledgers import NOW, new_email, recipients
 
@@ -153,7 +153,7 @@ class Mail:
         settled = {one.address for one in worker.granted.settled}
         asked = {address: code for address, code in codes.items() if address not in settled}
         assert asked, "an attempt with nobody to send to"
-        replies = [Recipient(address=a, code=c, text="said") for a, c in asked.items()]
+        replies = [RcptReply(address=a, code=c, text="said") for a, c in asked.items()]
         accepted = tuple(one for one in replies if one.code < 300)
         refused = tuple(one for one in replies if one.code >= 300)
         self.account.taken.update(one.address for one in accepted)

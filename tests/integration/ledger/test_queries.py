@@ -15,7 +15,7 @@ from ledger import (
     Ledger,
     LedgerUnavailable,
     Outcome,
-    Reply,
+    RecipientReply,
     claims,
     commands,
     outcomes,
@@ -147,7 +147,7 @@ def test_a_timeline_holds_nothing_of_another_mail(ledger: Ledger) -> None:
 
 def test_what_the_relay_said_of_each_recipient_is_shown(ledger: Ledger) -> None:
     new = new_email(recipients=recipients("ann@b.example", "bob@b.example"))
-    no = Reply(address="bob@b.example", code=550, text="Unknown", enhanced="5.1.1")
+    no = RecipientReply(address="bob@b.example", code=550, text="Unknown", enhanced="5.1.1")
     ledger.write(
         lambda connection: claims.claim(
             connection,

@@ -10,8 +10,8 @@ import config
 import mailing
 from delivery import schedule
 from delivery.verdicts import Judged, judge
-from ledger.values import Granted, Reply
-from mailing import Delivery, DeliveryError, Recipient
+from ledger.values import Granted, RecipientReply
+from mailing import Delivery, DeliveryError, RcptReply
 from tests.ledgers import NOW, new_email, recipients
 
 ANN, BOB = "ann@b.example", "bob@b.example"
@@ -20,8 +20,8 @@ LOST = mailing.Uncertain(None, "no reply")
 MOVED_S = 9000.0
 
 
-def reply(address: str, code: int) -> Recipient:
-    return Recipient(address=address, code=code, text="said")
+def reply(address: str, code: int) -> RcptReply:
+    return RcptReply(address=address, code=code, text="said")
 
 
 def delivery(*codes: tuple[str, int]) -> Delivery:
@@ -90,7 +90,7 @@ def test_a_lost_reply_counts_as_a_doubt_where_the_mail_is_sent_again() -> None:
 def test_somebody_who_had_the_mail_before_makes_it_a_sent_one_in_the_end(
     brought: DeliveryError,
 ) -> None:
-    settled = (Reply(address=ANN, code=250, text="ok"),)
+    settled = (RecipientReply(address=ANN, code=250, text="ok"),)
 
     found = judged(brought, END, settled=settled)
 

@@ -15,7 +15,7 @@ from mailing import (
     InvalidMessage,
     MailError,
     PermanentFailure,
-    Recipient,
+    RcptReply,
     TransientFailure,
     Uncertain,
 )
@@ -23,7 +23,7 @@ from mailing.masking import mask
 from mailing.reply import TEXT_LENGTH, parse
 
 DELIVERY_ERRORS = (PermanentFailure, TransientFailure, Uncertain)
-REFUSED = (Recipient(address="ann@example.com", code=550, text="no", enhanced="5.1.1"),)
+REFUSED = (RcptReply(address="ann@example.com", code=550, text="no", enhanced="5.1.1"),)
 
 
 @pytest.mark.parametrize("kind", DELIVERY_ERRORS)
@@ -171,7 +171,7 @@ def test_any_reply_is_one_printable_line(code: int, raw: bytes) -> None:
 def test_which_recipients_are_worth_another_try(
     code: int, enhanced: str | None, transient: bool
 ) -> None:
-    recipient = Recipient(address="a@b", code=code, text="", enhanced=enhanced)
+    recipient = RcptReply(address="a@b", code=code, text="", enhanced=enhanced)
 
     assert recipient.transient is transient
     assert "a@b" not in repr(recipient)
