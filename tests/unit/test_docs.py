@@ -35,6 +35,13 @@ def test_the_settings_that_the_readme_names_exist_with_these_defaults() -> None:
     assert shown == {name: defaults[name].removesuffix(".0") for name in shown}
 
 
+def test_every_setting_is_named_on_some_page() -> None:
+    pages = " ".join(page.read_text() for page in PAGES if page.name != "CHANGELOG.md")
+    named = set(re.findall(r"\b[A-Z][A-Z_]+\b", pages))
+
+    assert [s.name for s in config_table.SETTINGS if s.name.upper() not in named] == []
+
+
 def test_the_readme_names_every_path_and_every_member_of_a_mail() -> None:
     text = (ROOT / "README.md").read_text()
     paths = {one.path.replace("{", "<").replace("}", ">") for one in OPERATIONS}
