@@ -62,16 +62,27 @@ def reserve(
     }
     while True:  # repeats only if another process has changed the key meanwhile
         if rows.insert_new(connection, keys, [{"api_key": api_key, "key": key, **entry}]):
-            break
+            return _with_mails(connection, api_key, key, new, admit)
         row = connection.execute(select(keys).where(*_is(api_key, key))).one_or_none()
         if row is None:
             continue  # pruned just now
-        if row.created_at >= now - kept_s:
-            known = _taken_over(connection, row, _known(row, body_hash), now, publisher_until)
-            if known is not None:
-                return known
-        elif _change(connection, row, entry):
-            break
+        if row.created_at < now - kept_s:
+            if _change(connection, row, entry):
+                return _with_mails(connection, api_key, key, new, admit)
+            continue
+        known = _taken_over(connection, row, _known(row, body_hash), now, publisher_until)
+        if known is not None:
+            return known
+
+
+def _with_mails(
+    connection: Connection,
+    api_key: str,
+    key: str,
+    new: Sequence[NewEmail],
+    admit: Callable[[Connection], bool] | None,
+) -> Reserved:
+    """Enter the mails of a key that was entered just now, if they may be sent."""
     if admit is not None and not admit(connection):
         connection.execute(delete(keys).where(*_is(api_key, key)))
         return Reserved(state="not_admitted")
