@@ -7,21 +7,19 @@ stream's first message), and follows the stream from there. Records are decoded 
 from __future__ import annotations
 
 import time
-import weakref
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
-import kombu
 from celery.backends.asynchronous import BaseResultConsumer
 
+from bridge.backend.stream_reader import StreamReader
 from bridge.ids import created_at
 from bridge.records import CLOCK_SKEW_S, FIRST_MESSAGE_S, Record, RecordCache
 
 #: Of one reader's cache. Each thread that asks has a reader of its own, and a worker has many
 #: threads for `threaded` tasks (mails do not ask here: they use the ledger).
 CACHE_BYTES = 8 * 2**20
-PREFETCH = 500
 #: The stream has no end-of-data mark: after this much silence, all that was written is read.
 SETTLE_S = 0.05
 #: While others write there is no silence. Reading then stops this long after the last chunk's
@@ -30,17 +28,20 @@ BUSY_S = 0.25
 
 
 class StreamResultConsumer(BaseResultConsumer):
-    """Follows the stream on a connection of its own, read by the thread that waits."""
+    """Follows the stream with a reader of its own, driven by the thread that waits.
+
+    The reader is replaced after a lost connection, and where a task has begun before it. That may
+    happen within any call that reads: what a record brings about may ask for another task.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         #: Tasks whose records are kept, however many results are read behind them.
         self._asked = set[str]()
-        self._stop()
+        self._forget()
 
-    def _stop(self) -> None:
-        self._connection: Any = None
-        self._consumer: Any = None
+    def _forget(self) -> None:
+        self._reader: StreamReader | None = None
         self._cache = RecordCache(CACHE_BYTES, pinned=self._asked)
         self._since: float | None = None
         self._last_offset = -1
@@ -72,16 +73,13 @@ class StreamResultConsumer(BaseResultConsumer):
         made_at = created_at(task_id)
         since = 0.0 if made_at is None else made_at - CLOCK_SKEW_S
         covered = self._since is not None and max(self._since, self._cache.evicted_until) <= since
-        if self._connection is not None and (covered or self._cache.last(task_id) is not None):
+        if self._reader is not None and (covered or self._cache.last(task_id) is not None):
             return
         self.stop()
-        self._since = since
-        self._attach(self._offset_for(since))
-        end = self._end_of_stream()
+        end = self._attach_since(since).end()
         if end >= 0 and not self._begins():
             # All records are older than the task, and the broker sends only newer ones: read the
             # last chunk instead.
-            self._release()
             self._attach(end)
         self._drain(until=end)
 
@@ -97,92 +95,55 @@ class StreamResultConsumer(BaseResultConsumer):
         """Keep following: the one consumer serves every task."""
 
     def stop(self) -> None:
-        if self._connection is not None:
-            with suppress(*self._connection_errors):
-                self._consumer.cancel()  # else py-amqp logs a complaint about late deliveries
-            self._connection.close()
-            self._release()
-        self._stop()
+        if self._reader is not None:
+            self._reader.close()
+        self._forget()
 
     def on_after_fork(self) -> None:
-        if self._connection is not None:
-            self._release()  # no AMQP close: the connection is the parent's
-        self._stop()
+        if self._reader is not None:
+            self._reader.release()  # no AMQP close: the connection is the parent's
+        self._forget()
 
     def drain_events(self, timeout: float | None = None) -> None:
-        if self._connection is None:
+        if self._reader is None:
             time.sleep(timeout or 0)
             return
         with self.reconnect_on_error():
-            self._connection.drain_events(timeout=timeout)
+            self._reader.drain_events(timeout)
 
     # -- reading
 
-    def _offset_for(self, since: float) -> Any:
-        return datetime.fromtimestamp(since, UTC) if since > 0 else "first"
+    def _attach_since(self, since: float) -> StreamReader:
+        self._since = since
+        return self._attach(datetime.fromtimestamp(since, UTC) if since > 0 else "first")
 
-    def _attach(self, offset: Any) -> None:
-        # Nobody sends heartbeats for a connection that is driven only now and then.
-        self._connection = self.app.connection(heartbeat=0)
-        # Close the connection when this object goes, with its thread: nobody else would.
-        self._release = weakref.finalize(self, self._connection.collect)
-        self._connection_errors = (
-            self._connection.connection_errors + self._connection.channel_errors
+    def _attach(self, offset: Any) -> StreamReader:
+        if self._reader is not None:
+            self._reader.release()
+        self._reader = None  # in case this fails
+        self._reader = reader = StreamReader(
+            self.app, self.backend.stream, self.accept, offset, self._on_record
         )
-        try:
-            channel = self._connection.default_channel
-            self._consumer = self._consume(channel, offset, self._on_message)
-        except BaseException:
-            # Otherwise kombu would reconnect by itself, to a channel without our consumer.
-            self._release()
-            self._connection = None
-            raise
-
-    def _consume(self, channel: Any, offset: Any, on_message: Any) -> kombu.Consumer:
-        queue = self.backend.stream.queue({"x-stream-offset": offset})
-        consumer = kombu.Consumer(
-            channel, [queue], on_message=on_message, prefetch_count=PREFETCH, accept=self.accept
-        )
-        consumer.consume()
-        return consumer
+        self._connection_errors = reader.errors
+        return reader
 
     def _reconnect(self) -> None:
         # Read everything again: the stream may have been made anew, with offsets from 0.
         since = self._since or 0.0
-        if self._connection is not None:
-            self._release()
-        self._stop()
-        self._since = since
-        self._attach(self._offset_for(since))
-
-    def _end_of_stream(self) -> int:
-        """Return an offset in the stream's last chunk; -1 for an empty stream."""
-        seen: list[int] = []
-
-        def on_message(message: Any) -> None:
-            seen.append(message.headers["x-stream-offset"])
-            message.ack()
-
-        channel = self._connection.channel()
-        consumer = self._consume(channel, "last", on_message)
-        deadline = time.monotonic() + FIRST_MESSAGE_S
-        while not seen and (left_s := deadline - time.monotonic()) > 0:
-            try:
-                self._connection.drain_events(timeout=left_s)
-            except TimeoutError:
-                break
-        consumer.cancel()  # else py-amqp complains about late deliveries
-        channel.close()
-        return seen[0] if seen else -1
+        if self._reader is not None:
+            self._reader.release()
+        self._forget()
+        self._attach_since(since)
 
     def _reachable_end(self) -> int:
-        """Return :meth:`_end_of_stream`; after a reconnect, that of the stream that exists then."""
-        end, asked = -1, None
-        while asked is not self._connection:
-            asked = self._connection
+        """Return :meth:`StreamReader.end`; after a reconnect, that of the stream that exists then.
+        -1: there is no reader any more."""
+        while (reader := self._reader) is not None:
             with self.reconnect_on_error():
-                end = self._end_of_stream()
-        return end
+                end = reader.end()
+                if reader is self._reader:
+                    return end
+        return -1
 
     def _catch_up(self) -> None:
         """Read all that the stream has by now; after a reconnect, all of it again.
@@ -191,16 +152,16 @@ class StreamResultConsumer(BaseResultConsumer):
         before it sends more, and may be slow right after a restart.
         """
         asked = None
-        while asked is not self._connection:
+        while asked is not self._reader:
             end = self._reachable_end()
-            asked = self._connection
+            asked = self._reader
             self._drain(until=end)
 
     def _drain(self, until: int) -> None:
         """Read up to the offset ``until``, and then until SETTLE_S of silence or for BUSY_S; return
-        if the connection was replaced."""
-        connection, passed_at = self._connection, None
-        while self._connection is connection:
+        if the reader was replaced."""
+        reader, passed_at = self._reader, None
+        while self._reader is reader:
             has_passed = self._last_offset >= until
             if has_passed:
                 passed_at = passed_at or time.monotonic()
@@ -212,28 +173,10 @@ class StreamResultConsumer(BaseResultConsumer):
                 if has_passed:
                     return
 
-    def _on_message(self, message: Any) -> None:
-        message.ack()
-        record = Record.from_delivery(_Properties(message), _body(message))
+    def _on_record(self, record: Record, message: Any) -> None:
         self._last_offset = max(self._last_offset, record.offset)
         if self._cache.add(record) and record.task_id in self._waited_for():
             self.on_state_change(self.backend.meta_from_record(record), message)
 
     def _waited_for(self) -> set[str]:
         return {task_id for mapping in self._pending_results for task_id in mapping}
-
-
-def _body(message: Any) -> bytes:
-    return message.body.encode() if isinstance(message.body, str) else bytes(message.body)
-
-
-class _Properties:
-    """A kombu message's properties under the names that AMQP gives them."""
-
-    def __init__(self, message: Any) -> None:
-        self.correlation_id = message.properties.get("correlation_id")
-        self.timestamp = message.properties.get("timestamp")
-        self.type = message.properties.get("type")
-        self.content_type = message.content_type
-        self.content_encoding = message.content_encoding
-        self.headers = message.headers
