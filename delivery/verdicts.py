@@ -36,22 +36,28 @@ def judge(
     known = settled | {reply.address: reply for reply in replies}
     recipients = tuple(_recipients(new, known))
     verdict, error = _verdict(delivery, recipients, new, last=last)
-    next_attempt_at = None
-    if verdict == "delivery_delayed":
-        # Unreachable in spite of a claim: the kept session was dead, and no other could be opened.
-        # Recording an outcome sets the ledger's count of delays to 0, so this is the first one.
-        unreachable = isinstance(delivery, mailing.Unreachable)
-        delay_s = schedule.unreachable_s(0) if unreachable else schedule.refused_s(granted.attempt)
-        next_attempt_at = min(now + delay_s, granted.expires_at)
+    is_delayed = verdict == "delivery_delayed"
     outcome = Outcome(
         verdict=verdict,
         replies=replies,
         reason=reason_of(delivery if error is None or verdict == "uncertain" else error),
-        next_attempt_at=next_attempt_at,
+        next_attempt_at=_next_attempt_at(delivery, granted, now) if is_delayed else None,
         doubtful=isinstance(delivery, mailing.Uncertain) and verdict != "uncertain",
         payload=new.payload if verdict in ("failed", "uncertain") else None,
     )
     return Judged(outcome=outcome, error=error, recipients=recipients)
+
+
+def _next_attempt_at(
+    delivery: mailing.Delivery | mailing.DeliveryError, granted: Granted, now: float
+) -> float:
+    if isinstance(delivery, mailing.Unreachable):
+        # In spite of a claim: the kept session was dead, and no other could be opened. Recording an
+        # outcome sets the ledger's count of delays to 0, so this is the first one.
+        delay_s = schedule.unreachable_s(0)
+    else:
+        delay_s = schedule.refused_s(granted.attempt)
+    return min(now + delay_s, granted.expires_at)
 
 
 def _verdict(
@@ -61,6 +67,8 @@ def _verdict(
     *,
     last: bool,
 ) -> tuple[Verdict, Exception | None]:
+    """Return the verdict, and the error to report. ``recipients``: with their replies so far;
+    ``last``: the mail is not tried again."""
     anybody = any(one.accepted for one in recipients)
     if isinstance(delivery, mailing.Uncertain):
         if new.on_uncertain == "hold":
