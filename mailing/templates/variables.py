@@ -33,23 +33,17 @@ def check_variables(variables: Mapping[str, object], size_limit: int) -> dict[st
 
 
 def _size(value: object, depth: int, limit: int) -> int:
-    kind = type(value)
-    if isinstance(value, str) and kind is str:
+    """Return roughly how long a value is as text; once that is over ``limit``, stop counting.
+
+    Raises:
+        InvalidMessage: it is not plain JSON data.
+    """
+    if type(value) is str:
         return len(value)
-    if isinstance(value, dict) and kind is dict:
-        if any(type(key) is not str for key in value):
-            raise InvalidMessage(_FIELD, "hold an object whose names are not texts")
-        children = [*value, *value.values()]
-    elif isinstance(value, list) and kind is list:
-        children = value
-    elif kind is float or value is None or kind is bool:
+    children = _children(value)
+    if children is None:
+        _check_plain(value)
         return _ENTRY
-    elif isinstance(value, int) and kind is int:
-        if value.bit_length() > _INTEGER_BITS:
-            raise InvalidMessage(_FIELD, f"hold a whole number of more than {_INTEGER_BITS} bits")
-        return _ENTRY
-    else:
-        raise InvalidMessage(_FIELD, "hold something that is not plain JSON")
     if depth >= NESTING:
         raise InvalidMessage(_FIELD, f"are nested deeper than {NESTING}")
     total = _ENTRY
@@ -58,3 +52,22 @@ def _size(value: object, depth: int, limit: int) -> int:
         if total > limit:
             break
     return total
+
+
+def _children(value: object) -> list[object] | None:
+    """Return what a list or object holds, None for any other value."""
+    if type(value) is list:
+        return value
+    if type(value) is not dict:
+        return None
+    if any(type(name) is not str for name in value):
+        raise InvalidMessage(_FIELD, "hold an object whose names are not texts")
+    return [*value, *value.values()]
+
+
+def _check_plain(value: object) -> None:
+    if type(value) is int:
+        if value.bit_length() > _INTEGER_BITS:
+            raise InvalidMessage(_FIELD, f"hold a whole number of more than {_INTEGER_BITS} bits")
+    elif value is not None and type(value) not in (float, bool):
+        raise InvalidMessage(_FIELD, "hold something that is not plain JSON")
