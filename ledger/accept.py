@@ -33,15 +33,10 @@ def enter(connection: Connection, news: Sequence[NewEmail]) -> None:
 
 
 def discard(connection: Connection, email_ids: Sequence[str]) -> None:
-    """Delete mails whose publish was refused, except those that a worker has got all the same."""
+    """Delete mails whose publish was refused, except those to which something has happened since: a
+    worker has got one all the same, or somebody has rescheduled it, so it has another message."""
     emails = schema.emails
-    connection.execute(
-        delete(emails).where(
-            emails.c.id.in_(email_ids),
-            emails.c.attempts == 0,
-            emails.c.status.in_(("queued", "scheduled")),
-        )
-    )
+    connection.execute(delete(emails).where(emails.c.id.in_(email_ids), emails.c.events == 1))
 
 
 def _insert(connection: Connection, table: Any, values: list[dict[str, Any]]) -> None:

@@ -11,6 +11,7 @@ from ledger import (
     Recipient,
     To,
     claims,
+    commands,
     discard,
     enter,
     queries,
@@ -164,6 +165,21 @@ def test_a_claimed_mail_is_not_discarded(ledger: Ledger) -> None:
     ledger.write(lambda connection: discard(connection, [new.id])).result()
 
     assert ledger.read(ids) == {new.id}
+
+
+def test_a_rescheduled_mail_is_not_discarded(ledger: Ledger) -> None:
+    new = new_email(payload=b"[]", keep=True, scheduled_at=NOW + 60)
+    ledger.accept(new).result()
+    later = NOW + 120
+    ledger.write(
+        lambda connection: commands.reschedule(
+            connection, new.id, api_key=None, scheduled_at=later, now=NOW
+        )
+    ).result()
+
+    ledger.write(lambda connection: discard(connection, [new.id])).result()
+
+    assert ledger.read(ids) == {new.id}  # its new message is in the queue
 
 
 def test_entering_nothing_is_no_error(ledger: Ledger) -> None:
