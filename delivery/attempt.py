@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection
@@ -74,21 +73,24 @@ class Attempt:
             NotGranted: the mail must not be sent now.
             LedgerUnavailable: for CLAIM_AGAIN_S; the claim may have been committed all the same.
         """
-        now, relay = time.time(), parts.relay()
+        relay, worker = parts.relay(), attempt_name()
         lease_s = relay.dialogue_s + relay.data_timeout_s + LEASE_MARGIN_S
 
-        claim = partial(
-            claims.claim,
-            new=self.new,
-            track=self.track,
-            worker=attempt_name(),
-            is_gone=is_gone,
-            lease_until=now + lease_s,
-            now=now,
-        )
+        def claim(connection: Connection) -> Claim:
+            now = time.time()  # here, so that the timeline is in order: the ledger may have to wait
+            return claims.claim(
+                connection,
+                self.new,
+                track=self.track,
+                worker=worker,
+                is_gone=is_gone,
+                lease_until=now + lease_s,
+                now=now,
+            )
+
         operation = retention.unless_forgotten(self.new, claim)
         # If the answer to COMMIT was lost, the next try finds this claim by the attempt's name.
-        found = self.persistently("a claim", operation, until=now + CLAIM_AGAIN_S)
+        found = self.persistently("a claim", operation, until=time.time() + CLAIM_AGAIN_S)
         if not isinstance(found, Granted):
             raise NotGranted(found)
         self.granted = found

@@ -42,7 +42,7 @@ def prune() -> None:
     old = _oldest_kept(now)
     keys_before = now - config.options.idempotency_s
     commit = parts.ledger().commit
-    lost = _give_up(now)
+    lost = _give_up(now - GRACE_S)
     removed = in_steps(_Ended(old).remove)
     keys = in_steps(
         lambda limit: commit(lambda c: retention.prune_keys(c, before=keys_before, limit=limit))
@@ -87,14 +87,19 @@ class _Ended:
         return len(found)
 
 
-def _give_up(now: float) -> int:
-    """End mails that are over their time and whose message never came; return how many."""
-    before, lost = now - GRACE_S, 0
+def _give_up(before: float) -> int:
+    """End mails whose time was over before ``before``, and whose message never came; return how
+    many."""
+    lost = 0
     for status in UNENDED:
         for late in _late(status, before):
-            expire = partial(commands.expire, email_ids=late, before=before, now=now)
-            lost += parts.ledger().commit(expire)
+            lost += parts.ledger().commit(partial(_expire, email_ids=late, before=before))
     return lost
+
+
+def _expire(connection: Connection, email_ids: list[str], before: float) -> int:
+    now = time.time()
+    return commands.expire(connection, email_ids=email_ids, before=before, now=now)
 
 
 def _late(status: Status, before: float) -> Iterator[list[str]]:

@@ -10,7 +10,6 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection
@@ -148,18 +147,19 @@ def _put_off(
     *,
     counted: bool,
 ) -> Step:
-    now = time.time()
+    def put_off(connection: Connection) -> claims.Delayed | Claim:
+        now = time.time()
+        return claims.put_off(
+            connection,
+            attempt.new,
+            track=attempt.track,
+            is_gone=is_gone,
+            next_attempt_at=lambda delays: now + delay_s(delays),
+            counted=counted,
+            reason=reason_of(error),
+            now=now,
+        )
 
-    put_off = partial(
-        claims.put_off,
-        new=attempt.new,
-        track=attempt.track,
-        is_gone=is_gone,
-        next_attempt_at=lambda delays: now + delay_s(delays),
-        counted=counted,
-        reason=reason_of(error),
-        now=now,
-    )
     found = attempt.change(retention.unless_forgotten(attempt.new, put_off))
     if isinstance(found, claims.Delayed):
         return Again(track=found.track, due_at=found.due_at, reason=error)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from functools import partial
 
 from celery.exceptions import TaskRevokedError
+from sqlalchemy import Connection
 
 import config
 from access import Caller
@@ -21,13 +21,12 @@ async def cancel(services: Services, caller: Caller, email_id: str) -> None:
     Raises:
         UnknownEmail, NotPossible, LedgerUnavailable
     """
-    operation = partial(
-        commands.cancel,
-        email_id=email_id,
-        api_key=caller.sees,
-        keep=config.options.ledger_keep == "all",
-        now=time.time(),
-    )
+    keep = config.options.ledger_keep == "all"
+
+    def operation(connection: Connection) -> None:
+        now = time.time()  # here, so that the timeline is in order: the ledger may have to wait
+        commands.cancel(connection, email_id, api_key=caller.sees, keep=keep, now=now)
+
     await services.ledger.change(operation, order=email_id)
     with suppress(BridgeError):  # the mail is canceled already; this only ends waits for its result
         await services.bridge.record(email_id, "REVOKED", TaskRevokedError("canceled"))

@@ -39,17 +39,14 @@ class OneEmailHandler(EmailHandler):
         body = read(self.body.octets(), Rescheduling)
         if body.id not in (None, email_id):
             raise invalid("id", "is not the id of this mail")
-        now = time.time()
-        moment = moment_to_send(body.scheduled_at, now)
-        change = partial(
-            commands.reschedule,
-            email_id=email_id,
-            api_key=self.caller.sees,
-            scheduled_at=moment,
-            now=now,
-        )
+        moment = moment_to_send(body.scheduled_at, time.time())
+        change = partial(self._reschedule, email_id, moment)
         await self._services.acceptance.send_again(email_id, change, moment)
         self.write_email(await self.email(email_id))
+
+    def _reschedule(self, email_id: str, moment: float, connection: Connection) -> Sendable:
+        sees, now = self.caller.sees, time.time()
+        return commands.reschedule(connection, email_id, api_key=sees, scheduled_at=moment, now=now)
 
 
 class CancelHandler(EmailHandler):
