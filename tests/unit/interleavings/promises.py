@@ -47,7 +47,10 @@ def _broken(world: World, faults: int) -> Iterator[str]:
     if refused and world.taken and not ordered:
         yield "a refused mail was sent"
     yield from _of(world, email, faults)
-    yield from _told(email, world.rows.of("events"))
+    events = world.rows.of("events")
+    yield from _told(email, events)
+    if ("reschedule", "") in world.answers and all(one["type"] != "scheduled" for one in events):
+        yield "a new schedule was answered, and is not in the timeline"
 
 
 def _of(world: World, email: dict[str, Any], faults: int) -> Iterator[str]:
