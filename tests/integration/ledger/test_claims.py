@@ -5,9 +5,11 @@ from __future__ import annotations
 from sqlalchemy import Engine
 
 from delivery import Again, Drop, Fail, Wait
+from ledger import rows
 from tests.integration.ledger import mail_decisions
 from tests.integration.ledger.mail_checks import Message, Worker
-from tests.integration.ledger.mail_machine import ANN, BOB, LEASE_S, Mail
+from tests.integration.ledger.mail_machine import ANN, BOB, LEASE_S, LIFE_S, Mail
+from tests.ledgers import NOW
 
 SENT = {ANN: 250, BOB: 250}
 REFUSED = {ANN: 550, BOB: 550}
@@ -54,6 +56,17 @@ def test_a_claim_whose_answer_was_lost_is_granted_to_its_own_attempt(mail: Mail)
     assert isinstance(come(mail, second).step, Wait)
 
 
+def test_a_claim_whose_lease_is_over_is_a_doubt_even_for_its_own_attempt(mail: Mail) -> None:
+    first = come(mail, mail.queue[0])
+
+    mail.pass_time(LEASE_S)
+    mail.claim(first)
+
+    assert first.granted is not None
+    assert first.granted.attempt == 2
+    assert mail.row.possible_duplicates == 1
+
+
 def test_a_message_that_comes_too_early_waits(memory: Engine) -> None:
     mail = Mail(memory, scheduled_in_s=300)
     mail.queue[0].due_at -= 10
@@ -61,6 +74,19 @@ def test_a_message_that_comes_too_early_waits(memory: Engine) -> None:
     early = come(mail, mail.queue[0])
 
     assert isinstance(early.step, Wait)
+
+
+def test_an_older_message_stays_old_though_the_ledger_had_lost_the_mail(memory: Engine) -> None:
+    mail = Mail(memory, scheduled_in_s=300)
+    older, newer = mail.queue[0], Message(track=2, due_at=NOW)
+    mail.queue.append(newer)
+
+    early = come(mail, newer)
+    late = come(mail, older)
+
+    assert isinstance(early.step, Wait)
+    assert late.granted is None
+    assert mail.row.track == 2
 
 
 def test_a_queued_mail_is_due_at_once_though_the_server_has_a_clock_that_is_ahead(
@@ -93,6 +119,35 @@ def test_an_old_message_is_dropped_while_the_mail_is_being_sent(mail: Mail) -> N
 
     assert newer.granted
     assert isinstance(step, Drop)
+
+
+def put_off(mail: Mail) -> float:
+    """Have the mail's message come to a worker that cannot reach the relay; return for how long the
+    mail is put off."""
+    worker = mail.take(mail.queue[-1])
+    mail.put_off(worker)
+    mail.end(worker)
+    return float(mail.row.due_at - mail.now)
+
+
+def test_each_try_to_reach_the_relay_in_vain_is_told_and_the_next_wait_is_longer(
+    mail: Mail,
+) -> None:
+    waits_s = [put_off(mail) for _ in range(3)]
+
+    assert waits_s == [5, 10, 15]
+    assert mail.row.events == 4  # that it was queued, and each delay
+    told = {"error": "away", "next_attempt_at": rows.iso(mail.row.due_at)}
+    assert rows.loads(mail.row.reason) == told
+
+    mail.attempt(mail.queue[-1], LATER)  # it is reached
+    assert put_off(mail) == 5
+
+
+def test_a_mail_is_put_off_until_its_time_is_over_at_most(mail: Mail) -> None:
+    mail.pass_time(LIFE_S - 2)
+
+    assert put_off(mail) == 2
 
 
 def test_a_mail_that_comes_back_while_the_circuit_is_open_tells_it_once(mail: Mail) -> None:
