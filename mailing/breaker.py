@@ -74,7 +74,7 @@ class CircuitBreaker:
         and have been killed.
         """
         values = self._numbers.values
-        if values[_HAS_ANSWERED] and not values[_OPEN_UNTIL] and not values[_FAILURES]:
+        if values[_HAS_ANSWERED] and not values[_FAILURES]:  # it opens by failures alone
             return None  # nothing to change; the usual case
         with self._numbers.locked() as values:
             is_change = bool(values[_OPEN_UNTIL]) or not values[_HAS_ANSWERED]

@@ -112,6 +112,7 @@ def test_a_single_probe_is_let_through(breaker: CircuitBreaker, clock: Clock) ->
 
 
 def test_a_probe_that_succeeds_closes_it(breaker: CircuitBreaker, clock: Clock) -> None:
+    breaker.succeeded()  # the first answer of all is told in any case
     open_up(breaker)
     clock.now += OPEN_S
     breaker.before_attempt()
@@ -141,6 +142,26 @@ def test_a_probe_that_fails_opens_it_again(breaker: CircuitBreaker, clock: Clock
         breaker.before_attempt()
         assert breaker.failed() is None  # it was open all the time, for those who watch it
         assert retry_after_s(breaker) == OPEN_S
+
+
+def test_it_is_open_for_the_longest_time_even_if_that_is_below_the_first_one(clock: Clock) -> None:
+    breaker = CircuitBreaker(failures=FAILURES, open_s=0.5, first_s=1.0, clock=clock)
+
+    open_up(breaker)
+
+    assert retry_after_s(breaker) == 0.5
+
+
+def test_only_a_running_probe_makes_the_next_wait_longer(clock: Clock) -> None:
+    breaker = CircuitBreaker(failures=FAILURES, open_s=OPEN_S, first_s=1.0, clock=clock)
+    open_up(breaker)
+    clock.now += 1
+    breaker.before_attempt()
+    breaker.failed()
+
+    breaker.failed()  # of the same thread, but not the probe's
+
+    assert retry_after_s(breaker) == 2
 
 
 def test_it_is_open_for_a_moment_first_and_for_longer_after_each_probe_that_failed(
