@@ -25,16 +25,16 @@ def scripted(*script: tuple[bytes, bytes]) -> Iterator[tuple[Relay, SimpleQueue[
 
     def serve() -> None:
         connection, _ = listener.accept()
-        with connection, connection.makefile("rb") as lines:
+        with connection:
             connection.settimeout(TIMEOUT_S)
             connection.sendall(GREETING)
             for until, answer in script:
                 read = b""
                 while not read.endswith(until):
-                    read += lines.readline()
+                    read += connection.recv(65536)
                 seen.put(read)
                 connection.sendall(answer)
-            lines.readline()  # QUIT
+            connection.recv(65536)  # QUIT
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=serve)
@@ -62,6 +62,18 @@ def test_the_envelope_is_sent_at_once_and_the_content_after_the_relays_word() ->
             b"RCPT TO",
             b"DATA",
         ]
+
+
+def test_a_relay_that_does_not_offer_it_gets_each_command_after_its_last_reply() -> None:
+    replies = (b"250 relay.test", b"250 sender", b"250 ann", b"250 bob", b"354 go on")
+    commands = [(b"\r\n", reply + b"\r\n") for reply in replies]
+    content = (b"\r\n.\r\n", b"250 taken\r\n")
+
+    with scripted(*commands, content) as (relay, seen):
+        delivery = send(relay, ANN, BOB)
+
+        assert delivery.text == "taken"
+        assert [len(seen.get().splitlines()) for _ in commands] == [1] * len(commands)
 
 
 def test_a_relay_that_waits_for_a_mail_to_nobody_gets_an_empty_one() -> None:
