@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import Engine
 
 from delivery import Done
+from ledger import outcomes
 from tests.integration.ledger import mail_decisions
 from tests.integration.ledger.mail_checks import Worker
 from tests.integration.ledger.mail_machine import ANN, BOB, LEASE_S, Mail
@@ -34,6 +35,16 @@ def test_a_mail_that_everybody_has_by_a_late_outcome_is_not_tried_again(mail: Ma
     assert [one["address"] for one in last.step.result["accepted"]] == [ANN, BOB]
     assert mail.row.status == "sent"
     assert (mail.account.taken[ANN], mail.row.possible_duplicates) == (1, 1)
+
+
+def test_the_outcome_of_a_mail_that_was_pruned_meanwhile_is_late_and_no_error(mail: Mail) -> None:
+    sent = outcomes.Outcome(verdict="sent")
+    recorded = mail.write(
+        lambda c: outcomes.record(c, mail.new.id, sent, attempt=1, keep=False, now=mail.now)
+    )
+
+    assert recorded.late
+    assert mail.state is None
 
 
 @pytest.mark.parametrize("code", [250, 451, 550])
