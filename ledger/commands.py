@@ -111,11 +111,7 @@ def undo(connection: Connection, email_id: str, sendable: Sendable) -> None:
     number = sendable.before["events"]
     # Only if the mail has not changed since: an older message may have come, and a worker have
     # published the new one in its place.
-    untouched = (
-        emails.c.id == email_id,
-        emails.c.track == sendable.track,
-        emails.c.events == number + 1,
-    )
+    untouched = (emails.c.id == email_id, emails.c.events == number + 1)
     changed = connection.execute(update(emails).where(*untouched).values(**sendable.before))
     if changed.rowcount:
         if sendable.charge is not None:
