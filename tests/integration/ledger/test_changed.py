@@ -31,3 +31,11 @@ def test_a_waiting_mail_may_be_retried_only_when_its_message_is_long_overdue(mai
     assert early is None
     assert late is not None
     assert (late.sendable.track, mail.row.status) == (2, "queued")
+
+
+def test_only_a_scheduled_mail_gets_another_time(mail: Mail) -> None:
+    mail.accept()
+
+    assert mail_decisions.reschedule(mail, in_s=900) is None
+
+    assert mail.row.status == "queued"

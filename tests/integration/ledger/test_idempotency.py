@@ -64,6 +64,17 @@ def test_the_first_request_publishes_and_its_mail_is_entered(ledger: Ledger) -> 
     assert ledger.read(ids) == {new.id}
 
 
+def test_a_key_that_is_too_old_is_not_found(ledger: Ledger) -> None:
+    reserve(ledger, new_email())
+
+    found = [
+        ledger.read(lambda c, since=since: idempotency.find(c, "team", "k", BODY, since=since))
+        for since in (NOW, NOW + 1)
+    ]
+
+    assert [one and one.state for one in found] == ["pending", None]
+
+
 def test_a_copy_meanwhile_does_not_publish(ledger: Ledger) -> None:
     first = new_email()
     reserve(ledger, first)
