@@ -171,7 +171,7 @@ def _deliver(relay: mailing.Relay, *, claim: Callable[[], Any], **_: Any) -> mai
     until = live.time() + relay.dialogue_s
     asked = tuple(claim())
     code: int = effect("data", until, asked)
-    reply = tuple(mailing.Recipient(address=one, code=code, text="ok") for one in asked)
+    reply = tuple(mailing.RcptReply(address=one, code=code, text="ok") for one in asked)
     return mailing.Delivery(
         accepted=reply, refused=(), code=code, text="ok", host="relay", tls=False
     )
