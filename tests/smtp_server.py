@@ -57,6 +57,8 @@ class Behaviour:
     #: Answer MAIL with this reply after that many mails in a session; None: no limit.
     session_limit: int | None = None
     session_limit_reply: str = "421 4.7.0 too many mails in this session"
+    #: Greet further connections with 421 while that many are open; None: no limit.
+    connection_limit: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -129,6 +131,12 @@ class SMTPServer:
         """How many connections there were so far."""
         with self.changed:
             return len(self._sessions)
+
+    def open_sessions(self) -> int:
+        """Return how many connections are open now, without those that were refused."""
+        with self.changed:
+            sessions = self._sessions.values()
+            return sum(not (one.lost.is_set() or one.is_refused) for one in sessions)
 
     def commands(self, session: int) -> tuple[str, ...]:
         """Return the verbs that a session, numbered from 1, has sent so far ("." for the dot)."""
@@ -250,6 +258,7 @@ class _Session(SMTP):
         self.server = server
         self.number = number
         self.lost = asyncio.Event()
+        self.is_refused = False
         self._received = 0
 
     @property
@@ -259,6 +268,14 @@ class _Session(SMTP):
     @property
     def _peer(self) -> Session:
         return cast(Session, self.session)
+
+    async def _handle_client(self) -> None:
+        limit = self.server.behaviour.connection_limit
+        if limit is not None and self.server.open_sessions() > limit:
+            self.is_refused = True
+            await self.refuse("421 4.7.0 too many connections from you")
+        else:
+            await super()._handle_client()
 
     def connection_lost(self, error: Exception | None) -> None:
         super().connection_lost(error)

@@ -29,7 +29,7 @@ _CHUNK = 2**16  # octets in one send; each send has the whole timeout
 
 
 class Session:
-    """A session with a relay, ready for MAIL. For the thread and the process that opened it.
+    """A session with a relay, ready for MAIL. For the process that opened it, one thread at a time.
 
     After a lost connection, an unexpected reply or a 421 it is not ``alive`` any more.
     ``has_delivered``: a mail was sent in it; some relays limit the mails of a session.
@@ -61,13 +61,19 @@ class Session:
             self.abandon()
             return False
         self._reader.until = math.inf
-        idle_s = time.monotonic() - self._used_at
-        if idle_s >= self.relay.idle_s:
+        if self.has_expired():
             self.close()
             return False
-        if idle_s >= CHECK_AFTER_S or self._in_transaction:
+        if self._idle_s() >= CHECK_AFTER_S or self._in_transaction:
             self._reset()
         return self.alive
+
+    def has_expired(self) -> bool:
+        """Whether it was idle for so long that it is not to be used again."""
+        return self._idle_s() >= self.relay.idle_s
+
+    def _idle_s(self) -> float:
+        return time.monotonic() - self._used_at
 
     def _reset(self) -> None:
         """See if the relay answers, and end a refused mail's transaction (RFC 5321 4.1.1.5)."""
@@ -222,14 +228,6 @@ class Session:
         self.alive = False
         if self._smtp.sock is not None:
             os.close(self._smtp.sock.detach())  # not file.close(): its lock may be held for ever
-
-    def __del__(self) -> None:
-        # The thread ended without close_sessions(): send QUIT, but do not wait for the reply.
-        if getattr(self, "alive", False):
-            with contextlib.suppress(Exception):
-                if self._pid == os.getpid():
-                    self._smtp.send(b"QUIT\r\n")
-                self.abandon()
 
 
 def _is_answer(verb: str, code: int) -> bool:

@@ -1,4 +1,4 @@
-"""Keeps sessions open between mails, one for each thread and relay."""
+"""Hands mails to a relay, in sessions that are kept open in between."""
 
 from __future__ import annotations
 
@@ -6,28 +6,46 @@ import atexit
 import contextlib
 import logging
 import os
-import threading
 import time
-import weakref
 from collections.abc import Callable, Iterator, Sequence
 
 from mailing.delivery import Delivery
 from mailing.errors import DeliveryError, MailError, TransientFailure
 from mailing.smtp import transaction
-from mailing.smtp.connection import open_session
+from mailing.smtp.pool import Pool
 from mailing.smtp.relay import Relay
 from mailing.smtp.session import Session
 
 logger = logging.getLogger(__name__)
 
 
-class _Kept(threading.local):
-    def __init__(self) -> None:
-        self.sessions: dict[Relay, Session] = {}
+_pool = Pool()
 
 
-_kept = _Kept()
-_opened = weakref.WeakSet[Session]()  # by all threads
+class _Loan:
+    """A session that this thread has until it gives it back; None: it could not be replaced."""
+
+    def __init__(self, relay: Relay) -> None:
+        self.relay = relay
+        self.session: Session | None
+        self.session, self.was_kept = _pool.take(relay)
+
+    def replace(self) -> Session:
+        """Close the session, with QUIT, and take a new one.
+
+        Raises:
+            Unreachable: there is no session now.
+        """
+        if self.session:
+            self.session.close()
+        self.give_back()
+        self.session, _ = _pool.take(self.relay, fresh=True)
+        return self.session
+
+    def give_back(self) -> None:
+        if self.session:
+            _pool.give_back(self.session)
+        self.session = None
 
 
 def deliver(
@@ -38,7 +56,7 @@ def deliver(
     content: bytes,
     claim: Callable[[], Sequence[str]] | None = None,
 ) -> Delivery:
-    """Hand a mail to a relay, over this thread's session with it if there is one.
+    """Hand a mail to a relay, over a kept session with it if there is one.
 
     If a kept session turns out to be dead before the relay accepts this mail's MAIL FROM, a new
     one is opened, once; likewise if it has delivered mails and answers this MAIL FROM with 4yz.
@@ -64,96 +82,75 @@ def deliver(
         Uncertain: sent, but the relay's answer was lost.
     """
     transaction.check(sender, recipients, content)
-    with _conversation(relay):
-        kept = _usable(relay)
-        session = kept or _open(relay)
-    until = time.monotonic() + relay.dialogue_s  # set before the claim, so its time counts
-    if claim:
-        chosen = set(claim())
-        recipients = [one for one in recipients if one in chosen]  # only these were checked
-    with _conversation(relay):
-        session = _begin(session, sender, recipients, content, until, replace=bool(kept))
-        return transaction.finish(session, recipients, content)
+    with _lent(relay) as loan:
+        until = time.monotonic() + relay.dialogue_s  # set before the claim, so its time counts
+        if claim:
+            chosen = set(claim())
+            recipients = [one for one in recipients if one in chosen]  # only these were checked
+        with _conversation(loan):
+            session = _begin(loan, sender, recipients, content, until)
+            return transaction.finish(session, recipients, content)
 
 
 @contextlib.contextmanager
-def _conversation(relay: Relay) -> Iterator[None]:
+def _lent(relay: Relay) -> Iterator[_Loan]:
+    try:
+        loan = _Loan(relay)
+    except DeliveryError as exc:
+        exc.host = relay.host
+        raise
+    try:
+        yield loan
+    finally:
+        loan.give_back()
+
+
+@contextlib.contextmanager
+def _conversation(loan: _Loan) -> Iterator[None]:
     """Add the session's host and TLS to errors; abandon a session whose state is unknown."""
     try:
         yield
     except DeliveryError as exc:
-        session = _kept.sessions.get(relay)
-        exc.host, exc.tls = relay.host, session.tls if session else None
+        exc.host, exc.tls = loan.relay.host, loan.session.tls if loan.session else None
         raise
     except MailError:
         raise
     except BaseException:
         # A time limit or a signal in the middle of a command.
-        _abandon(relay)
+        if loan.session:
+            loan.session.abandon()
         raise
 
 
-def _usable(relay: Relay) -> Session | None:
-    session = _kept.sessions.get(relay)
-    return session if session and session.is_usable() else None
-
-
-def _open(relay: Relay) -> Session:
-    _abandon(relay)
-    session = _kept.sessions[relay] = open_session(relay)
-    _opened.add(session)
-    logger.debug("session with %s:%d opened, tls=%s", relay.host, relay.port, session.tls)
-    return session
-
-
 def _begin(
-    session: Session,
-    sender: str,
-    recipients: Sequence[str],
-    content: bytes,
-    until: float,
-    *,
-    replace: bool,
+    loan: _Loan, sender: str, recipients: Sequence[str], content: bytes, until: float
 ) -> Session:
-    """Send MAIL FROM; return the session in which it was accepted. This is a new one if ``replace``
-    and the given one is dead, or takes no more mails: OpenSMTPD answers 452 after 100 mails, and
-    leaves the session open."""
+    """Send MAIL FROM; return the session in which it was accepted. This is a new one if the kept
+    one is dead, or takes no more mails: OpenSMTPD answers 452 after 100 mails, and leaves the
+    session open."""
+    session = loan.session
+    assert session is not None  # nosec B101 # a new loan has one
     session.begin_mail(until)
     try:
         transaction.begin(session, sender, recipients, content)
     except TransientFailure:
-        if not replace or (session.alive and not session.has_delivered):
+        if not loan.was_kept or (session.alive and not session.has_delivered):
             raise
-        logger.debug("session with %s is over, opening another", session.relay.host)
-        session.close()
+        logger.debug("session with %s is over, opening another", loan.relay.host)
     else:
         return session
-    session = _open(session.relay)
+    session = loan.replace()
     session.begin_mail(until)
     transaction.begin(session, sender, recipients, content)
     return session
 
 
 def close_sessions() -> None:
-    """Close the calling thread's sessions, with QUIT; the next ``deliver`` opens new ones."""
-    while _kept.sessions:
-        _kept.sessions.popitem()[1].close()
-
-
-def _abandon(relay: Relay) -> None:
-    session = _kept.sessions.pop(relay, None)
-    if session:
-        session.abandon()
-
-
-def _let_go() -> None:
-    for session in list(_opened):
-        session.let_go()
-    _opened.clear()
-    _kept.sessions.clear()
+    """Close the sessions that no thread is using, with QUIT; the next ``deliver`` opens others."""
+    _pool.close()
 
 
 atexit.register(close_sessions)
-# A forked child has copies of its parent's sockets, also of those that other threads use. While
+# A forked child has copies of its parent's sockets, also of those that are in use. While
 # they are open, a relay does not notice that the parent closes a connection.
-os.register_at_fork(after_in_child=_let_go)
+os.register_at_fork(after_in_child=_pool.let_go)

@@ -41,12 +41,13 @@ def test_a_kept_session_has_the_timeout_of_commands(
     relay = relay_of(server, timeout_s=7, data_timeout_s=8)
     send(relay)
     send(relay)
-    sock = sessions._kept.sessions[relay]._smtp.sock
+    (kept,) = sessions._pool._idle[relay]
+    sock = kept._smtp.sock
 
     assert sock is not None
     assert sock.gettimeout() == 7
     assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
-    assert sessions._kept.sessions[relay].is_usable()
+    assert kept.is_usable()
     assert sock.gettimeout() == 7
 
 
@@ -151,14 +152,18 @@ def test_a_session_is_replaced_only_once(server: SMTPServer) -> None:
     assert server.session_count == 2
 
 
-def test_each_thread_has_its_own_session(server: SMTPServer) -> None:
-    def work() -> None:
-        send(relay_of(server))
-        both_sent.wait(5)
-        send(relay_of(server))
-        close_sessions()
+def test_threads_that_send_at_the_same_time_have_a_session_each(server: SMTPServer) -> None:
+    both_claimed = threading.Barrier(2)
 
-    both_sent = threading.Barrier(2)
+    def work() -> None:
+        for _ in range(2):
+            deliver(relay, sender=SENDER, recipients=[ANN], content=CONTENT, claim=claim)
+
+    def claim() -> list[str]:
+        both_claimed.wait(5)
+        return [ANN]
+
+    relay = relay_of(server)
     threads = [threading.Thread(target=work) for _ in range(2)]
     for thread in threads:
         thread.start()
@@ -168,12 +173,26 @@ def test_each_thread_has_its_own_session(server: SMTPServer) -> None:
     assert sorted(mail.session for mail in server.wait_for(4)) == [1, 1, 2, 2]
 
 
-def test_a_thread_that_ends_says_quit(server: SMTPServer) -> None:
+def test_a_thread_goes_on_in_the_session_of_another_that_has_ended(server: SMTPServer) -> None:
     thread = threading.Thread(target=send, args=(relay_of(server),))
     thread.start()
     thread.join()
+    send(relay_of(server))
 
-    server.wait_until(lambda: "(end)" in server.commands(1))
+    assert [mail.session for mail in server.wait_for(2)] == [1, 1]
+
+
+def test_sessions_that_have_expired_beside_the_one_in_use_are_closed(server: SMTPServer) -> None:
+    relay = relay_of(server)
+    send(relay)
+    (older,) = sessions._pool._idle.pop(relay)
+    send(relay)
+    sessions._pool._idle[relay].insert(0, older)
+    older._used_at -= relay.idle_s
+
+    send(relay)
+
+    assert [mail.session for mail in server.wait_for(3)] == [1, 2, 2]
     assert "QUIT" in server.commands(1)
 
 
@@ -186,7 +205,7 @@ def test_a_forked_child_leaves_its_parents_session_alone(server: SMTPServer) -> 
     if pid == 0:
         status = 1
         try:
-            inherited = len(sessions._kept.sessions)
+            inherited = len(sessions._pool._idle)
             send(relay_of(server))
             close_sessions()
             status = inherited
