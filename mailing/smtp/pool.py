@@ -24,8 +24,8 @@ logger = logging.getLogger(__name__)
 class Pool:
     """Sessions by relay. Any thread may use it, and every session that is taken is given back.
 
-    Most relays limit a client's connections, and greet one more with 421 (Postfix: 50, Exchange
-    Online: 3). As long as this process has others, that is no failure: threads take turns.
+    Most relays limit a client's connections, and greet one more with 421 (Postfix: over 50). As
+    long as this process has others, that is no failure: threads take turns.
     """
 
     def __init__(self) -> None:
