@@ -16,9 +16,13 @@ from pika.adapters.utils.connection_workflow import AMQPConnectorException
 
 from bridge.tls import explained
 
+#: So many writes leave before the loop's turn ends. Under load a turn makes dozens of them: if all
+#: left at its end, the broker would wait for the server, and then the server for the broker.
+MOST = 16
+
 
 class JoiningConnection(AsyncioConnection):
-    """Writes all frames of one turn of the loop together; pika would send each by itself."""
+    """Joins the writes of one turn of the loop, MOST at most; pika would send each frame alone."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._unwritten: list[bytes] = []
@@ -30,15 +34,19 @@ class JoiningConnection(AsyncioConnection):
         return int(self.params.frame_max - spec.FRAME_HEADER_SIZE - spec.FRAME_END_SIZE)
 
     def write(self, frames: bytes) -> None:
-        """Send frames that are already encoded, with whatever else this turn of the loop writes."""
+        """Send frames that are already encoded, together with what else this turn writes."""
         self._output_marshaled_frames([frames])
 
     def _adapter_emit_data(self, data: bytes) -> None:
         if not self._unwritten:
             asyncio.get_running_loop().call_soon(self._write_joined)
         self._unwritten.append(data)
+        if len(self._unwritten) == MOST:
+            self._write_joined()
 
     def _write_joined(self) -> None:
+        if not self._unwritten:
+            return
         joined, self._unwritten = b"".join(self._unwritten), []
         if self._transport is None:  # the connection was lost meanwhile
             return

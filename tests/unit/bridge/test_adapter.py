@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from bridge.loop.adapter import JoiningConnection
+from bridge.loop.adapter import MOST, JoiningConnection
 from bridge.loop.address import parameters
 
 
@@ -59,6 +59,32 @@ async def test_all_frames_of_one_turn_are_one_send_in_their_order() -> None:
     await asyncio.sleep(0)
 
     assert transport._sock.sent == [b"one,two,three"]
+    assert transport.writes == []
+
+
+@pytest.mark.gen_test
+async def test_the_first_frames_of_a_long_turn_leave_before_it_ends() -> None:
+    made, transport = connection()
+
+    for number in range(MOST + 1):
+        made.write(b"%d," % number)
+    first = b"".join(b"%d," % number for number in range(MOST))
+    assert transport._sock.sent == [first]
+    await asyncio.sleep(0)
+
+    assert transport._sock.sent == [first, b"%d," % MOST]
+    assert transport.writes == []
+
+
+@pytest.mark.gen_test
+async def test_a_turn_that_has_written_everything_writes_nothing_at_its_end() -> None:
+    made, transport = connection()
+
+    for _ in range(MOST):
+        made.write(b"x")
+    await asyncio.sleep(0)
+
+    assert transport._sock.sent == [b"x" * MOST]
     assert transport.writes == []
 
 
