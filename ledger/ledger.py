@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
+from ledger.arrivals import Arrivals
 from ledger.completions import Completions
 from ledger.engine import open_engine
 from ledger.errors import LedgerUnavailable
@@ -57,6 +58,7 @@ class Ledger:
         self._lock = threading.Lock()
         self._process: _Process | None = None
         self._completions: Completions | None = None
+        self._arrivals: Arrivals | None = None
         self._held: Writer | None = None  # the writer that is locked during a fork
         _ledgers.add(self)
 
@@ -126,6 +128,16 @@ class Ledger:
         entry = Entry(news=new)
         self._here().writer.submit(entry)
         return entry.future
+
+    def accept_soon(self, *new: NewEmail) -> asyncio.Future[None]:
+        """Enter mails as :meth:`accept` does, together with others of this turn of the event loop.
+
+        The future ends after COMMIT, and raises as :meth:`awaited`.
+        """
+        loop = asyncio.get_running_loop()
+        if self._arrivals is None or self._arrivals.loop is not loop:
+            self._arrivals = Arrivals(loop, lambda mails: self.awaited(self.accept(*mails)))
+        return self._arrivals.add(new)
 
     def read(self, query: Callable[[Connection], T]) -> T:
         """Return what a query finds, in one transaction; blocks.

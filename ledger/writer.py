@@ -22,9 +22,9 @@ from ledger.values import NewEmail
 #: With this many mails and other operations, a transaction takes no further entry.
 LARGEST_GROUP = 500
 
-#: After a group of ``BUSY`` entries or more, a group that begins with mails waits ``GATHER_S``
-#: seconds for more: BEGIN and COMMIT cost as much CPU as ten mails, and the broker's confirm, for
-#: which the request waits as well, takes longer.
+#: After a group of ``BUSY`` mails and operations or more, a group that begins with mails waits
+#: ``GATHER_S`` seconds for more: BEGIN and COMMIT cost as much CPU as ten mails, and the broker's
+#: confirm, for which the request waits as well, takes longer.
 BUSY = 4
 GATHER_S = 0.004
 
@@ -87,7 +87,7 @@ class Writer:
     def _run(self) -> None:
         while True:
             group, last = self._next_group()
-            self._is_busy = len(group) >= BUSY
+            self._is_busy = sum(entry.size for entry in group) >= BUSY
             if group:
                 with self.at_work:
                     self._write(group)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any, NamedTuple, TypeVar
@@ -140,6 +140,17 @@ def effect(kind: str, *details: Any, operation: Callable[[Connection], Any] | No
     return live.run.effect(kind, *details, operation=operation)
 
 
+class _Entered(NamedTuple):
+    """What a request awaits; not a coroutine, since a run may end before it is awaited."""
+
+    entry: int
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        assert live.run
+        yield from ()
+        return live.run.entry(self.entry)
+
+
 class SteppedLedger:
     """A ledger whose every transaction is an effect."""
 
@@ -157,8 +168,8 @@ class SteppedLedger:
         live.run.submitted.append(operation)
         return len(live.run.submitted) - 1
 
-    def accept(self, *new: Any) -> int:
-        return self.write(lambda connection: enter(connection, new))
+    def accept_soon(self, *new: Any) -> Awaitable[Any]:
+        return _Entered(self.write(lambda connection: enter(connection, new)))
 
     async def awaited(self, entry: int) -> Any:
         assert live.run
