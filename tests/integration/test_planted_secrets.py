@@ -84,6 +84,7 @@ def verdicts(system: Planted) -> list[str]:
     relay.behave()
     reached(system, found[-1], "sent")
     relay.login = ("me", "another")  # ours is wrong now
+    relay.drop_sessions()  # the kept one would still do
     found.append(send(system, "delivery_delayed"))
     relay.login = login
     reached(system, found[-1], "sent")
