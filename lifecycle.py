@@ -66,7 +66,7 @@ def _announce(app: Celery, change: str) -> None:
     if change == "opened":
         logger.warning("the relay does not answer: the circuit before it has opened, mails wait")
     else:
-        logger.info("the relay answers: the circuit before it has closed")
+        logger.info("the relay answers, mails go out")
     app.backend.store_result(CIRCUIT_ID, change, states.SUCCESS)
 
 
