@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine
 
 from ledger import EntryRefused, Ledger, LedgerUnavailable, enter
 from ledger.health import Health
-from ledger.writer import Entry, Writer
+from ledger.writer import BUSY, Entry, Writer
 from tests.ledgers import ids, keep_busy, new_email, transaction_of
 
 
@@ -113,6 +113,18 @@ def test_mails_that_come_one_by_one_are_committed_together_while_many_come(
     assert joined.result() is last.result()
     assert mail.done()
     ledger.accept(new_email()).result(0.9)  # that group was small: no mail waits for others now
+
+
+def test_mails_count_each_even_if_they_come_as_one_entry(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ledger.writer.GATHER_S", 1.0)
+    ledger.accept(*(new_email() for _ in range(BUSY))).result()
+
+    mail = ledger.accept(new_email())
+
+    assert not wait([mail], 0.1).done
+    mail.result()
 
 
 def test_a_failing_operation_takes_no_other_one_with_it(
