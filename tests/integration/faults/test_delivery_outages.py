@@ -146,7 +146,7 @@ def test_when_the_relay_is_back_everything_goes_out_once(
             for email_id in email_ids:
                 sent = mails.when(email_id, "sent")
                 assert (sent.attempts, sent.possible_duplicates) == (1, 0)
-            mails.until_log("has closed")
+            mails.until_log("the relay answers")
 
             assert len(relay.mails) == MAILS
             assert mails.timeline(email_ids[-1])[:2] == ["queued", "delivery_delayed"]
