@@ -1,7 +1,7 @@
 """Mails out: from a full queue to the relay, ``smtp-sink``; CPU of the senders.
 
-``python -m bench.mails``: only ours and the bare loop, for work on the mail path; it needs
-nothing of ``bench/requirements.txt`` and takes about a minute.
+``python -m bench.mails``: only ours, an empty task in its place and the bare loop, for work on the
+mail path; it needs nothing of ``bench/requirements.txt`` and takes about a minute.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Protocol
 
+from bench.empty import FILE, Ended
 from bench.loop import HTML, TEXT
 from bench.queues import NotDurable
 from bench.report import Chart, Section, ratio, spread, table
@@ -26,14 +28,17 @@ from dev import packages
 from dev.ports import free_port
 
 OURS, LOOP = "windmail's worker", "bare loop, one session"
+EMPTY = "windmail's worker, empty tasks"
 MAIL = {"subject": "Hello", "text": TEXT, "html": HTML, "to": "ann@example.com"}
 BATCH = 100
 ABOUT = """Each sender in turn in every round, from the first mail that the relay takes to the last
 one; ours until the ledger says of all that they are sent. *CPU*: user and system of the sender and
 its children in that time. Ours: the default worker command, mails accepted by `/emails` before. The
 bare loop has no queue and no record; celery-email's way is a Celery task a mail with a new SMTP
-connection each, 8 processes; smtp-source, in C, sends the same octets again on 8 sessions."""
-CHECKED = "the relay took every mail once; the ledger has each of ours as sent."
+connection each, 8 processes; smtp-source, in C, sends the same octets again on 8 sessions.
+*Empty tasks* take the same mails from the queue, and neither build, send nor record them: what a
+worker costs beside its mails. Celery's has 8 processes, events, and transient results."""
+CHECKED = "the relay took every mail once, the ledger has each of ours as sent; tasks ended once."
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,6 +47,15 @@ class Sample:
 
     rate: float
     cpu_s: float
+
+
+class Ends(Protocol):
+    """Where mails, or tasks, end: counts them."""
+
+    @property
+    def count(self) -> int: ...
+
+    def wait(self, count: int) -> float: ...
 
 
 class Mails:
@@ -53,26 +67,31 @@ class Mails:
         self._count = count
         self._runs = 0
         self._port = free_port()
-        self._env = {"SMTP_URL": f"smtp://127.0.0.1:{sink.port}", "SINK_PORT": str(sink.port)}
+        self._ended = Ended(stage.folder / "ended")
+        self._env = {
+            "SMTP_URL": f"smtp://127.0.0.1:{sink.port}",
+            "SINK_PORT": str(sink.port),
+            "TASK_PACKAGES": "bench",
+            FILE: str(self._ended.path),
+        }
         flags = [f"--port={self._port}", "--logging=warning"]
         server = stage.start("mails", ["python", "server.py", *flags], self._env)
         server.wait_ready(self._port, "/readyz")
+        self._client = http.client.HTTPConnection("127.0.0.1", self._port)
         ledger: Path = stage.var_dir("mails") / "ledger.sqlite3"
         self._ledger = sqlite3.connect(ledger)
 
     def ours(self) -> Sample:
         """Fill the queue over HTTP, then start a worker on the server's state."""
-        connection = http.client.HTTPConnection("127.0.0.1", self._port)
         for begin in range(0, self._count, BATCH):
-            body = json.dumps([MAIL] * min(BATCH, self._count - begin))
-            connection.request("POST", "/emails/batch", body)
-            answer = connection.getresponse()
-            if answer.status != 202:
-                raise NotDurable(f"the server answered {answer.status}: {answer.read()!r}")
-            answer.read()
-        connection.close()
-        env = {**self._env, "VAR_DIR": str(self._stage.var_dir("mails"))}
-        return self._sent(WORKER, env, self._all_recorded)
+            self._post("/emails/batch", [MAIL] * min(BATCH, self._count - begin))
+        return self._sent(WORKER, self._state, self._all_recorded)
+
+    def empty(self) -> Sample:
+        """Fill the same queue with tasks that do nothing, and start the same worker."""
+        for _ in range(self._count):
+            self._post("/celery/nothing", {"kwargs": MAIL})
+        return self._sent(WORKER, self._state, ends=self._ended)
 
     def loop(self) -> Sample:
         """Run the bare loop."""
@@ -85,6 +104,14 @@ class Mails:
         worker = ["celery", "-A", "bench.peers.celery_email", "worker", "--loglevel=info", "-c8"]
         return self._sent([*worker, "-n", "plain@%h"], self._env)
 
+    def celery_empty(self) -> Sample:
+        """Fill the plain queue with tasks that do nothing, then start its worker."""
+        env = {**self._env, "RESULTS": "rpc://"}
+        fill = ["python", "-m", "bench.peers.celery_empty", str(self._count)]
+        self._start(fill, env).popen.wait()
+        worker = ["celery", "-A", "bench.peers.celery_empty", "worker", "--loglevel=info", "-E"]
+        return self._sent([*worker, "-c8", "-n", "plain@%h"], env, ends=self._ended)
+
     def smtp_source(self) -> Sample:
         """Run Postfix's generator of mails on eight kept sessions."""
         program = str(packages.which("smtp-source"))
@@ -96,25 +123,41 @@ class Mails:
         self._runs += 1
         return self._stage.start(f"sender {self._runs}", command, env)
 
+    @property
+    def _state(self) -> dict[str, str]:
+        return {**self._env, "VAR_DIR": str(self._stage.var_dir("mails"))}
+
+    def _post(self, path: str, body: object) -> None:
+        self._client.request("POST", path, json.dumps(body))
+        answer = self._client.getresponse()
+        if answer.status != 202:
+            raise NotDurable(f"the server answered {answer.status}: {answer.read()!r}")
+        answer.read()
+
     def _sent(
         self,
         command: Sequence[str],
         env: dict[str, str] | None = None,
         recorded: Callable[[], bool] = lambda: True,
+        *,
+        ends: Ends | None = None,
     ) -> Sample:
-        """Start a sender, and measure it from the first mail to the last one and its record."""
-        before = self._sink.mails
+        """Start a sender, and measure it from the first mail to the last one and its record.
+
+        ``ends``: where the mails end, if not at the relay.
+        """
+        ends = ends or self._sink
+        before = ends.count
         sender = self._start(command, env or {})
-        self._sink.wait(before + 1)
-        begin, used_s = self._sink.first_after(before), sender.cpu_s()
-        end = self._sink.wait(before + self._count)
+        begin, used_s = ends.wait(before + 1), sender.cpu_s()
+        end = ends.wait(before + self._count)
         while not recorded():
             end = time.monotonic()
             time.sleep(0.005)
         used_s = sender.cpu_s() - used_s
         sender.stop()
-        if self._sink.mails != before + self._count:
-            raise NotDurable(f"{self._sink.mails - before} mails came of {self._count}")
+        if ends.count != before + self._count:
+            raise NotDurable(f"{ends.count - before} mails came of {self._count}")
         return Sample(rate=self._count / (end - begin), cpu_s=used_s * 1000 / self._count)
 
     def _all_recorded(self) -> bool:
@@ -152,6 +195,8 @@ SENDERS: dict[str, Callable[[Mails], Sample]] = {
     LOOP: Mails.loop,
     "celery-email's way": Mails.celery_email,
     "smtp-source": Mails.smtp_source,
+    EMPTY: Mails.empty,
+    "Celery's worker, empty tasks": Mails.celery_empty,
 }
 HEADER = ("", "mails/s", "of the bare loop", "CPU s for 1,000 mails")
 
@@ -182,4 +227,4 @@ def run(scale: Scale) -> list[Section]:
 
 
 if __name__ == "__main__":
-    print(table(HEADER, rows(measure(FULL, [OURS, LOOP]))))
+    print(table(HEADER, rows(measure(FULL, [OURS, EMPTY, LOOP]))))

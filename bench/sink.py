@@ -42,26 +42,22 @@ class Sink:
         self._process.wait()
 
     @property
-    def mails(self) -> int:
+    def count(self) -> int:
         """How many mails it has taken."""
         return self.marks[-1][0] if self.marks else 0
 
-    def wait(self, mails: int) -> float:
-        """Wait until it has taken ``mails``; return when it had them (``time.monotonic``).
+    def wait(self, count: int) -> float:
+        """Wait until it has taken ``count`` mails; return when it had them (``time.monotonic``).
 
         Raises:
             TimeoutError: it has not, for minutes.
         """
         deadline = time.monotonic() + DEADLINE_S
-        while self.mails < mails:
+        while self.count < count:
             if time.monotonic() > deadline:
-                raise TimeoutError(f"{self.mails} of {mails} mails came")
+                raise TimeoutError(f"{self.count} of {count} mails came")
             time.sleep(0.005)
-        return next(when for count, when in self.marks if count >= mails)
-
-    def first_after(self, mails: int) -> float:
-        """Return when the first mail after the first ``mails`` came."""
-        return next(when for count, when in self.marks if count > mails)
+        return next(when for mails, when in self.marks if mails >= count)
 
     def _read(self) -> None:
         output, rest = self._process.stdout, b""
