@@ -93,8 +93,6 @@ def requeue(mail: DeadMail, *, held: bool) -> dict[str, Any] | None:
         known = queries.get(connection, email_id=mail.id, api_key=None)
         if known is None and (mail.new is None or mail.new.expires_at < now):
             return None  # perhaps it was sent long ago, and its record is pruned
-        if mail.new is not None and retention.is_forgotten(connection, mail.new):
-            return None
         _record_dead(connection, mail)  # perhaps no worker has done so yet
         return _requeue(connection, mail, held, now)
 

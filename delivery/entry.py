@@ -118,7 +118,7 @@ def _metadata(metadata: Mapping[str, Any]) -> dict[str, Scalar]:
         plain = msgspec.to_builtins(metadata)  # Python programs may pass datetimes and Decimals
         checked = msgspec.convert(plain, dict[str, Scalar])
         size_bytes = len(msgspec.json.encode(checked))
-    except (msgspec.ValidationError, TypeError, ValueError) as exc:
+    except (TypeError, ValueError) as exc:  # ValidationError is a ValueError
         raise mailing.InvalidMessage("metadata", str(exc).replace("`", "")) from None
     if len(checked) > METADATA_MEMBERS:
         detail = f"must not have more than {METADATA_MEMBERS} members"

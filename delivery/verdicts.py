@@ -40,7 +40,7 @@ def judge(
     outcome = Outcome(
         verdict=verdict,
         replies=replies,
-        reason=reason_of(delivery if error is None or verdict == "uncertain" else error),
+        reason=reason_of(delivery if error is None else error),
         next_attempt_at=_next_attempt_at(delivery, granted, now) if is_delayed else None,
         doubtful=isinstance(delivery, mailing.Uncertain) and verdict != "uncertain",
         payload=new.payload if verdict in ("failed", "uncertain") else None,
