@@ -76,9 +76,17 @@ def test_the_letters_content_replaces_what_the_ledger_has_lost(ledger: Ledger) -
     assert arguments == {**mail.arguments, "_track": 2}
 
 
-def test_a_mail_that_is_forgotten_is_not_sent_again(ledger: Ledger) -> None:
-    long_ago = time.time() - config.options.mail_retry_for_s - 3600
-    forgotten = DeadMail.of("forgotten", ARGUMENTS, WHY, long_ago)
+@pytest.mark.parametrize("is_expired", [True, False])
+def test_a_mail_that_is_forgotten_is_not_sent_again(ledger: Ledger, *, is_expired: bool) -> None:
+    now = time.time()
+    if is_expired:
+        arguments, moment = ARGUMENTS, now - config.options.mail_retry_for_s - 3600
+    else:  # it was to go just now, and was canceled long ago
+        arguments = {**ARGUMENTS, "_scheduled_at": now}
+        moment = now - (config.options.ledger_days + 1) * config.DAY_S
+    forgotten = DeadMail.of(f"forgotten-{is_expired}", arguments, WHY, moment)
+    assert forgotten.new is not None
+    assert (forgotten.new.expires_at < now) is is_expired
 
     assert requeue(forgotten, held=True) is None
     assert ledger.read(partial(queries.get, email_id=forgotten.id, api_key=None)) is None

@@ -27,6 +27,12 @@ def test_a_mail_is_what_its_arguments_say_and_the_settings_add() -> None:
     assert str(mail.from_) == config.options.mail_from
 
 
+def test_a_mail_needs_neither_a_to_nor_a_text_nor_a_subject() -> None:
+    mail = compose({"html": "<p>A text.</p>", "cc": ANN})
+
+    assert (mail.subject, mail.to, mail.cc) == ("", (), (Mailbox("", ANN),))
+
+
 def test_a_mail_without_recipients_is_none() -> None:
     with pytest.raises(mailing.InvalidMessage):
         compose({**MAIL, "to": ""})
@@ -104,6 +110,7 @@ def test_the_payload_has_all_but_the_number_of_the_message() -> None:
         ("metadata", {"a": "x" * 8192}),
         ("metadata", {"a": {}}),
         ("metadata", {"a": "\ud800"}),
+        ("metadata", {"a": object()}),
         ("metadata", [1]),
         ("expires_at", -1e308),
         ("expires_at", float("nan")),
@@ -116,11 +123,11 @@ def test_what_no_database_holds_or_no_answer_can_show_is_refused(field: str, val
     assert info.value.field == field
 
 
-def test_what_a_mail_may_say_at_most_is_taken() -> None:
-    given = {
-        "tags": {str(number): "" for number in range(50)},
-        "metadata": {str(number): "x" * 150 for number in range(50)},
-    }
+@pytest.mark.parametrize(
+    "metadata", [{str(number): "x" * 150 for number in range(50)}, {"a": "x" * (8192 - 8)}]
+)
+def test_what_a_mail_may_say_at_most_is_taken(metadata: dict[str, str]) -> None:
+    given = {"tags": {str(number): "" for number in range(50)}, "metadata": metadata}
 
     entry = new_email(new_task_id(), {**MAIL, **given}, keep=False)
 

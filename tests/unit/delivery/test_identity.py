@@ -143,6 +143,7 @@ def test_a_process_that_is_hidden_from_us_is_not_gone(
     name = name_of(child.pid)
 
     def answer(pid: int, signum: int) -> None:
+        assert signum == 0  # any other would reach it
         if not may_signal:
             raise PermissionError
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -17,31 +18,37 @@ REPLY = {"code": 250, "text": "ok", "enhanced": "2.0.0"}
 
 
 def test_a_sent_mail_gives_the_verdict_that_it_has() -> None:
-    one = Recipient(
-        kind="to", mailbox="ann@b.example", address="ann@b.example", code=250, text="ok"
+    codes = {"ann@b.example": 250, "bob@b.example": 550, "cat@b.example": None}
+    recipients = tuple(
+        Recipient(kind="to", mailbox=address, address=address, code=code)
+        for address, code in codes.items()
     )
 
-    step = step_for(Ended(status="sent", reason={"smtp": REPLY}, recipients=(one,)), "<id>")
+    step = step_for(Ended(status="sent", reason={"smtp": REPLY}, recipients=recipients), "<id>")
 
     assert isinstance(step, Done)
     assert (step.result["code"], step.result["message_id"]) == (250, "<id>")
     assert [shown["address"] for shown in step.result["accepted"]] == ["ann@b.example"]
+    assert [shown["address"] for shown in step.result["refused"]] == ["bob@b.example"]
 
 
 @pytest.mark.parametrize(
-    ("status", "kind"),
-    [("failed", mailing.PermanentFailure), ("uncertain", mailing.Uncertain)],
+    ("status", "reason", "kind", "words"),
+    [
+        ("failed", {"smtp": {"code": 550, "text": "no"}}, mailing.PermanentFailure, "550 no"),
+        ("uncertain", {"smtp": {"code": 550, "text": "no"}}, mailing.Uncertain, "550 no"),
+        ("failed", {"error": "Its time is over."}, mailing.PermanentFailure, "Its time is over."),
+        ("failed", None, mailing.PermanentFailure, mailing.PermanentFailure.__doc__),
+    ],
 )
 def test_a_failed_or_held_mail_fails_again_in_the_same_words(
-    status: str, kind: type[Exception]
+    status: str, reason: dict[str, Any] | None, kind: type[Exception], words: str
 ) -> None:
-    reason = {"smtp": {"code": 550, "text": "no", "enhanced": None}}
-
     step = step_for(Ended(status=status, reason=reason), "<id>")  # type: ignore[arg-type] # parametrised
 
     assert isinstance(step, Fail)
     assert type(step.error) is kind
-    assert str(step.error) == "550 no"
+    assert str(step.error) == words
 
 
 def test_a_canceled_mail_is_dropped_as_such() -> None:
@@ -69,11 +76,12 @@ def test_a_lease_that_has_just_ended_is_not_asked_for_in_a_tight_loop() -> None:
     assert step.delay_s == 1.0
 
 
-def test_a_message_before_its_time_waits_for_it() -> None:
-    step = step_for(Early(due_at=time.time() + 60), "<id>")
+@pytest.mark.parametrize(("early_s", "delay_s"), [(60.0, 60.0), (-0.5, 1.0)])
+def test_a_message_before_its_time_waits_for_it(early_s: float, delay_s: float) -> None:
+    step = step_for(Early(due_at=time.time() + early_s), "<id>")
 
     assert isinstance(step, Wait)
-    assert 59 < step.delay_s <= 60
+    assert delay_s - 1 < step.delay_s <= delay_s
 
 
 def test_an_old_message_is_dropped_while_somebody_sends_the_mail() -> None:

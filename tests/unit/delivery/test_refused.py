@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from unittest.mock import Mock
+
 import pytest
 
 from delivery import Fail, Wait, send
 from delivery.identity import worker_name
-from ledger import Ledger
+from ledger import Ledger, LedgerUnavailable
 from tests.dead_mail import Mail, gone
 
 BROKEN = {"subject": "x" * 100_000}
@@ -19,6 +21,19 @@ def test_a_mail_that_is_none_any_more_has_failed(ledger: Ledger) -> None:
 
     assert isinstance(step, Fail)
     assert mail.status == "failed"
+
+
+def test_its_message_waits_while_the_ledger_is_away(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mail = Mail(ledger).accept()
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger, "commit", Mock(side_effect=LedgerUnavailable))
+
+        step = send(mail.id, {**mail.arguments, **BROKEN}, track=1, returns=0)
+
+    assert isinstance(step, Wait)
+    assert mail.status == "queued"
 
 
 @pytest.mark.parametrize(("rule", "status"), [("retry", "failed"), ("hold", "uncertain")])

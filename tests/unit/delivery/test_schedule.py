@@ -52,6 +52,13 @@ def test_delays_are_spread_around_their_time() -> None:
     assert 5.5 < max(delays_s) <= 5 * JITTER[1]
 
 
+def test_nobody_comes_back_before_the_circuit_may_close() -> None:
+    delays_s = [schedule.circuit_open_s(10, 0) for _ in range(500)]
+
+    assert min(delays_s) >= 10
+    assert 12 < max(delays_s) <= 10 * JITTER[1]
+
+
 @pytest.mark.usefixtures("_no_jitter")
 def test_an_open_circuit_is_looked_at_less_often_after_minutes() -> None:
     delays_s = [schedule.circuit_open_s(10, returns) for returns in (0, 12, 24, 1000)]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from sqlalchemy import Connection
@@ -13,10 +15,12 @@ from sqlalchemy import Connection
 import config
 import mailing
 from bridge.ids import new_task_id
-from delivery import Again, Done, Drop, Fail, Step, new_email, parts, send
+from delivery import Again, Done, Drop, Fail, Step, Wait, circuit, new_email, parts, send
+from delivery import attempt as attempts
 from dev.ports import free_port
-from ledger import Email, Ledger, commands, queries, rows
-from mailing import CircuitBreaker, Relay
+from ledger import Email, Ledger, LedgerUnavailable, commands, queries, rows
+from mailing import CircuitBreaker, RateLimits, Relay
+from mailing.rate_limits import parse_limits
 from tests.smtp_server import ReceivedMail, SMTPServer
 from tests.system import wait_until
 
@@ -175,14 +179,28 @@ def test_while_the_circuit_is_open_the_relay_is_left_alone_and_nothing_is_counte
     step = tried(email_id)
 
     assert isinstance(step, Again)
+    assert step.due_at > time.time()
     assert relay.session_count == 0
     found = ledger.read(lambda c: rows.known(c, email_id))
     assert (found.status, found.attempts, found.delays) == ("delivery_delayed", 0, 0)
 
 
+def test_a_canceled_mail_ends_while_the_circuit_is_open_too(
+    ledger: Ledger, breaker: CircuitBreaker
+) -> None:
+    email_id = new_task_id()
+    ledger.accept(new_email(email_id, MAIL, keep=False)).result()
+    cancel = partial(commands.cancel, email_id=email_id, api_key=None, keep=False, now=0.0)
+    ledger.commit(cancel)
+    breaker.failed()
+
+    assert tried(email_id) == Drop(canceled=True)
+
+
 @pytest.mark.parametrize(
     ("behaviour", "answered"),
     [
+        ({}, True),
         ({"refuse_5xx": True}, True),
         ({"refuse_at": {"MAIL": "451 later"}}, True),
         ({"refuse_at": {"EHLO": "421 too many", "HELO": "421 too many"}}, False),
@@ -191,13 +209,23 @@ def test_while_the_circuit_is_open_the_relay_is_left_alone_and_nothing_is_counte
     ],
 )
 def test_the_circuit_counts_what_the_relay_did_not_answer(
-    relay: Server, breaker: CircuitBreaker, behaviour: dict[str, Any], answered: bool
+    relay: Server,
+    breaker: CircuitBreaker,
+    monkeypatch: pytest.MonkeyPatch,
+    behaviour: dict[str, Any],
+    answered: bool,
 ) -> None:
     relay.behave(**behaviour)
+    changes = list[str]()
+    monkeypatch.setattr(circuit, "_listeners", [])
+    circuit.announce_circuit_by(changes.append)
+    breaker.failed()
+    wait_until(lambda: not is_open(breaker), "a probe, this thread's")
 
     tried(new_task_id())
 
     assert is_open(breaker) is not answered
+    assert changes == ["closed"] * answered
 
 
 def test_a_copy_of_a_sent_mail_closes_the_circuit_as_it_found_a_session(
@@ -212,6 +240,53 @@ def test_a_copy_of_a_sent_mail_closes_the_circuit_as_it_found_a_session(
 
     assert breaker.failed() == "opened"  # a new failure, not the probe's
     assert len(relay.mails) == 1
+
+
+def test_while_the_ledger_cannot_be_written_a_mail_is_not_sent_and_waits(
+    ledger: Ledger, relay: Server, breaker: CircuitBreaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attempts, "CLAIM_AGAIN_S", 0.2)
+    monkeypatch.setattr(attempts, "AGAIN_S", 0.1)
+    commit = Mock(side_effect=LedgerUnavailable)
+    monkeypatch.setattr(ledger, "commit", commit)
+    breaker.failed()
+    wait_until(lambda: not is_open(breaker), "a probe, this thread's")
+
+    step = tried(new_task_id())
+
+    assert isinstance(step, Wait)
+    assert 2 <= commit.call_count <= 4
+    assert relay.mails == ()
+    assert breaker.failed() == "opened"  # the relay had answered, which closed the circuit
+
+
+def test_the_next_attempt_is_for_those_whom_the_relay_has_not_answered_for_good(
+    relay: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(config.options.mockable(), "mail_retry_refused_s", SHORT_S)
+    email_id, to = new_task_id(), ["ann@example.com", "bob@example.com", "cat@example.com"]
+    relay.behave(refuse_some={"bob@example.com": 451, "cat@example.com": 550})
+    again = tried(email_id, to=to)
+    assert isinstance(again, Again)
+    relay.behave(refuse_some={})
+    wait_until(lambda: time.time() > again.due_at, "its time")
+
+    done = send(email_id, {**MAIL, "to": to}, track=again.track, returns=0)
+
+    assert [mail.recipients for mail in relay.mails] == [("ann@example.com",), ("bob@example.com",)]
+    assert isinstance(done, Done)
+    assert [one["address"] for one in done.result["accepted"]] == to[:2]
+    assert [one["address"] for one in done.result["refused"]] == to[2:]
+
+
+def test_a_mail_over_its_domains_rate_waits(relay: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    rates = RateLimits(parse_limits("example.com=36/h"))
+    monkeypatch.setattr(parts, "rates", lambda: rates)
+
+    steps = [tried(new_task_id()) for _ in range(3)]  # two may go at once
+
+    assert [type(step) for step in steps] == [Done, Done, Wait]
+    assert len(relay.mails) == 2
 
 
 def test_a_mail_that_cannot_be_made_any_more_fails_with_the_reason(

@@ -71,6 +71,7 @@ def test_the_verdict(brought: Delivery | DeliveryError, now: float, verdict: str
     assert (found.error is None) == (verdict == "sent")
     assert (found.outcome.next_attempt_at is not None) == (verdict == "delivery_delayed")
     assert (found.outcome.payload is not None) == (verdict == "failed")
+    assert ("error" in found.outcome.reason) == (verdict != "sent")
 
 
 @pytest.mark.parametrize("now", [NOW, END])
@@ -99,18 +100,23 @@ def test_somebody_who_had_the_mail_before_makes_it_a_sent_one_in_the_end(
 
 
 @pytest.mark.parametrize(
-    ("code", "error"), [(554, mailing.PermanentFailure), (451, mailing.TransientFailure)]
+    ("code", "error", "now", "is_settled"),
+    [
+        (554, mailing.PermanentFailure, NOW, True),
+        (451, mailing.TransientFailure, NOW, False),
+        (451, mailing.TransientFailure, END, True),
+    ],
 )
 def test_a_refusal_of_the_content_is_one_of_all_whom_the_relay_took(
-    code: int, error: type[DeliveryError]
+    code: int, error: type[DeliveryError], now: float, *, is_settled: bool
 ) -> None:
     brought = error(code, "spam", "5.7.1", refused=(reply(BOB, 550),))
 
-    found = judged(brought)
+    found = judged(brought, now)
 
-    shown = [(one.code, one.text) for one in found.recipients]
-    assert shown == [(code, "spam"), (550, "said")]
-    assert [one.settled for one in found.outcome.replies] == [True, code == 554]
+    shown = [(one.code, one.text, one.enhanced) for one in found.recipients]
+    assert shown == [(code, "spam", "5.7.1"), (550, "said", None)]
+    assert [one.settled for one in found.outcome.replies] == [True, is_settled]
 
 
 def test_who_was_not_answered_stays_open() -> None:
