@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Sequence
 
 import pytest
@@ -89,6 +90,24 @@ async def test_a_database_that_is_away_is_asked_once_for_all() -> None:
 
     assert [type(one) for one in results] == [LedgerUnavailable, LedgerUnavailable]
     assert len(database.entries) == 1
+
+
+@pytest.mark.gen_test
+async def test_a_failure_that_nobody_waits_for_is_not_logged_and_no_entry_is_held_for_ever(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    database = Database()
+    database.is_away = True
+    made = arrivals(database)
+
+    made.add(mails("1"))
+    assert not made._entering  # before the turn's end
+    async with asyncio.timeout(10):
+        while not database.entries or made._entering:  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0)
+    gc.collect()
+
+    assert caplog.text == ""
 
 
 @pytest.mark.gen_test
