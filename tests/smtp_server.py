@@ -315,6 +315,10 @@ class _Session(SMTP):
         if await self._goes_on("EHLO"):
             await super().smtp_EHLO(hostname)
 
+    async def smtp_STARTTLS(self, arg: str) -> None:
+        if await self._goes_on("STARTTLS"):
+            await super().smtp_STARTTLS(arg)
+
     async def smtp_RSET(self, arg: str) -> None:
         if await self._goes_on("RSET"):
             await super().smtp_RSET(arg)

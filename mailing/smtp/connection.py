@@ -109,12 +109,12 @@ def _start_tls(smtp: smtplib.SMTP, relay: Relay) -> bool:
             raise Unreachable(None, "the relay offers no STARTTLS, and tls=required is set")
         return False
     try:
-        code, raw = smtp.starttls(context=_tls(relay.ca))
+        smtp.starttls(context=_tls(relay.ca))
     except ssl.SSLCertVerificationError as exc:
         advice = "give its CA by ?ca=, or switch TLS off by ?tls=none"
         raise Unreachable(None, f"{reason(exc)}: {advice}") from exc
-    if code != 220:
-        raise _refusal(code, raw)
+    except smtplib.SMTPResponseException as exc:
+        raise _refusal(exc.smtp_code, exc.smtp_error) from None
     _greet(smtp)
     return True
 

@@ -67,6 +67,20 @@ def test_required_tls_that_is_not_offered_is_transient(server: SMTPServer) -> No
         send(relay_of(server, "?tls=required"))
 
 
+@pytest.mark.parametrize("mode", ["required", "opportunistic"])
+def test_starttls_that_the_relay_refuses_is_told_in_its_words_and_nothing_is_sent(
+    mode: str,
+) -> None:
+    with SMTPServer(starttls=True) as server:
+        server.behave(refuse_at={"STARTTLS": "454 4.7.0 not now"})
+        with pytest.raises(Unreachable) as caught:
+            send(relay_of(server, f"?tls={mode}&ca={AUTHORITY}"))
+
+        assert (caught.value.code, caught.value.enhanced) == (454, "4.7.0")
+        assert caught.value.text == "not now"
+        assert server.mails == ()
+
+
 def test_smtps() -> None:
     with SMTPServer(smtps=True) as server:
         assert send(relay_of(server, f"?ca={AUTHORITY}")).tls
@@ -103,7 +117,8 @@ def with_login(server: SMTPServer, login: str, query: str = "") -> Relay:
 
 
 @pytest.mark.parametrize("starttls", [True, False])
-def test_login(starttls: bool) -> None:
+def test_login(starttls: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Relay, "is_loopback", not starttls)
     with SMTPServer(starttls=starttls, login=("me@example.com", "p@ss:w/rd")) as server:
         query = f"?tls=required&ca={AUTHORITY}" if starttls else ""
         send(with_login(server, "me%40example.com:p%40ss%3Aw%2Frd", query))
