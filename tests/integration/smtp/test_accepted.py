@@ -30,11 +30,20 @@ def test_a_composed_mail_arrives_octet_for_octet(server: SMTPServer) -> None:
     (received,) = server.wait_for(1)
     assert (received.sender, received.recipients) == (SENDER, (ANN, BOB))
     assert received.content == content
+    assert received.options == (f"SIZE={len(content)}",)
     assert BOB.encode() not in received.content
     assert (delivery.code, delivery.enhanced, delivery.tls) == (250, "2.0.0", False)
     assert delivery.text.startswith("queued as")
     assert [one.address for one in delivery.accepted] == [ANN, BOB]
     assert delivery.refused == ()
+
+
+def test_a_relay_that_knows_no_ehlo_is_asked_for_nothing_new(server: SMTPServer) -> None:
+    server.behave(refuse_at={"EHLO": "502 5.5.1 what?"})
+
+    send(relay_of(server))
+
+    assert server.wait_for(1)[0].options == ()
 
 
 def test_dots_and_a_missing_last_line_break_survive(server: SMTPServer) -> None:
@@ -62,7 +71,10 @@ def test_a_verdict_in_a_very_long_line_is_one(server: SMTPServer) -> None:
     assert server.wait_for(1)[0].session == 1
 
 
-@pytest.mark.parametrize("content", [b"a\n.\r\nMAIL FROM:<x>\r\n", b"a\r.\r\n", b"a\n"])
+@pytest.mark.parametrize(
+    "content",
+    [b"a\n.\r\nMAIL FROM:<x>\r\n", b"a\r.\r\n", b"a\n", b"a", b"a\r\nb", "ä\r\n".encode()],
+)
 def test_content_that_could_smuggle_a_mail_is_refused(server: SMTPServer, content: bytes) -> None:
     with pytest.raises(InvalidMessage, match="content"):
         send(relay_of(server), content=content)

@@ -64,7 +64,10 @@ def test_the_envelope_is_sent_at_once_and_the_content_after_the_relays_word() ->
         ]
 
 
-def test_a_relay_that_does_not_offer_it_gets_each_command_after_its_last_reply() -> None:
+def test_a_relay_that_does_not_offer_it_gets_each_command_after_its_last_reply(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: "mx.shop.example")
     replies = (b"250 relay.test", b"250 sender", b"250 ann", b"250 bob", b"354 go on")
     commands = [(b"\r\n", reply + b"\r\n") for reply in replies]
     content = (b"\r\n.\r\n", b"250 taken\r\n")
@@ -73,7 +76,9 @@ def test_a_relay_that_does_not_offer_it_gets_each_command_after_its_last_reply()
         delivery = send(relay, ANN, BOB)
 
         assert delivery.text == "taken"
-        assert [len(seen.get().splitlines()) for _ in commands] == [1] * len(commands)
+        read = [seen.get() for _ in commands]
+        assert [len(each.splitlines()) for each in read] == [1] * len(commands)
+        assert read[0] == b"ehlo mx.shop.example\r\n"
 
 
 def test_a_relay_that_waits_for_a_mail_to_nobody_gets_an_empty_one() -> None:

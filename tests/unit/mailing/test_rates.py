@@ -115,6 +115,20 @@ def test_nobody_is_told_to_wait_for_ever() -> None:
     assert [wait_s(limits, SLOW) for _ in range(5)] == [0, 0] + [LONGEST_WAIT_S] * 3
 
 
+@pytest.mark.parametrize("returns", [0, 1])
+def test_a_line_that_nobody_stands_in_any_more_is_forgotten_after_the_longest_wait(
+    returns: int,
+) -> None:
+    clock = Clock()
+    limits = limits_of(f"{SLOW}=1/h", clock)
+    for _ in range(9):
+        wait_s(limits, SLOW, returns=returns)
+
+    clock.now += LONGEST_WAIT_S + 1
+
+    assert wait_s(limits, SLOW) == 0
+
+
 def test_who_comes_back_goes_before_newcomers() -> None:
     clock = Clock()
     limits = limits_of(f"{SLOW}=1/s", clock)

@@ -28,6 +28,13 @@ def test_so_many_mails_at_a_time() -> None:
     assert wait_s(limits, SLOW, returns=1) == 0
 
 
+def test_a_mail_waits_for_its_turn_though_a_place_may_be_free_before() -> None:
+    limits = limits_of(f"{SLOW}=1/m:2", Clock())
+
+    with limits.admit([SLOW]), limits.admit([SLOW]):
+        assert wait_s(limits, SLOW) == 60
+
+
 def test_a_mail_that_fails_gives_its_place_back() -> None:
     limits = limits_of(f"{SLOW}=1000/s:1", Clock())
 
