@@ -111,6 +111,8 @@ class FakeChannel:
         self.on_close = callback
 
     def close(self) -> None:
+        if not (self.is_open and self.connection.is_open):
+            raise pika.exceptions.ChannelWrongStateError
         self.is_open = False
         self.closed.set()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 import uvloop
@@ -37,7 +38,7 @@ async def test_a_multiple_ack_settles_all_up_to_its_tag_and_no_more() -> None:
     await asyncio.gather(first, second)
 
     assert not third.done()
-    channel.ack(3)
+    channel.ack(3, multiple=True)
     await third
 
 
@@ -87,15 +88,18 @@ async def test_a_multiple_nack_fails_all_up_to_its_tag() -> None:
             await publish
 
 
+@pytest.mark.parametrize("together", [True, False])
 @pytest.mark.gen_test
-async def test_a_returned_message_is_unroutable_though_it_is_confirmed() -> None:
+async def test_a_returned_message_is_unroutable_though_it_is_confirmed(together: bool) -> None:
     rig = Rig()
     channel = await rig.connect()
-    first, second = rig.publish("a"), rig.publish("b")
+    first, second = rig.publish("a"), rig.publish("b", routing_key="mail")
     await channel.has(2)
 
     channel.give_back(1)
-    channel.ack(2, multiple=True)
+    channel.ack(2, multiple=together)
+    if not together:
+        channel.ack(1)
 
     await second
     with pytest.raises(Unroutable, match="celery"):
@@ -182,11 +186,26 @@ async def test_what_needs_no_confirm_goes_over_a_channel_that_gives_none() -> No
     assert not event.mandatory
 
 
+def without_connection(rig: Rig) -> None:
+    rig.lose()
+
+
+def blocked(rig: Rig) -> None:
+    rig.link.is_blocked = True
+
+
+def without_channel(rig: Rig) -> None:
+    rig.link.unconfirmable.is_open = False
+
+
+@pytest.mark.parametrize("spoil", [without_connection, blocked, without_channel])
 @pytest.mark.gen_test
-async def test_what_needs_no_confirm_is_dropped_without_a_connection() -> None:
+async def test_what_needs_no_confirm_is_dropped_while_it_cannot_be_sent(
+    spoil: Callable[[Rig], None],
+) -> None:
     rig = Rig()
     await rig.connect()
-    rig.lose()
+    spoil(rig)
 
     rig.publisher.publish_nowait(message("event", mandatory=False))
 
@@ -201,6 +220,16 @@ async def test_both_channels_are_set_up_anew_when_the_one_without_confirms_is_cl
     rig.link.unconfirmable.on_close()
 
     assert not channel.is_open
+    rig.link.unconfirmable.on_close()  # both were closed: nothing is left to do
+
+
+@pytest.mark.gen_test
+async def test_a_connection_that_is_closing_takes_its_channels_with_it() -> None:
+    rig = Rig()
+    channel = await rig.connect()
+    channel.connection.is_open = False
+
+    rig.link.unconfirmable.on_close()  # pika would raise at another close
 
 
 @pytest.mark.gen_test
@@ -217,6 +246,16 @@ async def test_each_publish_has_its_own_deadline() -> None:
     assert not late.done()
     channel.ack(3, multiple=True)
     await late
+
+
+@pytest.mark.gen_test
+async def test_deadlines_are_kept_when_all_earlier_ones_are_over() -> None:
+    rig = Rig()
+    await rig.connect()
+
+    for task_id in ("a", "b"):
+        with pytest.raises(PublishTimeout):
+            await rig.publish(task_id, SHORT_S)
 
 
 def test_a_publish_whose_time_is_up_at_once_disturbs_no_other_one_on_uvloop() -> None:

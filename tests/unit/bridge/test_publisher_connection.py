@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+from unittest.mock import Mock
+
+import pika.exceptions
 import pytest
 
 from bridge import Blocked, NotConnected, PublishTimeout
@@ -29,6 +33,25 @@ async def test_a_publish_whose_confirm_was_cut_off_is_sent_again() -> None:
     )
     assert first.properties.headers is None
     assert second.properties.headers == {"published_again": True}
+
+
+@pytest.mark.gen_test
+async def test_a_publish_that_could_not_be_written_is_sent_on_the_next_connection() -> None:
+    rig = Rig()
+    before = await rig.connect()
+    write = Mock(side_effect=pika.exceptions.ConnectionWrongStateError)
+    before.connection.write = write  # type: ignore[method-assign] # pika has just noticed
+    publish = rig.publish("a")
+    while not write.called:  # noqa: ASYNC110 - it tells nobody
+        await asyncio.sleep(0)
+
+    rig.lose()
+    after = await rig.connect()
+    await after.has(1)
+    after.ack(1)
+
+    await publish
+    assert after.published[0].properties.headers is None  # the first one was not sent
 
 
 @pytest.mark.gen_test

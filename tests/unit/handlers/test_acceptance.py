@@ -8,13 +8,15 @@ import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
+from unittest.mock import patch
 
 import msgspec
 import pytest
 from sqlalchemy import Connection
 
+from access import Caller, Scope, SenderRefused
 from bridge import NotConnected, PublishRejected, PublishTimeout, Unroutable
-from handlers.accepting.outgoing import NotAccepted, Receipt
+from handlers.accepting.outgoing import NotAccepted, Receipt, outgoing
 from ledger import (
     Ledger,
     LedgerUnavailable,
@@ -30,11 +32,25 @@ CERTAIN = [NotConnected("away"), PublishRejected("full"), Unroutable("no queue")
 def test_an_accepted_mail_is_in_the_queue_and_in_the_ledger(ledger: Ledger, queue: Queue) -> None:
     one = mail()
 
-    receipt = run(acceptance(ledger, queue).accept([one]))
+    with patch.object(ledger, "write", wraps=ledger.write) as write:
+        receipt = run(acceptance(ledger, queue).accept([one]))
 
     assert receipt == Receipt(ids=(one.id,))
     assert queue.ids == [one.id]
     assert status(ledger, one.id) == "queued"
+    write.assert_not_called()  # its entry is all that it costs
+
+
+def test_a_mail_is_its_callers_who_may_send_from_some_domains_only() -> None:
+    caller = Caller(owner="k1", scopes=frozenset(Scope), domains=frozenset({"a.example"}))
+    arguments = {"subject": "Hello", "text": "?", "to": "ann@b.example"}
+
+    made = outgoing({**arguments, "from_": "shop@a.example"}, caller=caller)
+
+    assert (made.email.api_key, made.arguments["_api_key"]) == ("k1", "k1")
+    with pytest.raises(SenderRefused):
+        outgoing({**arguments, "from_": "shop@c.example"}, caller=caller)
+    assert "_api_key" not in mail().arguments
 
 
 @pytest.mark.parametrize("error", CERTAIN, ids=lambda error: type(error).__name__)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 
-from bridge import NotConnected
+from bridge import NotConnected, PublishRejected, PublishTimeout
 from handlers.accepting.outgoing import KeyReused, NotAccepted, Receipt
 from ledger import (
     Ledger,
@@ -67,9 +67,10 @@ def test_a_publishers_time_begins_when_the_ledger_has_come_to_its_entry(
         monkeypatch.setattr(time, "time", lambda: real() + 1000)  # so long was the queue
         return write(operation, **order)
 
-    def reserve(*args: Any, now: float, **given: Any) -> Reserved:
+    def reserve(*args: Any, now: float, publisher_until: float, **given: Any) -> Reserved:
         moments.append(now)
-        return reserved(*args, now=now, **given)
+        assert publisher_until > now + 4.0  # the broker's confirm may take so long
+        return reserved(*args, now=now, publisher_until=publisher_until, **given)
 
     reserved = idempotency.reserve
     monkeypatch.setattr(idempotency, "reserve", reserve)
@@ -77,7 +78,7 @@ def test_a_publishers_time_begins_when_the_ledger_has_come_to_its_entry(
     begin = time.time()
 
     async def once() -> None:
-        accepting = acceptance(ledger, queue)
+        accepting = acceptance(ledger, queue, timeout_s=4.0)
         await accepting.accept_once(key(), [mail()])
         await accepting.close(10)
 
@@ -175,6 +176,25 @@ def test_a_refused_publish_leaves_the_key_to_the_next_copy_at_once(
 
     assert receipt.ids == (first.id,)
     assert queue.ids == [first.id]
+
+
+def test_a_publish_whose_confirm_is_late_keeps_the_key_from_the_next_copy(
+    ledger: Ledger, queue: Queue
+) -> None:
+    queue.errors = [PublishRejected(), PublishTimeout()]
+
+    async def twice() -> None:
+        accepting = acceptance(ledger, queue, timeout_s=3600)
+        with pytest.raises(NotAccepted) as info:
+            await accepting.accept_once(key(), [mail(), mail()])
+        assert info.value.queued is None
+        copy = asyncio.ensure_future(accepting.accept_once(key(), [mail(), mail()]))
+        done, _ = await asyncio.wait({copy}, timeout=0.2)
+        assert not done
+
+    run(twice())
+
+    assert queue.ids == []
 
 
 def test_another_body_under_the_same_key_is_refused(ledger: Ledger, queue: Queue) -> None:
