@@ -130,6 +130,8 @@ async def test_over_tls_pika_writes() -> None:
 
 @pytest.mark.gen_test
 async def test_a_connection_that_was_lost_meanwhile_drops_what_was_not_written() -> None:
+    errors = list[object]()
+    asyncio.get_running_loop().set_exception_handler(lambda _, error: errors.append(error))
     made, transport = connection()
     made.write(b"one")
     made._transport = None
@@ -137,3 +139,4 @@ async def test_a_connection_that_was_lost_meanwhile_drops_what_was_not_written()
     await asyncio.sleep(0)
 
     assert (transport.writes, transport._sock.sent) == ([], [])
+    assert errors == []

@@ -130,9 +130,11 @@ def test_what_waits_by_a_rate_limit_goes_by_the_next_one(limit: str, waits: bool
         request.name, request.task = "shown under another name", task
         consumer._limit_task(request, consumer.task_buckets[task.name], 1)
 
+    former = consumer.task_buckets[task.name]
     task.rate_limit = limit
     consumer.reset_rate_limits()
 
+    assert not former.contents  # for its timer, which would begin them once more
     begun = [call.args[0] for call in consumer.on_task_request.mock_calls]
     assert begun == requests[: 2 if waits else 3]  # the first of each limit goes at once
     bucket = consumer.task_buckets[task.name]
