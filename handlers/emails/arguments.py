@@ -132,6 +132,6 @@ def _moment(name: str, text: str) -> float:
         moment = datetime.fromisoformat(text)
         if moment.tzinfo is not None:
             return moment.timestamp()
-    except (ValueError, OverflowError):
+    except ValueError:
         pass
     raise invalid(name, "must be an ISO 8601 time with a zone, such as 2030-01-01T12:00:00Z")

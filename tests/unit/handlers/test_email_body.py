@@ -47,6 +47,14 @@ def test_a_least_mail_has_no_more_arguments_than_it_needs() -> None:
     assert checked() == {**MAIL, "from_": config.options.mail_from}
 
 
+@pytest.mark.parametrize("field", ["cc", "bcc"])
+def test_a_mail_needs_no_to_if_somebody_gets_it(field: str) -> None:
+    found = checked(**{"to": None, field: "ann@example.com"})
+
+    assert "to" not in found
+    assert found[field] == "ann@example.com"
+
+
 def test_every_member_becomes_an_argument() -> None:
     given = {
         "from": "Me <me@example.com>",
@@ -190,8 +198,9 @@ def test_times_become_unix_seconds() -> None:
 
 @pytest.mark.parametrize(
     "moment",
-    ["in 1 min", "2030-01-01", "2030-01-01T12:00:00", "", "0001-01-01T00:00:00+23:59",
-     "9999-12-31T23:59:59-23:59", iso(), iso(seconds=-1), iso(days=30, seconds=1)],
+    ["in 1 min", iso(days=2)[:10], iso(hours=1).removesuffix("+00:00"), "",
+     "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59",
+     iso(), iso(seconds=-1), iso(days=30, seconds=1)],
 )  # fmt: skip
 def test_a_time_that_is_none_of_the_future_is_refused(moment: str) -> None:
     with pytest.raises(Problem) as info:
