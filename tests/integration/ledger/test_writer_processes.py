@@ -45,6 +45,15 @@ sys.exit(any(ended))
 """
 
 
+UNCLOSED = "import sys; from ledger import Ledger; Ledger(sys.argv[1]).write(bool).result()"
+
+
+def test_a_program_that_does_not_close_its_ledger_ends_all_the_same(database_url: str) -> None:
+    program = [sys.executable, "-c", UNCLOSED, database_url]
+
+    assert subprocess.run(program, cwd=ROOT, timeout=30).returncode == 0
+
+
 def test_eight_processes_write_at_once_and_nothing_is_lost(database_url: str) -> None:
     processes = [
         subprocess.Popen([sys.executable, "-c", MANY, database_url, f"p{name}"], cwd=ROOT)
