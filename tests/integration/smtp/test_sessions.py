@@ -173,6 +173,30 @@ def test_threads_that_send_at_the_same_time_have_a_session_each(server: SMTPServ
     assert sorted(mail.session for mail in server.wait_for(4)) == [1, 1, 2, 2]
 
 
+def test_all_kept_sessions_may_be_dead_at_once(server: SMTPServer) -> None:
+    relay = relay_of(server)
+    kept = [sessions._pool.take(relay, fresh=True)[0] for _ in range(3)]
+    for one in kept:
+        sessions._pool.give_back(one)
+    server.drop_sessions()
+
+    assert send(relay).code == 250
+
+    assert server.wait_for(1)[0].session == 4
+
+
+def test_a_mail_leaves_the_other_kept_sessions_open(server: SMTPServer) -> None:
+    relay = relay_of(server)
+    kept = [sessions._pool.take(relay, fresh=True)[0] for _ in range(3)]
+    for one in kept:
+        sessions._pool.give_back(one)
+
+    send(relay)
+
+    assert [one.alive for one in kept] == [True] * 3
+    assert server.session_count == 3
+
+
 def test_a_thread_goes_on_in_the_session_of_another_that_has_ended(server: SMTPServer) -> None:
     thread = threading.Thread(target=send, args=(relay_of(server),))
     thread.start()
