@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from mailing.delivery import Delivery
-from mailing.errors import DeliveryError, MailError, TransientFailure
+from mailing.errors import DeliveryError, TransientFailure
 from mailing.smtp import transaction
 from mailing.smtp.pool import Pool
 from mailing.smtp.relay import Relay
@@ -112,8 +112,6 @@ def _conversation(loan: _Loan) -> Iterator[None]:
         yield
     except DeliveryError as exc:
         exc.host, exc.tls = loan.relay.host, loan.session.tls if loan.session else None
-        raise
-    except MailError:
         raise
     except BaseException:
         # A time limit or a signal in the middle of a command.

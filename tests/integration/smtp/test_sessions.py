@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from mailing import (
+    PermanentFailure,
     TransientFailure,
     close_sessions,
     deliver,
@@ -105,6 +106,18 @@ def test_a_dead_kept_session_is_replaced(
     assert send(relay_of(server)).code == 250
 
     assert [mail.session for mail in server.wait_for(2)] == [1, 2]
+
+
+def test_a_dead_kept_session_that_has_delivered_nothing_is_replaced_too(server: SMTPServer) -> None:
+    server.behave(refuse_at={"MAIL": "550 5.7.1 no"})
+    with pytest.raises(PermanentFailure):
+        send(relay_of(server))
+    server.behave()
+    server.drop_sessions()
+
+    assert send(relay_of(server)).code == 250
+
+    assert server.wait_for(1)[0].session == 2
 
 
 def test_a_kept_session_that_hangs_is_replaced_soon(
