@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from celery import states
+from msgspec import Meta
 
 from bridge import TaskState
 from ledger import rows
+
+#: ISO 8601 with a zone, as text: decoding does not check it, the OpenAPI document says it.
+Moment = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 
 
 def encode(document: Any) -> bytes:

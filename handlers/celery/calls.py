@@ -17,7 +17,7 @@ from handlers.canceling import stop
 from handlers.celery import tasks
 from handlers.celery.called_mail import called_mail
 from handlers.problems import Problem, invalid
-from handlers.representation import describe
+from handlers.representation import Moment, describe
 
 #: How long the old system's ``GET /celery?title=...`` waits for the mail, in seconds.
 OLD_WAIT_S = 30.0
@@ -32,7 +32,7 @@ class Call(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True
     args: list[Any] = []
     kwargs: dict[str, Any] = {}
     countdown: float | None = None
-    eta: str | None = None
+    eta: Moment | None = None
     expires: float | str | None = None
     queue: str | None = None
 

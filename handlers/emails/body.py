@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from handlers.problems import Problem, invalid
+from handlers.representation import Moment
 from ledger.values import Scalar, TagName, TagText
 
 Addresses = str | list[str]
@@ -57,7 +58,7 @@ class Attachment(Member, frozen=True, kw_only=True, rename={"content_id_js": "co
 
 
 class EmailBody(Member, frozen=True, kw_only=True, rename={"from_": "from"}):
-    """The body of a mail."""
+    """The body of a mail. It needs to, cc or bcc; and subject with html or text, or template."""
 
     to: Addresses | None = None
     from_: str | None = None
@@ -72,15 +73,15 @@ class EmailBody(Member, frozen=True, kw_only=True, rename={"from_": "from"}):
     template: Template | None = None
     tags: list[Tag] | None = None
     metadata: dict[str, Scalar] | None = None
-    scheduled_at: str | None = None
-    expires_at: str | None = None
+    scheduled_at: Moment | None = None
+    expires_at: Moment | None = None
     on_uncertain: Literal["retry", "hold"] | None = None
 
 
 class Rescheduling(Member, frozen=True, kw_only=True):
     """The body of ``PATCH /emails/<id>``; Resend's SDK sends the id once more."""
 
-    scheduled_at: str
+    scheduled_at: Moment
     id: str | None = None
 
 

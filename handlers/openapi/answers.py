@@ -12,18 +12,19 @@ from msgspec import UNSET, UnsetType
 
 from handlers.celery.tasks import Parameter
 from handlers.emails.body import Tag
+from handlers.openapi.either import either
+from handlers.representation import Moment
 from ledger import Kind, OnUncertain, Status
 
 Links = dict[str, str]
-Moment = str  # ISO 8601
 
 
 class Document(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """Base of the documents: what is not named here is in no answer."""
 
 
-class AcceptedEmail(Document, frozen=True, kw_only=True):
-    """A mail that RabbitMQ and the ledger have."""
+class _AcceptedEmail(Document, frozen=True, kw_only=True):
+    """A mail that was accepted just now."""
 
     id: str
     object: Literal["email"]
@@ -42,6 +43,28 @@ class EmailRecipient(Document, frozen=True, kw_only=True):
     code: int | None
     enhanced: str | None
     text: str | None
+
+
+class RelayReply(Document, frozen=True, kw_only=True):
+    """What the relay replied last; all null: nothing."""
+
+    code: int | None
+    enhanced: str | None
+    text: str | None
+    host: str | None
+    tls: bool | None
+
+
+class Reason(Document, frozen=True, kw_only=True):
+    """Why a mail has its status."""
+
+    attempt: int | UnsetType = UNSET
+    smtp: RelayReply | UnsetType = UNSET
+    error: str | UnsetType = UNSET
+    next_attempt_at: Moment | UnsetType = UNSET
+    expired: bool | UnsetType = UNSET
+    possibly_sent: bool | UnsetType = UNSET
+    dead: bool | UnsetType = UNSET
 
 
 class EmailSummary(Document, frozen=True, kw_only=True, rename={"from_": "from"}):
@@ -67,8 +90,16 @@ class EmailSummary(Document, frozen=True, kw_only=True, rename={"from_": "from"}
     on_uncertain: OnUncertain
     expires_at: Moment
     next_attempt_at: Moment | None
-    reason: dict[str, Any] | None
+    reason: Reason | None
     links: Links
+
+
+AcceptedEmail = either(
+    "AcceptedEmail",
+    "A mail that RabbitMQ and the ledger have; after a wait, with all that its summary has.",
+    _AcceptedEmail,
+    EmailSummary,
+)
 
 
 class Email(EmailSummary, frozen=True, kw_only=True, rename={"from_": "from"}):
@@ -152,6 +183,14 @@ class Task(Document, frozen=True, kw_only=True):
     terminate: bool | UnsetType = UNSET
 
 
+TaskOrDescription = either(
+    "TaskOrDescription",
+    "A task's state, if it was asked for by its id; by its name: how to call it.",
+    TaskDescription,
+    Task,
+)
+
+
 class Alive(Document, frozen=True, kw_only=True):
     """The process answers."""
 
@@ -173,34 +212,19 @@ class LedgerFailure(Document, frozen=True, kw_only=True):
     since: Moment
 
 
+class Relay(Document, frozen=True, kw_only=True):
+    """The last change of a worker's circuit breaker: `opened` or `closed`."""
+
+    circuit: str
+    at: Moment
+
+
 class Readiness(Document, frozen=True, kw_only=True):
     """Whether the process can do its work."""
 
     status: Literal["ready", "not ready"]
     problems: dict[str, str]
     heartbeat: Heartbeat | None
-    relay: dict[str, Any] | None
+    relay: Relay | None
     ledger: LedgerFailure | None
     estimated_wait_s: float | None
-
-
-class Problem(msgspec.Struct, frozen=True, kw_only=True):
-    """RFC 9457's problem details; further members tell more. `queued` null: nobody knows."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    errors: list[dict[str, Any]] | UnsetType = UNSET
-    queued: Literal[False] | UnsetType | None = UNSET
-    scope: str | UnsetType = UNSET
-    estimated_wait_s: int | UnsetType = UNSET
-    id: str | UnsetType = UNSET
-
-
-class EmailProblem(Problem, frozen=True, kw_only=True, rename={"status_code": "statusCode"}):
-    """A problem, with what Resend's clients read."""
-
-    name: str
-    message: str
-    status_code: int

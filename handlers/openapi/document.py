@@ -15,10 +15,12 @@ import msgspec
 
 from handlers.emails.batch import LARGEST_BATCH
 from handlers.health import ProbeHandler
-from handlers.openapi import answers
+from handlers.openapi import problems
 from handlers.openapi.paths import (
     COMMON,
+    HEADERS,
     JSON,
+    MAIL,
     OPERATIONS,
     PROBLEM,
     Answer,
@@ -33,6 +35,11 @@ Mails and Celery tasks over HTTP. A key is shown as `Authorization: Bearer <key>
 ever made, the server listens on loopback only and asks for none. The role beside an operation's
 security is the scope that the key needs. Links in answers are paths below the folder of this
 document."""
+#: The groups of operations: generators of clients make a class or a module of each.
+TAGS = {"emails": "mails", "tasks": "Celery tasks", "server": "is it alive, and what can it do?"}
+
+#: Media types that are not text, and what is said of them.
+MEDIA: dict[str, Any] = {JSON: {}, MAIL: {"schema": {"type": "string", "format": "binary"}}}
 
 
 class OpenApiHandler(ProbeHandler):
@@ -61,8 +68,14 @@ def document() -> dict[str, Any]:
         at_path[operation.method] = _operation(operation, references)
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Windmail", "version": "1", "description": DESCRIPTION},
-        "servers": [{"url": "./"}],  # beside this document, also behind a proxy's path
+        "info": {
+            "title": "Windmail",
+            "version": "1",
+            "description": DESCRIPTION,
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "servers": [{"url": "."}],  # beside this document, also behind a proxy's path
+        "tags": [{"name": name, "description": about} for name, about in TAGS.items()],
         "paths": paths,
         "components": {
             "schemas": {name: explicit(one) for name, one in components.items()},
@@ -73,7 +86,7 @@ def document() -> dict[str, Any]:
 
 def _types() -> tuple[type[msgspec.Struct], ...]:
     """Return the types of all bodies and answers, each once."""
-    found: dict[type[msgspec.Struct], None] = {answers.Problem: None, answers.EmailProblem: None}
+    found: dict[type[msgspec.Struct], None] = {problems.Problem: None, problems.EmailProblem: None}
     for operation in OPERATIONS:
         described = (operation.body, *itertools.chain(*map(_kinds, operation.answers.values())))
         found |= {one: None for one in described if isinstance(one, type)}
@@ -103,14 +116,18 @@ def _path_parameters(path: str) -> dict[str, Any]:
 
 def _operation(operation: Operation, references: dict[Any, Any]) -> dict[str, Any]:
     is_email = operation.path.startswith("/emails")
-    problem = references[answers.EmailProblem if is_email else answers.Problem]
+    problem = references[problems.EmailProblem if is_email else problems.Problem]
     found: dict[str, Any] = {
         "summary": operation.summary,
-        "operationId": _id(operation),
+        "operationId": operation.name,
+        "tags": [_tag(operation.path)],
         "parameters": list(operation.parameters),
         "responses": {
             **{
-                str(status): _answer(status, kind, references)
+                str(status): {
+                    "description": HTTPStatus(status).phrase,
+                    **_answer(kind, operation.headers, references),
+                }
                 for status, kind in operation.answers.items()
             },
             **_problems(_errors(operation), problem),
@@ -127,9 +144,8 @@ def _errors(operation: Operation) -> Iterable[int]:
     return sorted({*operation.errors, *common})
 
 
-def _id(operation: Operation) -> str:
-    words = operation.path.replace("{", "").replace("}", "").replace(".", "/").split("/")
-    return "_".join([operation.method, *filter(None, words)])
+def _tag(path: str) -> str:
+    return {"emails": "emails", "celery": "tasks"}.get(path.split("/")[1], "server")
 
 
 def _body(operation: Operation, references: dict[Any, Any]) -> dict[str, Any]:
@@ -139,21 +155,21 @@ def _body(operation: Operation, references: dict[Any, Any]) -> dict[str, Any]:
     return {"required": operation.path.startswith("/emails"), "content": {JSON: {"schema": schema}}}
 
 
-def _answer(status: int, answer: Answer, references: dict[Any, Any]) -> dict[str, Any]:
-    described = {"description": HTTPStatus(status).phrase}
-    if answer is None:
-        return described
-    kinds = _kinds(answer)
-    content: dict[str, Any] = {
-        one: {} if one == JSON else {"schema": {"type": "string"}}
-        for one in kinds
-        if isinstance(one, str)
+def _answer(answer: Answer, headers: Iterable[str], references: dict[Any, Any]) -> dict[str, Any]:
+    """Return an answer's content and headers. JSON is first: some generators read only that."""
+    content: dict[str, Any] = {}
+    for one in _kinds(answer):
+        if isinstance(one, str):
+            content[one] = MEDIA.get(one, {"schema": {"type": "string"}})
+        else:
+            content[JSON] = {"schema": references[one]}
+    described = {
+        name: {"description": HEADERS[name], "schema": {"type": "string"}} for name in headers
     }
-    documents = [references[one] for one in kinds if not isinstance(one, str)]
-    if documents:
-        schema = documents[0] if len(documents) == 1 else {"anyOf": documents}
-        content[JSON] = {"schema": schema}
-    return {**described, "content": content}
+    return {
+        **({"content": content} if content else {}),
+        **({"headers": described} if described else {}),
+    }
 
 
 def _problems(statuses: Iterable[int], schema: dict[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urljoin
 
+import msgspec
 import pytest
 from jsonschema import Draft202012Validator
 
@@ -15,7 +16,8 @@ from application import EMAIL_ID, ROUTES, TASK_ID
 from handlers.base import SCOPES
 from handlers.emails.handler import NoEmailHandler
 from handlers.openapi.document import document
-from handlers.openapi.paths import OPERATIONS
+from handlers.openapi.either import either
+from handlers.openapi.paths import JSON, OPERATIONS
 
 PARAMETER = re.compile(r"{(\w+)}")
 
@@ -64,6 +66,7 @@ def test_the_server_is_found_where_the_document_is(base: str) -> None:
     [server] = document()["servers"]
 
     assert urljoin(f"{base}openapi.json", server["url"]) == base
+    assert not server["url"].endswith("/")  # some clients append /emails as it is
 
 
 def test_no_two_paths_are_the_same_but_for_their_parameters_names() -> None:
@@ -142,12 +145,74 @@ def test_path_parameters_are_declared() -> None:
         assert [one["name"] for one in at_path["parameters"]] == PARAMETER.findall(path)
 
 
-def test_operations_have_ids_of_their_own() -> None:
-    ids = [
-        described["operationId"]
-        for at_path in document()["paths"].values()
-        for method, described in at_path.items()
-        if method != "parameters"
-    ]
+def operations() -> Iterator[dict[str, Any]]:
+    for at_path in document()["paths"].values():
+        yield from (one for method, one in at_path.items() if method != "parameters")
 
-    assert len(set(ids)) == len(ids)
+
+def plain(name: str) -> str:
+    """Return a name without what generators of clients change in it."""
+    return name.replace("_", "").lower()
+
+
+def test_operations_have_names_of_their_own() -> None:
+    """typescript-fetch makes a second method of each, whose name has ``Raw`` at its end."""
+    names = [plain(one["operationId"]) for one in operations()]
+    methods = [*names, *(f"{name}raw" for name in names)]
+
+    assert len(set(methods)) == len(methods)
+
+
+@pytest.mark.parametrize("name", document()["components"]["schemas"])
+def test_a_schemas_members_have_names_of_their_own_in_camel_case_too(name: str) -> None:
+    for schema in schemas(document()["components"]["schemas"][name]):
+        names = [plain(member) for member in schema.get("properties", {})]
+        assert len(set(names)) == len(names)
+
+
+def test_the_group_of_an_operation_is_described() -> None:
+    described = {tag["name"] for tag in document()["tags"]}
+
+    assert {name for one in operations() for name in one["tags"]} == described
+
+
+@pytest.mark.parametrize("operation", list(operations()), ids=lambda one: one["operationId"])
+def test_all_good_answers_are_one_type_which_stands_first(operation: dict[str, Any]) -> None:
+    """Java, Go and typescript-fetch read every good answer as the type of the first one."""
+    good = [one for status, one in operation["responses"].items() if status.startswith("2")]
+    kinds = [next(iter(one["content"].items())) for one in good if "content" in one]
+
+    assert all(kind == kinds[0] for kind in kinds)
+    assert not any(
+        {"anyOf", "oneOf"} & media["schema"].keys() for _, media in kinds if "schema" in media
+    )
+    several = [one["content"] for one in good if len(one.get("content", {})) > 1]
+    assert all(next(iter(content)) == JSON for content in several)
+
+
+MOMENT = re.compile(r"(.*_)?at|since|estimated_start|eta")
+
+
+@pytest.mark.parametrize("name", document()["components"]["schemas"])
+def test_a_time_is_described_as_one(name: str) -> None:
+    for member, schema in document()["components"]["schemas"][name].get("properties", {}).items():
+        kinds = [one for one in schemas(schema) if one.get("type") == "string"]
+        is_moment = MOMENT.fullmatch(member) is not None
+        assert all((one.get("format") == "date-time") == is_moment for one in kinds), member
+
+
+def test_a_document_that_is_one_of_two_needs_what_both_have() -> None:
+    class First(msgspec.Struct, kw_only=True):
+        both: int
+        only_first: int
+
+    class Second(msgspec.Struct, kw_only=True, rename={"from_": "from"}):
+        both: int | None
+        from_: str
+
+    found = msgspec.json.schema(either("Found", "One of two.", First, Second))["$defs"]["Found"]
+
+    assert found["required"] == ["both"]
+    assert found["properties"].keys() == {"both", "only_first", "from"}
+    assert found["properties"]["both"] == {"anyOf": [{"type": "integer"}, {"type": "null"}]}
+    assert found["description"] == "One of two."
