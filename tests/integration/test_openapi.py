@@ -15,7 +15,7 @@ from tests.emails import accepted, address, later, mail
 from tests.event_stream import EventStream
 from tests.openapi import conforms
 from tests.smtp_server import SMTPServer
-from tests.system import Answer, Process, Server
+from tests.system import Answer, Process, Server, wait_until
 
 WAIT = {"Prefer": "wait=10"}
 
@@ -156,6 +156,23 @@ def test_mails_that_failed_and_are_retried_are_as_described(
     conforms(at_once, "post", "/emails/{id}/retry")
 
     assert (failed.json()["status"], waited.status, at_once.status) == ("failed", 200, 202)
+
+
+def test_a_mail_that_is_delayed_and_then_canceled_is_as_described(
+    server: Server, celery_worker: Process, relay: SMTPServer
+) -> None:
+    to = address()
+    relay.behave(refuse_some={to: 450})
+    email_id = accepted(server.post("/emails", mail(to=to)))
+
+    def delayed() -> bool:
+        return bool(server.get(f"/emails/{email_id}").json()["status"] == "delivery_delayed")
+
+    wait_until(delayed, "the mail is delayed")
+    conforms(server.get(f"/emails/{email_id}"), "get", "/emails/{id}")
+    conforms(server.get(f"/celery/{email_id}"), "get", "/celery/{task}")
+    conforms(server.post(f"/emails/{email_id}/cancel"), "post", "/emails/{id}/cancel")
+    conforms(server.get(f"/emails/{email_id}"), "get", "/emails/{id}")
 
 
 def test_a_mail_that_is_not_sent_in_time_and_one_of_the_old_way_are_as_described(
