@@ -42,13 +42,14 @@ def use_fork() -> None:
 
 
 class Output(Printer):
-    """honcho's coloured, prefixed log; a line without a name is printed as it is.
+    """honcho's prefixed log, coloured on a terminal; a line without a name is printed as it is.
 
+    ``NO_COLOR`` (https://no-color.org) leaves the colours out: blue on black is hard to read.
     A terminal or a pipe that is gone must not stop the shutdown, so it is ignored.
     """
 
     def __init__(self, output: TextIO) -> None:
-        super().__init__(output)
+        super().__init__(output, colour=not os.environ.get("NO_COLOR"))
         self._file = output
 
     def write(self, message: Message) -> None:

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from honcho.printer import Message
 
 import config
 from dev import manager, packages, preflight, readiness, run
@@ -193,3 +194,19 @@ def test_a_probe_that_waits_for_another_is_not_asked_before() -> None:
 )
 def test_where_a_server_is_reached(address: str, expected: str) -> None:
     assert readiness.reachable(address) == expected
+
+
+@pytest.mark.parametrize(("no_color", "coloured"), [("", True), ("1", False)])
+def test_the_log_is_coloured_on_a_terminal_unless_its_reader_wants_none(
+    monkeypatch: pytest.MonkeyPatch, no_color: str, coloured: bool
+) -> None:
+    monkeypatch.setenv("NO_COLOR", no_color)
+    ours, theirs = os.openpty()
+    with os.fdopen(theirs, "w") as terminal:
+        line = Message(type="line", data="hello", time=NOW, name="web", colour="34")
+        manager.Output(terminal).write(line)
+        shown = os.read(ours, 1000).decode()
+    os.close(ours)
+
+    assert shown.endswith("hello\r\n")
+    assert ("\033[" in shown) == coloured
