@@ -8,7 +8,7 @@ from typing import Any
 from access import AccessError
 from handlers.base import BaseHandler
 from handlers.problems import RETRY_AFTER_S
-from handlers.representation import iso
+from handlers.representation import iso, utc
 from lifecycle import CIRCUIT_ID
 from task import HEARTBEAT_ID
 
@@ -76,7 +76,7 @@ class ReadyHandler(ProbeHandler):
         state = self.bridge.result(CIRCUIT_ID).known()
         if state.at is None:
             return None
-        return {"circuit": state.result, "at": state.at}
+        return {"circuit": state.result, "at": utc(state.at)}
 
     def _ledger(self) -> dict[str, Any] | None:
         """Return since when this process has failed to read or write the ledger, for information
@@ -93,5 +93,5 @@ class ReadyHandler(ProbeHandler):
         if state.at is None:
             return None
         age_s = (datetime.now(UTC) - datetime.fromisoformat(state.at)).total_seconds()
-        shown = {"at": state.at, "age_s": round(age_s, 1)}
+        shown = {"at": utc(state.at), "age_s": round(age_s, 1)}
         return {**shown, "worker": state.worker} if self.is_known() else shown

@@ -30,6 +30,12 @@ def iso(moment: float | None) -> str | None:
     return None if moment is None else rows.iso(moment)
 
 
+def utc(text: str | None) -> str | None:
+    """Return a time of Celery's, in UTC with ``+00:00``, with a ``Z`` as in all answers: what reads
+    ``date-time`` may be strict (zod). None stays None."""
+    return None if text is None else text.replace("+00:00", "Z")
+
+
 def describe(state: TaskState) -> dict[str, Any]:
     """Return the document of a state; ``handlers.openapi.answers.Task`` has its members."""
     document: dict[str, Any] = {
@@ -37,9 +43,9 @@ def describe(state: TaskState) -> dict[str, Any]:
         "state": state.state,
         "ready": state.ready,
         "result": None,
-        "called_at": state.called_at,
-        "started_at": state.started_at,
-        "at": state.at,
+        "called_at": utc(state.called_at),
+        "started_at": utc(state.started_at),
+        "at": utc(state.at),
         "worker": state.worker,
         "retries": state.retries,
         "links": {"self": f"/celery/{state.task_id}", "events": f"/celery/{state.task_id}/events"},

@@ -29,6 +29,7 @@ from bridge.ids import new_task_id
 from delivery.identity import attempt_name, is_gone
 from dev.broker import BrokerNode
 from dev.ports import free_port
+from handlers.representation import utc
 from ledger import queries
 from tests.emails import parsed, received_by
 from tests.outside import virtual_host
@@ -152,7 +153,8 @@ def test_a_result_that_was_written_can_be_read(
     assert result in (answer["result"], answer.get("error", {}).get("type"))
     written = json.loads(RESULTS[name][-1]["body"])
     shown_too = [answer[one] for one in ("at", "started_at", "worker", "retries")]
-    assert shown_too == [written[one] for one in ("date", "started", "worker", "retries")]
+    times = [utc(written[one]) for one in ("date", "started")]
+    assert shown_too == [*times, written["worker"], written["retries"]]
 
 
 @pytest.fixture

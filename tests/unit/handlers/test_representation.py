@@ -20,14 +20,14 @@ def document(state: str, result: Any = None, **more: Any) -> dict[str, Any]:
 
 
 def test_every_document_has_the_same_core() -> None:
-    shown = document("STARTED", {"pid": 1}, at="2030-01-01T00:00:00Z", worker="w@h", retries=2)
+    shown = document("STARTED", {"pid": 1}, at="2030-01-01T00:00:00+00:00", worker="w@h", retries=2)
 
     assert shown == {
         "id": ID,
         "state": "STARTED",
         "ready": False,
         "result": None,
-        "called_at": "2025-06-22T21:51:29.280000+00:00",
+        "called_at": "2025-06-22T21:51:29.280000Z",
         "started_at": None,
         "at": "2030-01-01T00:00:00Z",
         "worker": "w@h",
