@@ -19,8 +19,9 @@ from ledger import Kind, OnUncertain, Status
 Links = dict[str, str]
 
 
-class Document(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
-    """Base of the documents: what is not named here is in no answer."""
+class Document(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of the documents. What is not named here is in no answer; but a later version may have
+    more, so the OpenAPI document does not say that: clients of today are to go on."""
 
 
 class _AcceptedEmail(Document, frozen=True, kw_only=True):

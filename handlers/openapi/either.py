@@ -31,7 +31,6 @@ def either(
         name,
         [member(one) for one in members.values()],
         namespace={"__doc__": doc},
-        forbid_unknown_fields=True,
         frozen=True,
         kw_only=True,
         rename={one.name: one.encode_name for one in members.values()},

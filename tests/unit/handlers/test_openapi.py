@@ -190,6 +190,16 @@ def test_all_good_answers_are_one_type_which_stands_first(operation: dict[str, A
     assert all(next(iter(content)) == JSON for content in several)
 
 
+def test_answers_may_get_further_members_but_bodies_are_refused_with_them() -> None:
+    closed = {
+        name
+        for name, schema in document()["components"]["schemas"].items()
+        if schema.get("additionalProperties") is False
+    }
+
+    assert closed == {"EmailBody", "Attachment", "Template", "Tag", "Rescheduling", "Call"}
+
+
 MOMENT = re.compile(r"(.*_)?at|since|estimated_start|eta")
 
 
