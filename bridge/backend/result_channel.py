@@ -15,6 +15,7 @@ from amqp.exceptions import MessageNacked, NotFound, PreconditionFailed
 from celery import Celery
 from celery.utils.log import get_logger
 
+from bridge.backend.callbacks import weakly
 from bridge.broker import connect
 from bridge.errors import ResultRefused
 from bridge.message import Message
@@ -162,9 +163,9 @@ class ResultChannel:
         self._stream.queue()(self._channel).declare()
         self._channel.confirm_select()
         self._tag = 0
-        self._channel.events["basic_ack"].add(self._on_ack)
-        self._channel.events["basic_nack"].add(self._on_nack)
-        self._channel.events["basic_return"].add(self._on_return)
+        self._channel.events["basic_ack"].add(weakly(self._on_ack))
+        self._channel.events["basic_nack"].add(weakly(self._on_nack))
+        self._channel.events["basic_return"].add(weakly(self._on_return))
         self._connection = connection
 
     def _on_ack(self, tag: int, multiple: bool) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import kombu
 from celery import Celery
 
+from bridge.backend.callbacks import weakly
 from bridge.records import FIRST_MESSAGE_S, Record
 from bridge.topology import ResultStream
 
@@ -47,7 +48,9 @@ class StreamReader:
         #: object goes, with its thread: nobody else would.
         self.release = weakref.finalize(self, connection.collect)
         try:
-            self._consumer = self._consume(connection.default_channel, offset, self._on_message)
+            self._consumer = self._consume(
+                connection.default_channel, offset, weakly(self._on_message)
+            )
         except BaseException:
             # Otherwise kombu would reconnect by itself, to a channel without our consumer.
             self.release()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ from bridge import Bridge
 from bridge.backend import stream_consumer
 from bridge.ids import new_task_id
 from bridge.sending.recorder import Recorder
+from dev.broker import BrokerNode
 from tests.results import write
 from tests.system import Process, wait_until
 
@@ -138,3 +140,21 @@ def test_a_reader_that_attaches_anew_leaves_no_warning_of_what_still_comes(
         assert ours.submit(add, 3, task_id=str(uuid4())).result() == 6  # tells no time: from 0 on
 
     assert not [record for record in caplog.records if record.name.startswith("amqp")]
+
+
+def test_the_connections_of_a_thread_are_closed_after_its_end(broker: BrokerNode) -> None:
+    sockets = list[Any]()
+
+    def write_and_read() -> None:
+        backend = task.app.backend  # this thread's own
+        backend.store_result(new_task_id(), 42, "SUCCESS")
+        backend.get_task_meta(new_task_id())
+        for used in (backend._direct._channel, backend.result_consumer._reader):
+            sockets.append(used._connection.connection.transport.sock)
+
+    thread = threading.Thread(target=write_and_read)
+    thread.start()
+    thread.join()
+    gc.collect()
+
+    assert [each.fileno() for each in sockets] == [-1, -1]
