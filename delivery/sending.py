@@ -105,6 +105,8 @@ def _dialogue(attempt: Attempt) -> mailing.Delivery | mailing.DeliveryError:
     except (NotGranted, LedgerUnavailable):
         circuit.note(answered=True)  # the relay has opened a session
         raise
+    except mailing.NoFreeSession as exc:
+        return exc  # which says nothing of the relay's answers: the circuit goes by other mails
     except mailing.DeliveryError as exc:
         circuit.note(answered=exc.code is not None and not isinstance(exc, mailing.Unreachable))
         return exc

@@ -111,6 +111,13 @@ class Unreachable(TransientFailure):
     """
 
 
+class NoFreeSession(Unreachable):
+    """The relay allows us no more sessions, and none of ours became free in time.
+
+    Its reply is the one to a connection that was one too many. Other mails are being sent.
+    """
+
+
 class CircuitOpen(MailError):
     """The relay did not answer several times in a row and is left alone for a while.
 

@@ -31,15 +31,16 @@ class _Loan:
         self.session, self.was_kept = _pool.take(relay)
 
     def replace(self) -> Session:
-        """Close the session, with QUIT, and take a new one.
+        """Close the session, with QUIT, and take another.
 
         Raises:
-            Unreachable: there is no session now.
+            Unreachable: there is none now.
         """
-        if self.session:
-            self.session.close()
-        self.give_back()
-        self.session, _ = _pool.take(self.relay, fresh=True)
+        session = self.session
+        assert session is not None  # nosec B101 # it is replaced once
+        session.close()
+        self.session = None
+        self.session = _pool.replace(session)
         return self.session
 
     def give_back(self) -> None:

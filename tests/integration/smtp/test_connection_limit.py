@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from mailing import Unreachable, deliver
-from mailing.smtp import pool
+from mailing import NoFreeSession, Unreachable, deliver
+from mailing.smtp import places
 from tests.mails import ANN, CONTENT, SENDER, relay_of, send
 from tests.smtp_server import SMTPServer
 
@@ -46,10 +46,21 @@ def test_a_relay_that_has_refused_a_connection_is_not_asked_for_each_mail(
     assert server.session_count <= 1 + THREADS
 
 
+def test_every_thread_has_its_turn_though_others_never_pause(
+    server: SMTPServer, threads: ThreadPoolExecutor
+) -> None:
+    server.behave(connection_limit=1, slow_final_dot=0.02)
+    relay = relay_of(server, timeout_s=1.0)
+
+    codes = [one.code for one in threads.map(lambda _: send(relay), range(150))]
+
+    assert codes == [250] * 150
+
+
 def test_a_session_may_be_opened_later_again(
     server: SMTPServer, threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pool, "FULL_S", 0.05)
+    monkeypatch.setattr(places, "ASK_AGAIN_S", 0.05)
     server.behave(connection_limit=1, slow_final_dot=0.01)
     send(relay_of(server))
     list(threads.map(lambda _: send(relay_of(server)), range(20)))
@@ -89,7 +100,7 @@ def test_a_refused_connection_is_an_error_if_no_session_becomes_free_in_time(
         deliver, relay, sender=SENDER, recipients=[ANN], content=CONTENT, claim=claim
     )
     claimed.wait(5)
-    with pytest.raises(Unreachable, match="too many connections") as caught:
+    with pytest.raises(NoFreeSession, match="too many connections") as caught:
         send(relay)
     done.set()
 

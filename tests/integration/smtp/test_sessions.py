@@ -42,7 +42,7 @@ def test_a_kept_session_has_the_timeout_of_commands(
     relay = relay_of(server, timeout_s=7, data_timeout_s=8)
     send(relay)
     send(relay)
-    (kept,) = sessions._pool._idle[relay]
+    (kept,) = sessions._pool._places[relay]._idle
     sock = kept._smtp.sock
 
     assert sock is not None
@@ -222,15 +222,32 @@ def test_a_thread_goes_on_in_the_session_of_another_that_has_ended(server: SMTPS
 def test_sessions_that_have_expired_beside_the_one_in_use_are_closed(server: SMTPServer) -> None:
     relay = relay_of(server)
     send(relay)
-    (older,) = sessions._pool._idle.pop(relay)
+    idle = sessions._pool._places[relay]._idle
+    older = idle.pop()
     send(relay)
-    sessions._pool._idle[relay].insert(0, older)
+    idle.insert(0, older)
     older._used_at -= relay.idle_s
 
     send(relay)
 
     assert [mail.session for mail in server.wait_for(3)] == [1, 2, 2]
     assert "QUIT" in server.commands(1)
+
+
+def test_of_sessions_that_the_relay_has_forgotten_one_is_asked(
+    server: SMTPServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "CHECK_AFTER_S", 0)
+    relay = relay_of(server)
+    three = [sessions._pool.take(relay)[0] for _ in range(3)]
+    for each in three:
+        sessions._pool.give_back(each)
+    server.behave(drop_at="RSET")
+
+    send(relay)
+
+    assert [server.commands(number).count("RSET") for number in (1, 2, 3)] == [0, 0, 1]
+    assert [mail.session for mail in server.wait_for(1)] == [4]
 
 
 # Python 3.12 and later warn of forking a process that has threads, as the server of the test.
@@ -242,7 +259,7 @@ def test_a_forked_child_leaves_its_parents_session_alone(server: SMTPServer) -> 
     if pid == 0:
         status = 1
         try:
-            inherited = len(sessions._pool._idle)
+            inherited = len(sessions._pool._places)
             send(relay_of(server))
             close_sessions()
             status = inherited

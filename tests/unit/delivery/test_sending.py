@@ -228,6 +228,21 @@ def test_the_circuit_counts_what_the_relay_did_not_answer(
     assert changes == ["closed"] * answered
 
 
+def test_a_mail_for_which_no_session_was_free_says_nothing_of_the_relay(
+    monkeypatch: pytest.MonkeyPatch, relay: Server, breaker: CircuitBreaker
+) -> None:
+    busy = Mock(side_effect=mailing.NoFreeSession(421, "too many connections"))
+    monkeypatch.setattr(mailing, "deliver", busy)
+
+    assert isinstance(tried(new_task_id()), Again)
+
+    assert not is_open(breaker)
+    breaker.failed()
+    wait_until(lambda: not is_open(breaker), "a probe, this thread's")
+    tried(new_task_id())
+    assert breaker.failed() is None  # the probe's; it has not closed
+
+
 def test_a_copy_of_a_sent_mail_closes_the_circuit_as_it_found_a_session(
     relay: Server, breaker: CircuitBreaker
 ) -> None:
