@@ -79,14 +79,15 @@ class Session:
         """See if the relay answers, and end a refused mail's transaction (RFC 5321 4.1.1.5)."""
         try:
             self._set_deadline(min(CHECK_TIMEOUT_S, self.relay.timeout_s))
-            if not self.command("RSET").accepted:
-                self.abandon()
+            is_ready = self.command("RSET").accepted
         except (OSError, TransientFailure):
+            is_ready = False
+        if not is_ready:
             self.abandon()
-        else:
-            self._in_transaction = False
-            self._reader.until = math.inf
-            self._wait_up_to(self.relay.timeout_s)
+            return
+        self._in_transaction = False
+        self._reader.until = math.inf
+        self._wait_up_to(self.relay.timeout_s)
 
     def begin_mail(self, until: float) -> None:
         """Set the deadline of everything before the final dot (``time.monotonic()``); a command or

@@ -234,6 +234,18 @@ def test_sessions_that_have_expired_beside_the_one_in_use_are_closed(server: SMT
     assert "QUIT" in server.commands(1)
 
 
+def test_a_session_in_which_the_relay_refuses_the_check_is_replaced(
+    server: SMTPServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "CHECK_AFTER_S", 0)
+    send(relay_of(server))
+    server.behave(refuse_at={"RSET": "451 4.3.0 not now"})
+
+    send(relay_of(server))
+
+    assert [mail.session for mail in server.wait_for(2)] == [1, 2]
+
+
 def test_of_sessions_that_the_relay_has_forgotten_one_is_asked(
     server: SMTPServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
