@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -69,19 +68,6 @@ def test_a_session_may_be_opened_later_again(
     list(threads.map(lambda _: send(relay_of(server)), range(60)))
 
     assert len({mail.session for mail in server.mails}) > 1
-
-
-def test_where_no_more_sessions_are_allowed_a_kept_one_replaces_another(server: SMTPServer) -> None:
-    relay, sessions = relay_of(server), pool.Pool()
-    kept, _ = sessions.take(relay)
-    sessions.give_back(kept)
-    sessions._most[relay], sessions._full_until[relay] = 1, math.inf
-
-    taken, was_kept = sessions.take(relay, fresh=True)
-
-    assert (taken is kept, was_kept) == (True, True)
-    assert server.session_count == 1
-    kept.close()
 
 
 def test_a_refused_connection_is_an_error_if_no_session_becomes_free_in_time(

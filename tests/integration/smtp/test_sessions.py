@@ -188,7 +188,7 @@ def test_threads_that_send_at_the_same_time_have_a_session_each(server: SMTPServ
 
 def test_all_kept_sessions_may_be_dead_at_once(server: SMTPServer) -> None:
     relay = relay_of(server)
-    kept = [sessions._pool.take(relay, fresh=True)[0] for _ in range(3)]
+    kept = [sessions._pool.take(relay)[0] for _ in range(3)]
     for one in kept:
         sessions._pool.give_back(one)
     server.drop_sessions()
@@ -200,7 +200,7 @@ def test_all_kept_sessions_may_be_dead_at_once(server: SMTPServer) -> None:
 
 def test_a_mail_leaves_the_other_kept_sessions_open(server: SMTPServer) -> None:
     relay = relay_of(server)
-    kept = [sessions._pool.take(relay, fresh=True)[0] for _ in range(3)]
+    kept = [sessions._pool.take(relay)[0] for _ in range(3)]
     for one in kept:
         sessions._pool.give_back(one)
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from mailing import NoFreeSession, Unreachable
 from mailing.smtp import places
 from mailing.smtp.places import Places
+from mailing.smtp.session import Session
 from tests.system import wait_until
 
 TOO_MANY = Unreachable(421, "too many connections")
@@ -99,3 +102,10 @@ def test_only_a_refusal_for_now_means_that_it_was_one_too_many(refusal: Unreacha
     one.take(soon(), fresh=False)
 
     assert not one.leave_refused(refusal)
+
+
+def test_where_no_more_are_allowed_a_kept_session_takes_the_place_of_a_new_one() -> None:
+    one, kept = full(), cast(Session, SimpleNamespace(alive=True))
+    one.leave(kept)
+
+    assert one.take(soon(), fresh=True) is kept
