@@ -153,10 +153,32 @@ def named_arguments(task: Task, args: Sequence[Any], kwargs: Mapping[str, Any]) 
     arguments = _bind(signature, task.name, args, kwargs)
     for name, value in arguments.items():
         try:
-            msgspec.convert(value, signature.hints.get(name, Any))
+            msgspec.convert(value, signature.hints.get(name, Any), dec_hook=_as_own_type)
         except msgspec.ValidationError as exc:
             raise InvalidArgument(name, str(exc).replace("`", "")) from None
+        except _NotChecked:
+            pass  # it is let in: the task itself will say
     return arguments
+
+
+class _NotChecked(Exception):
+    """Only the task itself knows whether it can use a value."""
+
+
+def _as_own_type(cls: Any, value: Any) -> Any:
+    """Return a value from JSON as a class that msgspec does not know; pydantic's models check it.
+
+    Raises:
+        ValueError: the model refuses the value; it says where and why, without the value.
+        _NotChecked: the class is no model, or checks in a worker only (Celery gives it a context).
+    """
+    try:
+        return cls.model_validate(value)
+    except Exception as exc:  # a class of the task's author
+        if not hasattr(exc, "errors"):
+            raise _NotChecked from exc
+        first = exc.errors(include_url=False, include_context=False, include_input=False)[0]
+    raise ValueError(": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"]))))
 
 
 def _bind(

@@ -19,6 +19,29 @@ if TYPE_CHECKING:
 Percent = Annotated[int, Meta(ge=0, le=100)]
 
 
+class Refused(ValueError):
+    """What pydantic's ``ValidationError`` looks like."""
+
+    def errors(self, **_options: bool) -> list[dict[str, Any]]:
+        return [{"loc": ("lines", 0, "n"), "msg": "Input should be a valid integer"}]
+
+
+class Order:
+    """What a pydantic model looks like to Celery: a class with ``model_validate``."""
+
+    @classmethod
+    def model_validate(cls, value: Any) -> Order:
+        if value == "in a worker only":
+            raise TypeError("'NoneType' object is not subscriptable")  # there is no context
+        if not isinstance(value, dict):
+            raise Refused
+        return cls()
+
+
+class Point:
+    """A class of a task's author that JSON knows nothing of."""
+
+
 class Even(DurableTask):
     """A task that looks at its arguments itself."""
 
@@ -54,6 +77,11 @@ def app() -> Celery:
 
     @app.task(name="shop.typed")  # type: ignore[untyped-decorator]
     def typed(amount: Decimal, at: str | datetime, times: int) -> None: ...
+
+    @app.task(name="shop.order")  # type: ignore[untyped-decorator]
+    def order(
+        order: Order, more: list[Order] | None = None, at: Point | None = None, n: int = 0
+    ) -> None: ...
 
     @app.task(name="shop.even", base=Even)  # type: ignore[untyped-decorator]
     def even(n: int) -> None: ...
@@ -248,3 +276,22 @@ def test_what_cannot_be_checked_is_let_in_and_the_rest_is_checked(app: Celery) -
 
     assert [one.type for one in tasks.parameters(typed)] == ["Any", "Any", "int"]
     assert refusal(typed, "1.50", "2030-01-01", "two").argument == "times"
+
+
+def test_a_model_checks_its_argument(app: Celery) -> None:
+    order = app.tasks["shop.order"]
+
+    tasks.check_arguments(order, ({"lines": []},), {"more": [{}]})
+
+    exc = refusal(order, "nothing")
+    assert (exc.argument, exc.detail) == ("order", "lines.0.n: Input should be a valid integer")
+    assert refusal(order, {}, [{}, "nothing"]).argument == "more"
+
+
+def test_a_value_for_a_class_that_cannot_check_it_is_let_in(app: Celery) -> None:
+    order = app.tasks["shop.order"]
+
+    tasks.check_arguments(order, ("in a worker only",), {"at": {"x": 1}})
+
+    assert [one.type for one in tasks.parameters(order)][::3] == ["Order", "int"]
+    assert refusal(order, {}, at={"x": 1}, n="two").argument == "n"
