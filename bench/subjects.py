@@ -131,6 +131,13 @@ def peers() -> list[Subject]:
     flower = ["celery", "-A", "bench.peers.celery_app", "flower", "--address=127.0.0.1"]
     return [
         peer("pika, Tornado", "tornado_pika", "/call", queue="tornado-pika", floor="floor"),
+        peer(
+            "pika and SQLite, Tornado",
+            "tornado_pika_sqlite",
+            "/call",
+            queue="tornado-pika",
+            floor="floor",
+        ),
         peer("aio-pika, FastAPI", "fastapi_aio_pika", "/call", queue="aio-pika"),
         peer("FastStream, FastAPI", "fastapi_faststream", "/call", queue="faststream"),
         peer("taskiq-aio-pika, FastAPI", "fastapi_taskiq", "/call", queue="taskiq"),
@@ -181,4 +188,6 @@ def round_trips() -> list[Subject]:
              worker=[*python, "bench.peers.faststream_worker"]),
         peer("aio-pika RPC", "fastapi_aio_pika", "/wait",
              worker=[*python, "bench.peers.aio_pika_worker"]),
+        peer("aio-pika, durable as ours", "fastapi_durable_rpc", "/wait",
+             worker=[*python, "bench.peers.durable_rpc_worker"]),
     ]  # fmt: skip

@@ -79,15 +79,20 @@ class Call(RequestHandler):
         self.write({"id": task_id, "state": "PENDING"})
 
 
-async def main(port: int) -> None:
-    """Serve until killed."""
+async def connect() -> Confirmed:
+    """Connect to the broker, and return a channel."""
     url = os.environ["BROKER_URL"].removesuffix("//") + "/%2F"
     connection = await called_back(
         lambda end: AsyncioConnection(pika.URLParameters(url), on_open_callback=end)
     )
     confirmed = Confirmed(await called_back(lambda end: connection.channel(on_open_callback=end)))
     await confirmed.start()
-    routes = [("/(?:call|readyz)", Call, {"confirmed": confirmed})]
+    return confirmed
+
+
+async def main(port: int) -> None:
+    """Serve until killed."""
+    routes = [("/(?:call|readyz)", Call, {"confirmed": await connect()})]
     Application(routes, log_function=lambda _: None).listen(port, "127.0.0.1")
     await asyncio.Event().wait()
 
