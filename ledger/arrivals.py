@@ -1,4 +1,4 @@
-"""Enters the mails of one turn of an event loop together: one entry and one wake-up for all."""
+"""Enters the mails that an event loop reads without a pause together: one entry for all."""
 
 from __future__ import annotations
 
@@ -8,19 +8,22 @@ from typing import Any
 
 from ledger.errors import LedgerUnavailable
 from ledger.values import NewEmail
+from ledger.writer import LARGEST_GROUP
 
-#: With so many mails, an entry is made before the turn ends.
-MOST = 100
+#: After so many turns of the loop that brought no further mail, those that wait are entered; or at
+#: once if they fill a transaction.
+QUIET_TURNS = 5
 
 Enter = Callable[[Sequence[NewEmail]], Coroutine[Any, Any, None]]
 _Arrival = tuple[Sequence[NewEmail], asyncio.Future[None]]
 
 
 class Arrivals:
-    """Gathers mails until the turn of the loop ends, and settles each one's future.
+    """Gathers mails until the loop has read all requests that have come; settles their futures.
 
-    The writer's thread so wakes when the loop has read all requests that have come. If it woke at
-    the first mail, it would compete with the reading of the others for the interpreter's lock.
+    A transaction costs as much CPU as ten mails. And the writer's thread so works while the loop
+    has nothing to do: if it woke at the first mail, both would compete for the interpreter's lock.
+    Waiting for a time instead of the loop would let both sleep.
 
     Args:
         enter: enters mails, all or none.
@@ -31,25 +34,37 @@ class Arrivals:
         self._enter = enter
         self._gathered: list[_Arrival] = []
         self._count = 0
+        self._quiet_turns = 0
+        self._turn_end: asyncio.Handle | None = None
         self._entering: set[asyncio.Task[None]] = set()  # the loop itself holds none
 
     def add(self, new: Sequence[NewEmail]) -> asyncio.Future[None]:
         """Have mails entered, all or none; the future ends when they are."""
-        if not self._gathered:
-            self.loop.call_soon(self._hand_over)
         waiter: asyncio.Future[None] = self.loop.create_future()
         self._gathered.append((new, waiter))
         self._count += len(new)
-        if self._count >= MOST:
+        self._quiet_turns = 0
+        if self._count >= LARGEST_GROUP:
             self._hand_over()
+        elif self._turn_end is None:
+            self._turn_end = self.loop.call_soon(self._on_turn_end)
         return waiter
 
+    def _on_turn_end(self) -> None:
+        if self._quiet_turns == QUIET_TURNS:
+            self._hand_over()
+        else:
+            self._quiet_turns += 1
+            self._turn_end = self.loop.call_soon(self._on_turn_end)
+
     def _hand_over(self) -> None:
+        if self._turn_end is not None:
+            self._turn_end.cancel()
+            self._turn_end = None
         arrivals, self._gathered, self._count = self._gathered, [], 0
-        if arrivals:
-            task = self.loop.create_task(self._enter_all(arrivals))
-            self._entering.add(task)
-            task.add_done_callback(self._entering.discard)
+        task = self.loop.create_task(self._enter_all(arrivals))
+        self._entering.add(task)
+        task.add_done_callback(self._entering.discard)
 
     async def _enter_all(self, arrivals: Sequence[_Arrival]) -> None:
         try:

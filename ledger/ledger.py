@@ -130,7 +130,7 @@ class Ledger:
         return entry.future
 
     def accept_soon(self, *new: NewEmail) -> asyncio.Future[None]:
-        """Enter mails as :meth:`accept` does, together with others of this turn of the event loop.
+        """Enter mails as :meth:`accept` does, together with others that the loop reads meanwhile.
 
         The future ends after COMMIT, and raises as :meth:`awaited`.
         """

@@ -22,12 +22,6 @@ from ledger.values import NewEmail
 #: With this many mails and other operations, a transaction takes no further entry.
 LARGEST_GROUP = 500
 
-#: After a group of ``BUSY`` mails and operations or more, a group that begins with mails waits
-#: ``GATHER_S`` seconds for more: BEGIN and COMMIT cost as much CPU as ten mails, and the broker's
-#: confirm, for which the request waits as well, takes longer.
-BUSY = 4
-GATHER_S = 0.004
-
 #: How long to sleep before a transaction is repeated, in seconds.
 PAUSE_S = (0.01, 0.05)
 
@@ -59,7 +53,6 @@ class Writer:
     def __init__(self, engine: Engine, health: Health) -> None:
         self._engine = writing(engine)
         self._health = health
-        self._is_busy = False
         self._waiting: SimpleQueue[Entry | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._closed = False
@@ -87,7 +80,6 @@ class Writer:
     def _run(self) -> None:
         while True:
             group, last = self._next_group()
-            self._is_busy = sum(entry.size for entry in group) >= BUSY
             if group:
                 with self.at_work:
                     self._write(group)
@@ -99,8 +91,6 @@ class Writer:
         group: list[Entry] = []
         size = 0
         entry = self._waiting.get()
-        if self._is_busy and entry is not None and entry.news:
-            time.sleep(GATHER_S)
         while entry is not None:
             if entry.future.set_running_or_notify_cancel():
                 group.append(entry)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import threading
 import time
 from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, func, select
 
-from ledger import Ledger, NewEmail, To, schema
-from ledger.writer import BUSY
+from ledger import NewEmail, To, schema
 
 _numbers = itertools.count(1)
 
@@ -47,11 +45,3 @@ def count(connection: Connection, table: str) -> int:
 
 def transaction_of(connection: Connection) -> Any:
     return connection.get_transaction()
-
-
-def keep_busy(ledger: Ledger, hold: threading.Event) -> None:
-    """Let the writer go, with so much to write that it gathers mails from then on."""
-    many = [ledger.write(transaction_of) for _ in range(BUSY)]
-    hold.set()
-    for future in many:
-        future.result()

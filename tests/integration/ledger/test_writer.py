@@ -6,15 +6,14 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import wait
 
 import pytest
 from sqlalchemy import Connection, Engine
 
 from ledger import EntryRefused, Ledger, LedgerUnavailable, enter
 from ledger.health import Health
-from ledger.writer import BUSY, Entry, Writer
-from tests.ledgers import ids, keep_busy, new_email, transaction_of
+from ledger.writer import Entry, Writer
+from tests.ledgers import ids, new_email, transaction_of
 
 
 def entering(email_id: str) -> Callable[[Connection], str]:
@@ -97,34 +96,6 @@ def test_a_group_is_bounded(ledger: Ledger, hold: threading.Event) -> None:
 
     assert transactions[0] is transactions[499]
     assert transactions[0] is not transactions[500]
-
-
-def test_mails_that_come_one_by_one_are_committed_together_while_many_come(
-    ledger: Ledger, hold: threading.Event, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("ledger.writer.GATHER_S", 1.0)
-    keep_busy(ledger, hold)
-
-    mail = ledger.accept(new_email())
-    assert not wait([mail], 0.1).done  # it would be written by now
-    joined = ledger.write(transaction_of)
-    last = ledger.write(transaction_of)
-
-    assert joined.result() is last.result()
-    assert mail.done()
-    ledger.accept(new_email()).result(0.9)  # that group was small: no mail waits for others now
-
-
-def test_mails_count_each_even_if_they_come_as_one_entry(
-    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("ledger.writer.GATHER_S", 1.0)
-    ledger.accept(*(new_email() for _ in range(BUSY))).result()
-
-    mail = ledger.accept(new_email())
-
-    assert not wait([mail], 0.1).done
-    mail.result()
 
 
 def test_a_failing_operation_takes_no_other_one_with_it(

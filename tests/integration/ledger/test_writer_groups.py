@@ -1,4 +1,4 @@
-"""What ends a group, and what no group waits for."""
+"""What ends a group."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from ledger import Ledger, LedgerUnavailable
 from ledger.writer import LARGEST_GROUP
-from tests.ledgers import keep_busy, new_email, transaction_of
+from tests.ledgers import new_email, transaction_of
 
 
 def test_each_mail_of_a_batch_counts_in_its_group(ledger: Ledger, hold: threading.Event) -> None:
@@ -20,15 +20,6 @@ def test_each_mail_of_a_batch_counts_in_its_group(ledger: Ledger, hold: threadin
 
     batch.result()
     assert first.result() is not after.result()
-
-
-def test_an_operation_waits_for_no_mails(
-    ledger: Ledger, hold: threading.Event, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("ledger.writer.GATHER_S", 30.0)
-    keep_busy(ledger, hold)
-
-    ledger.write(transaction_of).result(10)
 
 
 def test_a_ledger_that_is_away_is_asked_once_for_all_that_waits(

@@ -1,4 +1,4 @@
-"""The mails of one turn of the event loop enter the ledger together, and fail apart."""
+"""Mails that the loop reads without a pause enter the ledger together; they fail apart."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from collections.abc import Sequence
 import pytest
 
 from ledger import LedgerUnavailable, NewEmail
-from ledger.arrivals import MOST, Arrivals
+from ledger.arrivals import QUIET_TURNS, Arrivals
 from ledger.errors import EntryRefused
+from ledger.writer import LARGEST_GROUP
 from tests.ledgers import new_email
 
 
@@ -40,28 +41,64 @@ def arrivals(database: Database) -> Arrivals:
     return Arrivals(asyncio.get_running_loop(), database.enter)
 
 
+async def turns(count: int) -> None:
+    """Let the loop turn so many times."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
 @pytest.mark.gen_test
-async def test_the_mails_of_one_turn_are_one_entry_and_those_of_the_next_another() -> None:
+async def test_mails_are_one_entry_while_each_comes_soon_after_the_last_one() -> None:
     database = Database()
     made = arrivals(database)
 
-    first = [made.add(mails("1")), made.add(mails("2", "3"))]
+    waiters = []
+    for number in range(10):
+        waiters.append(made.add(mails(f"{number}", f"{number}b")))
+        await turns(QUIET_TURNS)
     assert database.entries == []
-    await asyncio.gather(*first)
-    await made.add(mails("4"))
-
-    assert database.entries == [["1", "2", "3"], ["4"]]
-
-
-@pytest.mark.gen_test
-async def test_a_long_turn_is_several_entries() -> None:
-    database = Database()
-    made = arrivals(database)
-
-    waiters = [made.add(mails(str(number))) for number in range(2 * MOST + 1)]
     await asyncio.gather(*waiters)
 
-    assert [len(entry) for entry in database.entries] == [MOST, MOST, 1]
+    assert len(database.entries) == 1
+    assert len(database.entries[0]) == 20
+
+
+@pytest.mark.gen_test
+async def test_a_mail_waits_only_until_some_turns_of_the_loop_have_brought_no_other() -> None:
+    database = Database()
+    made = arrivals(database)
+
+    first = made.add(mails("1"))
+    await turns(QUIET_TURNS + 2)  # the turn that adds it, and the one that enters it
+    assert database.entries == [["1"]]
+    second = made.add(mails("2"))
+    await asyncio.gather(first, second)
+
+    assert database.entries == [["1"], ["2"]]
+
+
+@pytest.mark.gen_test
+async def test_mails_that_fill_a_transaction_are_entered_at_once() -> None:
+    database = Database()
+    made = arrivals(database)
+
+    waiters = [made.add(mails(str(number))) for number in range(2 * LARGEST_GROUP + 1)]
+    await turns(1)
+    assert [len(entry) for entry in database.entries] == [LARGEST_GROUP, LARGEST_GROUP]
+    await asyncio.gather(*waiters)
+
+    assert [len(entry) for entry in database.entries] == [LARGEST_GROUP, LARGEST_GROUP, 1]
+
+
+@pytest.mark.gen_test
+async def test_nothing_is_entered_twice_and_no_empty_entry_is_made_after_a_full_one() -> None:
+    database = Database()
+    made = arrivals(database)
+
+    await asyncio.gather(*[made.add(mails(str(number))) for number in range(LARGEST_GROUP)])
+    await turns(3 * QUIET_TURNS)
+
+    assert [len(entry) for entry in database.entries] == [LARGEST_GROUP]
 
 
 @pytest.mark.gen_test
@@ -101,7 +138,7 @@ async def test_a_failure_that_nobody_waits_for_is_not_logged_and_no_entry_is_hel
     made = arrivals(database)
 
     made.add(mails("1"))
-    assert not made._entering  # before the turn's end
+    assert not made._entering  # not yet
     async with asyncio.timeout(10):
         while not database.entries or made._entering:  # noqa: ASYNC110 - it tells nobody
             await asyncio.sleep(0)
