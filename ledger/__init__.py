@@ -13,7 +13,7 @@ from ledger.errors import (
     UnknownEmail,
 )
 from ledger.health import Failure
-from ledger.idempotency import Reserved
+from ledger.idempotency import Reservation, Reserved
 from ledger.ledger import Ledger
 from ledger.outcomes import Outcome
 from ledger.values import (
@@ -50,6 +50,7 @@ __all__ = [
     "Outcome",
     "Recipient",
     "RecipientReply",
+    "Reservation",
     "Reserved",
     "Sendable",
     "Status",

@@ -32,6 +32,12 @@ def enter(connection: Connection, news: Sequence[NewEmail]) -> None:
     )
 
 
+def enter_each(connection: Connection, news: Sequence[Sequence[NewEmail]]) -> Sequence[None]:
+    """Enter the mails of several requests."""
+    enter(connection, [one for mails in news for one in mails])
+    return [None] * len(news)
+
+
 def discard(connection: Connection, email_ids: Sequence[str]) -> None:
     """Delete mails whose publish was refused, except those to which something has happened since: a
     worker has got one all the same, or somebody has rescheduled it, so it has another message."""

@@ -1,50 +1,60 @@
-"""Enters the mails that an event loop reads without a pause together: one entry for all."""
+"""Carries out what an event loop asks for without a pause together: in one entry of the writer."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from ledger.errors import LedgerUnavailable
-from ledger.values import NewEmail
 from ledger.writer import LARGEST_GROUP
 
-#: After so many turns of the loop that brought no further mail, those that wait are entered; or at
-#: once if they fill a transaction.
+T = TypeVar("T")
+R = TypeVar("R")
+
+#: After so many turns of the loop that brought nothing further, what waits is carried out; or at
+#: once if it fills a transaction.
 QUIET_TURNS = 5
 
-Enter = Callable[[Sequence[NewEmail]], Coroutine[Any, Any, None]]
-_Arrival = tuple[Sequence[NewEmail], asyncio.Future[None]]
+
+class _Arrival(NamedTuple, Generic[T, R]):
+    item: T
+    size: int
+    waiter: asyncio.Future[R]
 
 
-class Arrivals:
-    """Gathers mails until the loop has read all requests that have come; settles their futures.
+class Arrivals(Generic[T, R]):
+    """Gathers items until the loop has read all requests that have come; settles their futures.
 
     A transaction costs as much CPU as ten mails. And the writer's thread so works while the loop
-    has nothing to do: if it woke at the first mail, both would compete for the interpreter's lock.
+    has nothing to do: if it woke at the first item, both would compete for the interpreter's lock.
     Waiting for a time instead of the loop would let both sleep.
 
     Args:
-        enter: enters mails, all or none.
+        carry_out: does what items ask for, all or none, and returns the result of each; it is also
+            told how many mails they have.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, enter: Enter) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        carry_out: Callable[[Sequence[T], int], Coroutine[Any, Any, Sequence[R]]],
+    ) -> None:
         self.loop = loop
-        self._enter = enter
-        self._gathered: list[_Arrival] = []
-        self._count = 0
+        self._carry_out = carry_out
+        self._gathered: list[_Arrival[T, R]] = []
+        self._size = 0
         self._quiet_turns = 0
         self._turn_end: asyncio.Handle | None = None
-        self._entering: set[asyncio.Task[None]] = set()  # the loop itself holds none
+        self._running: set[asyncio.Task[None]] = set()  # the loop itself holds none
 
-    def add(self, new: Sequence[NewEmail]) -> asyncio.Future[None]:
-        """Have mails entered, all or none; the future ends when they are."""
-        waiter: asyncio.Future[None] = self.loop.create_future()
-        self._gathered.append((new, waiter))
-        self._count += len(new)
+    def add(self, item: T, size: int = 1) -> asyncio.Future[R]:
+        """Have an item with ``size`` mails carried out; the future ends with its result."""
+        waiter: asyncio.Future[R] = self.loop.create_future()
+        self._gathered.append(_Arrival(item, size, waiter))
+        self._size += size
         self._quiet_turns = 0
-        if self._count >= LARGEST_GROUP:
+        if self._size >= LARGEST_GROUP:
             self._hand_over()
         elif self._turn_end is None:
             self._turn_end = self.loop.call_soon(self._on_turn_end)
@@ -61,29 +71,28 @@ class Arrivals:
         if self._turn_end is not None:
             self._turn_end.cancel()
             self._turn_end = None
-        arrivals, self._gathered, self._count = self._gathered, [], 0
-        task = self.loop.create_task(self._enter_all(arrivals))
-        self._entering.add(task)
-        task.add_done_callback(self._entering.discard)
+        arrivals, self._gathered, self._size = self._gathered, [], 0
+        task = self.loop.create_task(self._carry_out_all(arrivals))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
 
-    async def _enter_all(self, arrivals: Sequence[_Arrival]) -> None:
+    async def _carry_out_all(self, arrivals: Sequence[_Arrival[T, R]]) -> None:
+        items, size = [one.item for one in arrivals], sum(one.size for one in arrivals)
         try:
-            await self._enter([one for new, _ in arrivals for one in new])
+            results = await self._carry_out(items, size)
         except Exception as error:  # noqa: BLE001 - each waiter raises it
             if len(arrivals) == 1 or isinstance(error, LedgerUnavailable):
-                _settle(arrivals, error)
-            else:  # one of the mails is at fault, and only its own request fails
-                await asyncio.gather(*(self._enter_all([one]) for one in arrivals))
+                for one in arrivals:
+                    _fail(one.waiter, error)
+            else:  # one of the items is at fault, and only its own request fails
+                await asyncio.gather(*(self._carry_out_all([one]) for one in arrivals))
         else:
-            _settle(arrivals, None)
+            for one, result in zip(arrivals, results, strict=True):
+                if not one.waiter.done():  # else its request was canceled
+                    one.waiter.set_result(result)
 
 
-def _settle(arrivals: Sequence[_Arrival], error: Exception | None) -> None:
-    for _, waiter in arrivals:
-        if waiter.done():
-            continue  # its request was canceled
-        if error is None:
-            waiter.set_result(None)
-        else:
-            waiter.set_exception(error)
-            waiter.exception()  # mark as retrieved: its request may have failed before
+def _fail(waiter: asyncio.Future[Any], error: Exception) -> None:
+    if not waiter.done():
+        waiter.set_exception(error)
+        waiter.exception()  # mark as retrieved: its request may have failed before

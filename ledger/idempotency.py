@@ -6,17 +6,24 @@ Of all copies of a request, in all processes, one publishes the mails (``mine``)
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Connection, Row, delete, select, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, select, update
 
 from ledger import rows, schema
 from ledger.accept import enter
+from ledger.prepared import Prepared
 from ledger.values import NewEmail, Value
 
 keys = schema.idempotency_keys
 
+_PUBLISHED = Prepared(
+    update(keys)
+    .where(keys.c.api_key == bindparam("is_api_key"), keys.c.key == bindparam("is_key"))
+    .values(published_at=bindparam("now"))
+)
 
 #: ``mine``: this caller has to publish the key's mails, and no other copy does before
 #: ``publisher_until``; ``pending``: another copy was to publish them, and no confirm is
@@ -32,16 +39,21 @@ class Reserved(Value, frozen=True, kw_only=True):
     email_ids: tuple[str, ...] = ()
 
 
+class Reservation(Value, frozen=True, kw_only=True):
+    """A key to be reserved, with its mails; who publishes them has ``lease_s`` for that."""
+
+    api_key: str
+    key: str
+    body_hash: bytes
+    new: Sequence[NewEmail]
+    lease_s: float
+    kept_s: float
+
+
 def reserve(
     connection: Connection,
-    api_key: str,
-    key: str,
-    body_hash: bytes,
-    new: Sequence[NewEmail],
-    *,
+    asked: Reservation,
     now: float,
-    publisher_until: float,
-    kept_s: float,
     admit: Callable[[Connection], bool] | None = None,
 ) -> Reserved:
     """Enter a key together with its mails, or return the state of a known key.
@@ -53,41 +65,66 @@ def reserve(
     Args:
         admit: called before the mails ``new`` are entered; False: they may not be sent.
     """
-    entry = {
-        "body_hash": body_hash,
-        "email_ids": rows.dumps([one.id for one in new]),
-        "created_at": now,
-        "publisher_until": publisher_until,
-        "published_at": None,
-    }
+    api_key, key = _name(asked)
+    entry = _entry(asked, now)
     while True:  # repeats only if another process has changed the key meanwhile
         if rows.insert_new(connection, keys, [{"api_key": api_key, "key": key, **entry}]):
-            return _with_mails(connection, api_key, key, new, admit)
+            return _with_mails(connection, asked, admit)
         row = connection.execute(select(keys).where(*_is(api_key, key))).one_or_none()
         if row is None:
             continue  # pruned just now
-        if row.created_at < now - kept_s:
+        if row.created_at < now - asked.kept_s:
             if _change(connection, row, entry):
-                return _with_mails(connection, api_key, key, new, admit)
+                return _with_mails(connection, asked, admit)
             continue
-        known = _taken_over(connection, row, _known(row, body_hash), now, publisher_until)
-        if known is not None:
-            return known
+        known = _known(row, asked.body_hash)
+        state = _taken_over(connection, row, known, now, entry["publisher_until"])
+        if state is not None:
+            return state
+
+
+def reserve_each(connection: Connection, asked: Sequence[Reservation]) -> list[Reserved]:
+    """Do for several keys what :func:`reserve` does; whoever asks may send the mails."""
+    now = time.time()  # here, so that waiting for the ledger costs no time of the leases
+    ordered = sorted(asked, key=_name)  # two processes in different orders would deadlock
+    entries = [{"api_key": one.api_key, "key": one.key, **_entry(one, now)} for one in ordered]
+    entered = rows.insert_returning(connection, keys, entries, ("api_key", "key"))
+    first = {name: one for one in reversed(ordered) if (name := _name(one)) in entered}
+    enter(connection, [mail for one in first.values() for mail in one.new])
+    found = {
+        id(one): _mine(one) if first.get(_name(one)) is one else reserve(connection, one, now)
+        for one in ordered
+    }
+    return [found[id(one)] for one in asked]
+
+
+def _name(one: Reservation) -> tuple[str, str]:
+    return one.api_key, one.key
+
+
+def _entry(one: Reservation, now: float) -> dict[str, Any]:
+    return {
+        "body_hash": one.body_hash,
+        "email_ids": rows.dumps([mail.id for mail in one.new]),
+        "created_at": now,
+        "publisher_until": now + one.lease_s,
+        "published_at": None,
+    }
 
 
 def _with_mails(
-    connection: Connection,
-    api_key: str,
-    key: str,
-    new: Sequence[NewEmail],
-    admit: Callable[[Connection], bool] | None,
+    connection: Connection, asked: Reservation, admit: Callable[[Connection], bool] | None
 ) -> Reserved:
     """Enter the mails of a key that was entered just now, if they may be sent."""
     if admit is not None and not admit(connection):
-        connection.execute(delete(keys).where(*_is(api_key, key)))
+        connection.execute(delete(keys).where(*_is(*_name(asked))))
         return Reserved(state="not_admitted")
-    enter(connection, new)
-    return Reserved(state="mine", email_ids=tuple(one.id for one in new))
+    enter(connection, asked.new)
+    return _mine(asked)
+
+
+def _mine(asked: Reservation) -> Reserved:
+    return Reserved(state="mine", email_ids=tuple(mail.id for mail in asked.new))
 
 
 def _taken_over(
@@ -111,10 +148,13 @@ def find(
     return None if row is None else _known(row, body_hash)
 
 
-def published(connection: Connection, api_key: str, key: str, now: float) -> None:
-    """Record that a key's mails are in the queue: from now on nobody publishes them again."""
-    open_key = (*_is(api_key, key), keys.c.published_at.is_(None))
-    connection.execute(update(keys).where(*open_key).values(published_at=now))
+def published(connection: Connection, names: Sequence[tuple[str, str]]) -> list[None]:
+    """Record that the mails of keys (an API key's id and the key) are in the queue: from now on
+    nobody publishes them again."""
+    now = time.time()
+    given = [{"is_api_key": owner, "is_key": key, "now": now} for owner, key in sorted(names)]
+    _PUBLISHED.run_all(connection, given)
+    return [None] * len(names)
 
 
 def release(connection: Connection, api_key: str, key: str) -> None:

@@ -3,44 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import threading
-import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
+from ledger.accept import enter, enter_each
 from ledger.arrivals import Arrivals
 from ledger.completions import Completions
-from ledger.engine import open_engine
 from ledger.errors import LedgerUnavailable
 from ledger.failures import may_be_repeated, translated
 from ledger.health import Failure, Health
+from ledger.opened import PerProcess
 from ledger.values import NewEmail
-from ledger.writer import Entry, Writer
+from ledger.writer import Entry
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 TIMEOUT_S = 4.0
 #: How many times the database's timeout a caller waits at most: once for the group that is being
 #: written, and twice for its own group, which may be tried again.
 MOST_TIMEOUTS = 3
-#: How long a fork waits for a transaction's end, in seconds.
-FORK_WAIT_S = 5.0
-
-
-class _Process:
-    """What one process has open."""
-
-    def __init__(self, url: str, timeout_s: float, health: Health) -> None:
-        self.engine = open_engine(url, timeout_s)
-        self.writer = Writer(self.engine, health)
-
-    def close(self) -> None:
-        self.writer.close()
-        self.engine.dispose()
 
 
 class Ledger:
@@ -52,22 +38,21 @@ class Ledger:
     """
 
     def __init__(self, url: str, *, timeout_s: float = TIMEOUT_S) -> None:
-        self._url = url
         self._timeout_s = timeout_s
         self._health = Health()
-        self._lock = threading.Lock()
-        self._process: _Process | None = None
+        self._opened = PerProcess(url, timeout_s, self._health)
         self._completions: Completions | None = None
-        self._arrivals: Arrivals | None = None
-        self._held: Writer | None = None  # the writer that is locked during a fork
-        _ledgers.add(self)
+        self._arrivals: dict[Any, Arrivals[Any, Any]] = {}  # by what they carry out
 
-    def write(self, operation: Callable[[Connection], T], *, order: str = "") -> Future[T]:
+    def write(
+        self, operation: Callable[[Connection], T], *, order: str = "", size: int = 1
+    ) -> Future[T]:
         """Run an operation in a transaction; the future ends with its value after COMMIT.
 
         ``order``: the id of the mail or API key that the operation changes, if other processes may
         change it at the same time. The operations of a transaction run in the order of these ids:
-        two processes that lock the same rows in different orders would deadlock.
+        two processes that lock the same rows in different orders would deadlock. ``size``: how many
+        mails it enters, since a transaction is bounded.
 
         The operation shares its transaction with others. It may be run again after a rollback, so
         it must do nothing but use the connection.
@@ -77,8 +62,8 @@ class Ledger:
             EntryRefused: the database cannot hold a value; nothing was written.
             and what the operation raises; nothing was written.
         """
-        entry = Entry(operation, order=order)
-        self._here().writer.submit(entry)
+        entry = Entry(operation, order=order, size=size)
+        self._opened.here().writer.submit(entry)
         return entry.future
 
     def commit(self, operation: Callable[[Connection], T], *, order: str = "") -> T:
@@ -96,13 +81,15 @@ class Ledger:
             entry.cancel()
             raise LedgerUnavailable("The database does not answer.") from None
 
-    async def change(self, operation: Callable[[Connection], T], *, order: str = "") -> T:
+    async def change(
+        self, operation: Callable[[Connection], T], *, order: str = "", size: int = 1
+    ) -> T:
         """Run an operation as :meth:`write` does, and return its value after COMMIT.
 
         Raises:
             as :meth:`commit`.
         """
-        entry = self.write(operation, order=order)
+        entry = self.write(operation, order=order, size=size)
         try:
             return await self.awaited(entry)
         except LedgerUnavailable:
@@ -125,19 +112,48 @@ class Ledger:
 
         A mail that has a row already is left as it is.
         """
-        entry = Entry(news=new)
-        self._here().writer.submit(entry)
-        return entry.future
+        return self.write(partial(enter, news=new), size=len(new))
 
     def accept_soon(self, *new: NewEmail) -> asyncio.Future[None]:
-        """Enter mails as :meth:`accept` does, together with others that the loop reads meanwhile.
+        """Enter mails as :meth:`accept` does, but :meth:`together` with others."""
+        return self.together(enter_each, new, size=len(new), even_late=True)
 
-        The future ends after COMMIT, and raises as :meth:`awaited`.
+    def together(
+        self,
+        carry_out: Callable[[Connection, Sequence[T]], Sequence[R]],
+        item: T,
+        *,
+        size: int = 1,
+        even_late: bool = False,
+    ) -> asyncio.Future[R]:
+        """Run an operation for all items that the event loop brings for it without a pause.
+
+        The future ends after COMMIT with the item's result. An item that cannot be carried out
+        fails alone.
+
+        Args:
+            carry_out: as :meth:`write`'s operation, for several items; returns their results.
+            size: how many mails the item has.
+            even_late: an operation that has not begun in time is carried out nevertheless. Each
+                ``carry_out`` is used with one value of it.
+
+        The future raises as :meth:`change`.
         """
         loop = asyncio.get_running_loop()
-        if self._arrivals is None or self._arrivals.loop is not loop:
-            self._arrivals = Arrivals(loop, lambda mails: self.awaited(self.accept(*mails)))
-        return self._arrivals.add(new)
+        arrivals = self._arrivals.get(carry_out)
+        if arrivals is None or arrivals.loop is not loop:
+
+            async def write(items: Sequence[T], size: int) -> Sequence[R]:
+                def operation(connection: Connection) -> Sequence[R]:
+                    return carry_out(connection, items)
+
+                if even_late:
+                    return await self.awaited(self.write(operation, size=size))
+                return await self.change(operation, size=size)
+
+            arrivals = self._arrivals[carry_out] = Arrivals(loop, write)
+        future: asyncio.Future[R] = arrivals.add(item, size)
+        return future
 
     def read(self, query: Callable[[Connection], T]) -> T:
         """Return what a query finds, in one transaction; blocks.
@@ -163,69 +179,9 @@ class Ledger:
         return self._health.failure()
 
     def _read(self, query: Callable[[Connection], T]) -> T:
-        with self._here().engine.connect() as connection:
+        with self._opened.here().engine.connect() as connection:
             return query(connection)
 
     def close(self) -> None:
         """Write what waits, and disconnect; the next use opens it again."""
-        with self._lock:
-            process, self._process = self._process, None
-        if process is not None:
-            process.close()
-
-    def _here(self) -> _Process:
-        process = self._process
-        if process is None:
-            with self._lock:
-                process = self._process
-                if process is None:
-                    process = self._process = _Process(self._url, self._timeout_s, self._health)
-        return process
-
-    def _before_fork(self) -> None:
-        """Let the writer's transaction end before a fork, for FORK_WAIT_S at most: the child would
-        get the locks that the writer's thread holds in the database's library, for ever."""
-        process = self._process
-        if process is not None and process.writer.at_work.acquire(timeout=FORK_WAIT_S):
-            self._held = process.writer
-
-    def _after_fork_in_parent(self) -> None:
-        writer, self._held = self._held, None
-        if writer is not None:
-            writer.at_work.release()
-
-    def _after_fork_in_child(self) -> None:
-        if self._process is not None:
-            _left_to_the_parent.append(self._process)
-        self._lock = threading.Lock()
-        self._process = self._held = None
-
-
-_ledgers: weakref.WeakSet[Ledger] = weakref.WeakSet()
-
-#: The parent's connections, as copied by a fork. They are kept here so that they are never closed
-#: in this process, not even by the garbage collector, which would harm the parent's.
-#: https://sqlite.org/howtocorrupt.html#_carrying_an_open_database_across_a_fork_
-_left_to_the_parent: list[_Process] = []
-
-
-def _before_fork() -> None:
-    for ledger in list(_ledgers):
-        ledger._before_fork()
-
-
-def _after_fork_in_parent() -> None:
-    for ledger in list(_ledgers):
-        ledger._after_fork_in_parent()
-
-
-def _after_fork_in_child() -> None:
-    for ledger in list(_ledgers):
-        ledger._after_fork_in_child()
-
-
-os.register_at_fork(
-    before=_before_fork,
-    after_in_parent=_after_fork_in_parent,
-    after_in_child=_after_fork_in_child,
-)
+        self._opened.close()

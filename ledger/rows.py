@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import namedtuple
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Executable, Row, Table, bindparam, insert, select, update
+from sqlalchemy import Connection, CursorResult, Row, Table, bindparam, insert, select, update
 from sqlalchemy.dialects import postgresql
 
 from ledger import schema
@@ -120,42 +120,59 @@ def insert_new(connection: Connection, table: Table, values: Sequence[Mapping[st
     All rows have the same columns.
     """
     if connection.dialect.name == "sqlite":
-        return _insert_together(connection, table, values)
+        return sum(cursor.rowcount for cursor in _insert_together(connection, table, values))
     # Without the option, an INSERT's rowcount is unknown (-1) on PostgreSQL.
     options = {"preserve_rowcount": True}
     statement = _inserting_each(table)
     return connection.execute(statement, list(values), execution_options=options).rowcount
 
 
+def insert_returning(
+    connection: Connection,
+    table: Table,
+    values: Sequence[Mapping[str, Any]],
+    names: tuple[str, ...],
+) -> set[tuple[Any, ...]]:
+    """Insert as :func:`insert_new` does; return the columns ``names`` of what was inserted."""
+    if connection.dialect.name == "sqlite":
+        cursors = _insert_together(connection, table, values, names)
+        return {tuple(row) for cursor in cursors for row in cursor}
+    statement = _inserting_each(table).returning(*(table.c[name] for name in names))
+    return {tuple(row) for row in connection.execute(statement, list(values))}
+
+
 @cache
-def _inserting_each(table: Table) -> Executable:
+def _inserting_each(table: Table) -> postgresql.Insert:
     return postgresql.insert(table).on_conflict_do_nothing()
 
 
 def _insert_together(
-    connection: Connection, table: Table, values: Sequence[Mapping[str, Any]]
-) -> int:
+    connection: Connection,
+    table: Table,
+    values: Sequence[Mapping[str, Any]],
+    returned: tuple[str, ...] = (),
+) -> Iterator[CursorResult[Any]]:
     """Insert by as few statements as possible.
 
     Each statement releases the interpreter's lock and takes it again, which costs time. Each
     inserts a power of two of rows, so that SQLite has to prepare few different ones.
     """
     columns = tuple(values[0])
-    count = start = 0
+    start = 0
     while start < len(values):
         size = min(_MANY, 1 << (len(values) - start).bit_length() - 1)
         rows = values[start : start + size]
         parameters = tuple(row[name] for row in rows for name in columns)
-        count += connection.exec_driver_sql(_inserting(table, columns, size), parameters).rowcount
+        yield connection.exec_driver_sql(_inserting(table, columns, size, returned), parameters)
         start += size
-    return count
 
 
 @cache
-def _inserting(table: Table, columns: tuple[str, ...], size: int) -> str:
+def _inserting(table: Table, columns: tuple[str, ...], size: int, returned: tuple[str, ...]) -> str:
     places = f"({', '.join('?' * len(columns))})"
+    returning = f" RETURNING {', '.join(returned)}" if returned else ""
     # The names are those of our own tables.
-    return _INSERT.format(table.name, ", ".join(columns), ", ".join([places] * size))
+    return _INSERT.format(table.name, ", ".join(columns), ", ".join([places] * size)) + returning
 
 
 def dumps(value: Any) -> str:

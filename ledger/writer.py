@@ -12,12 +12,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine
 
-from ledger.accept import enter
 from ledger.engine import writing
 from ledger.errors import LedgerUnavailable
 from ledger.failures import is_read_only, may_be_repeated, translated
 from ledger.health import Health
-from ledger.values import NewEmail
 
 #: With this many mails and other operations, a transaction takes no further entry.
 LARGEST_GROUP = 500
@@ -27,24 +25,17 @@ PAUSE_S = (0.01, 0.05)
 
 
 class Entry:
-    """Mails to be entered, or an operation to be run; with the future of its result."""
+    """An operation to be run, with the future of its result; ``size``: how many mails it enters."""
 
-    __slots__ = ("future", "news", "operation", "order")
+    __slots__ = ("future", "operation", "order", "size")
 
     def __init__(
-        self,
-        operation: Callable[[Connection], Any] | None = None,
-        news: Sequence[NewEmail] = (),
-        order: str = "",
+        self, operation: Callable[[Connection], Any], *, order: str = "", size: int = 1
     ) -> None:
         self.operation = operation
         self.order = order
-        self.news = news
+        self.size = size
         self.future: Future[Any] = Future()
-
-    @property
-    def size(self) -> int:
-        return max(1, len(self.news))
 
 
 class Writer:
@@ -149,11 +140,7 @@ class Writer:
 
 
 def _carry_out(connection: Connection, group: Sequence[Entry]) -> list[Any]:
-    news = [new for entry in group for new in entry.news]
-    if news:
-        enter(connection, news)
     values: list[Any] = [None] * len(group)
     for place, entry in sorted(enumerate(group), key=lambda each: each[1].order):
-        if entry.operation:
-            values[place] = entry.operation(connection)
+        values[place] = entry.operation(connection)
     return values

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, func, select
 
-from ledger import NewEmail, To, schema
+from ledger import NewEmail, Reservation, To, schema
 
 _numbers = itertools.count(1)
 
@@ -30,6 +30,14 @@ def new_email(**changes: Any) -> NewEmail:
         recipients=recipients("ann@b.example"),
         created_at=NOW,
         expires_at=NOW + 3600,
+    )
+    return msgspec.structs.replace(plain, **changes)
+
+
+def reservation(key: str, *new: NewEmail, **changes: Any) -> Reservation:
+    """Return a team's request with an idempotency key, which it may publish for 30 s."""
+    plain = Reservation(
+        api_key="team", key=key, body_hash=b"a" * 32, new=new, lease_s=30, kept_s=86400
     )
     return msgspec.structs.replace(plain, **changes)
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Any
 
 import msgspec
 from sqlalchemy import Connection
@@ -27,13 +25,21 @@ from handlers.accepting.outgoing import (
     replay,
 )
 from handlers.accepting.quota import UNLIMITED, Quota
+from handlers.accepting.reserving import reserve
 from handlers.accepting.running import Running
-from ledger import Ledger, LedgerError, Reserved, Sendable, commands, discard, idempotency
+from ledger import (
+    Ledger,
+    LedgerError,
+    Reservation,
+    Reserved,
+    Sendable,
+    commands,
+    discard,
+    idempotency,
+)
 
 logger = logging.getLogger(__name__)
 
-#: How often a copy of a request looks whether another process has published its mails.
-POLL_S = 0.05
 #: A process may publish under a key for this much longer than the broker's confirm may take.
 GRACE_S = 1.0
 
@@ -150,12 +156,20 @@ class Acceptance:
         ]
         if refused:
             take_back = partial(_take_back, mails=refused, quota=quota)
-            await self._note(self._ledger.write(take_back, order=quota.order))
+            await self._write(take_back, quota.order)
         check(outgoing, errors, entered)
         return Receipt(ids=tuple(one.id for one in outgoing))
 
     async def _accept_once(self, key: Key, outgoing: Sequence[Outgoing], quota: Quota) -> Receipt:
-        reserved = await self._reserve(key, outgoing, quota)
+        asked = Reservation(
+            api_key=key.owner,
+            key=key.text,
+            body_hash=key.body_hash,
+            new=[one.email for one in outgoing],
+            lease_s=self._lease_s,
+            kept_s=self._kept_s,
+        )
+        reserved = await reserve(self._ledger, asked, quota, key.order)
         if reserved.state != "mine":
             return replay(reserved)
         if len(reserved.email_ids) != len(outgoing):
@@ -168,39 +182,14 @@ class Acceptance:
         if any(errors):
             if not any(isinstance(error, PublishTimeout) for error in errors):
                 release = partial(idempotency.release, api_key=key.owner, key=key.text)
-                await self._note(self._ledger.write(release, order=key.order))
+                await self._write(release, key.order)
             check(mails, errors, None)
-        published = partial(idempotency.published, api_key=key.owner, key=key.text, now=time.time())
-        self._running.start(self._note(self._ledger.write(published, order=key.order)))
+        published = self._ledger.together(
+            idempotency.published, (key.owner, key.text), even_late=True
+        )
+        self._running.start(_note(published))
         taken_over = mails[0].id != outgoing[0].id
         return Receipt(ids=reserved.email_ids, replayed=taken_over)
-
-    async def _reserve(self, key: Key, outgoing: Sequence[Outgoing], quota: Quota) -> Reserved:
-        """Return the key's state; while another copy of the request publishes, wait."""
-        news = [one.email for one in outgoing]
-
-        def reserve(connection: Connection) -> Reserved:
-            quota.lock(connection)
-            now = time.time()  # here, so that waiting for the ledger costs no time of the lease
-            return idempotency.reserve(
-                connection,
-                api_key=key.owner,
-                key=key.text,
-                body_hash=key.body_hash,
-                new=news,
-                now=now,
-                publisher_until=now + self._lease_s,
-                kept_s=self._kept_s,
-                admit=quota.charge,
-            )
-
-        while True:
-            reserved = await self._ledger.change(reserve, order=key.order)
-            if reserved.state == "not_admitted":
-                raise quota.exceeded()
-            if reserved.state != "pending":
-                return reserved
-            await asyncio.sleep(POLL_S)
 
     async def _publish_all(self, outgoing: Sequence[Outgoing]) -> list[Exception | None]:
         if len(outgoing) == 1:  # cheaper without a task
@@ -224,15 +213,19 @@ class Acceptance:
             raise NotAccepted(exc, queued=None, ids=[email_id]) from exc
         except BridgeError as exc:
             undo = partial(commands.undo, email_id=email_id, sendable=sendable)
-            await self._note(self._ledger.write(undo, order=order))
+            await self._write(undo, order)
             raise NotAccepted(exc, queued=False, ids=[]) from exc
 
-    async def _note(self, entry: Future[Any]) -> None:
-        """Await an entry; a failure is only logged, since the answer does not depend on it."""
-        try:
-            await self._ledger.awaited(entry)
-        except LedgerError as exc:
-            logger.warning("the ledger misses an entry: %s", exc.detail)
+    async def _write(self, operation: Callable[[Connection], None], order: str) -> None:
+        await _note(self._ledger.awaited(self._ledger.write(operation, order=order)))
+
+
+async def _note(entry: Awaitable[object]) -> None:
+    """Await an entry; a failure is only logged, since the answer does not depend on it."""
+    try:
+        await entry
+    except LedgerError as exc:
+        logger.warning("the ledger misses an entry: %s", exc.detail)
 
 
 def _take_back(connection: Connection, mails: Sequence[Outgoing], quota: Quota) -> None:

@@ -19,7 +19,7 @@ from ledger import NewEmail, idempotency, schema
 from ledger.accept import enter
 from task import app
 from tests.delivery_parts import Parts, parts
-from tests.ledgers import count, ids, new_email
+from tests.ledgers import count, ids, new_email, reservation
 from tests.system import beat, wait_until
 
 DAY_S = 86400.0
@@ -59,14 +59,7 @@ def enter_key(mails: Parts, age_s: float) -> str:
     key, moment = uuid4().hex, time.time() - age_s
     mails.ledger.commit(
         lambda connection: idempotency.reserve(
-            connection,
-            api_key="",
-            key=key,
-            body_hash=b"?" * 32,
-            new=[],
-            now=moment,
-            publisher_until=moment,
-            kept_s=DAY_S,
+            connection, reservation(key, api_key="", lease_s=0), now=moment
         )
     )
     return key

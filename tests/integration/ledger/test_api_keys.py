@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ledger import ApiKey, Ledger, api_keys, idempotency
-from tests.ledgers import NOW, ids, new_email
+from tests.ledgers import NOW, ids, new_email, reservation
 from tests.system import ROOT
 
 DAY = api_keys.day_of(NOW)
@@ -123,13 +123,8 @@ def test_an_idempotency_key_is_charged_once_and_a_refused_one_leaves_nothing(
 
     def reserve(key: str, email_id: str) -> idempotency.Reserved:
         charge = partial(api_keys.charge, key_id="k1", recipients=1, today=DAY)
-        times = {"now": NOW, "publisher_until": NOW - 1, "kept_s": 100.0}
-        new = [new_email(id=email_id)]
-        return ledger.commit(
-            lambda connection: idempotency.reserve(
-                connection, "k1", key, b"b" * 32, new, admit=charge, **times
-            )
-        )
+        asked = reservation(key, new_email(id=email_id), api_key="k1", lease_s=-1)
+        return ledger.commit(lambda c: idempotency.reserve(c, asked, NOW, charge))
 
     first, again, refused = reserve("a", "1"), reserve("a", "2"), reserve("b", "3")
 

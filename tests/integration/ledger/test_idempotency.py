@@ -7,11 +7,12 @@ import sys
 import threading
 from typing import Any
 
+import msgspec
 import pytest
 from sqlalchemy import Connection, text
 
 from ledger import Ledger, NewEmail, Reserved, idempotency
-from tests.ledgers import NOW, ids, new_email
+from tests.ledgers import NOW, ids, new_email, reservation
 from tests.system import ROOT, wait_until
 
 BODY, OTHER_BODY = b"a" * 32, b"b" * 32
@@ -21,7 +22,7 @@ COPIES = """
 import sys, threading
 from concurrent.futures import ThreadPoolExecutor
 from ledger import Ledger, idempotency
-from tests.ledgers import NOW, new_email
+from tests.ledgers import NOW, new_email, reservation
 
 ledger = Ledger(sys.argv[1])
 ledger.read(lambda connection: None)
@@ -33,10 +34,7 @@ def copy(_):
     new = new_email()
     start.wait()
     return ledger.write(
-        lambda connection: idempotency.reserve(
-            connection, "team", "k", b"a" * 32, [new],
-            now=NOW + 100, publisher_until=NOW + 130, kept_s=86400,
-        )
+        lambda connection: idempotency.reserve(connection, reservation("k", new), now=NOW + 100)
     ).result()
 
 with ThreadPoolExecutor(10) as pool:
@@ -47,12 +45,10 @@ ledger.close()
 
 
 def reserve(ledger: Ledger, new: NewEmail, body: bytes = BODY, **changes: Any) -> Reserved:
-    plain = {"api_key": "team", "key": "k", "now": NOW, "kept_s": 86400.0}
-    options: dict[str, Any] = {**plain, **changes}
-    options = {"publisher_until": options["now"] + 30, **options}
-    return ledger.write(
-        lambda connection: idempotency.reserve(connection, body_hash=body, new=[new], **options)
-    ).result()
+    now = changes.pop("now", NOW)
+    asked = reservation("k", new, body_hash=body)
+    asked = msgspec.structs.replace(asked, **changes)
+    return ledger.write(lambda c: idempotency.reserve(c, asked, now)).result()
 
 
 def test_the_first_request_publishes_and_its_mail_is_entered(ledger: Ledger) -> None:
@@ -88,7 +84,7 @@ def test_a_copy_meanwhile_does_not_publish(ledger: Ledger) -> None:
 def test_a_copy_after_the_publish_is_answered_by_the_first_mail(ledger: Ledger) -> None:
     first = new_email()
     reserve(ledger, first)
-    ledger.write(lambda c: idempotency.published(c, "team", "k", NOW + 1)).result()
+    ledger.write(lambda c: idempotency.published(c, [("team", "k")])).result()
 
     reserved = reserve(ledger, new_email(), now=NOW + 3600)
 
@@ -129,7 +125,7 @@ def test_a_released_key_is_published_by_the_next_copy_at_once(ledger: Ledger) ->
 
 def test_a_published_key_cannot_be_released(ledger: Ledger) -> None:
     reserve(ledger, new_email())
-    ledger.write(lambda c: idempotency.published(c, "team", "k", NOW)).result()
+    ledger.write(lambda c: idempotency.published(c, [("team", "k")])).result()
     ledger.write(lambda c: idempotency.release(c, "team", "k")).result()
 
     reserved = reserve(ledger, new_email())
@@ -139,7 +135,7 @@ def test_a_published_key_cannot_be_released(ledger: Ledger) -> None:
 
 def test_a_key_that_is_too_old_stands_for_a_new_request(ledger: Ledger) -> None:
     reserve(ledger, new_email())
-    ledger.write(lambda c: idempotency.published(c, "team", "k", NOW)).result()
+    ledger.write(lambda c: idempotency.published(c, [("team", "k")])).result()
     new = new_email()
 
     reserved = reserve(ledger, new, OTHER_BODY, now=NOW + 86401)
@@ -165,7 +161,7 @@ def test_what_befalls_one_key_leaves_another_alone(ledger: Ledger, other: dict[s
     ledger.write(lambda connection: idempotency.release(connection, "team", "k")).result()
     held = reserve(ledger, new_email(), **other)
     taken_over = reserve(ledger, new_email())
-    ledger.write(lambda connection: idempotency.published(connection, "team", "k", NOW)).result()
+    ledger.write(lambda connection: idempotency.published(connection, [("team", "k")])).result()
     open_still, done = reserve(ledger, new_email(), **other), reserve(ledger, new_email())
 
     assert taken_over == Reserved(state="mine", email_ids=(own.id,))
@@ -205,8 +201,7 @@ def test_of_two_that_find_the_publisher_dead_at_once_one_takes_over(
     taken, release = threading.Event(), threading.Event()
 
     def take_over(connection: Connection) -> Reserved:
-        late: dict[str, Any] = {"now": NOW + 31, "publisher_until": NOW + 61, "kept_s": 86400.0}
-        return idempotency.reserve(connection, "team", "k", BODY, [new_email()], **late)
+        return idempotency.reserve(connection, reservation("k", new_email()), now=NOW + 31)
 
     def take_over_slowly(connection: Connection) -> Reserved:
         reserved = take_over(connection)

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, update
 
 from ledger import Ledger, commands, idempotency, retention, schema
 from ledger.errors import LedgerUnavailable
-from tests.ledgers import NOW, count, ids, new_email
+from tests.ledgers import NOW, count, ids, new_email, reservation
 
 
 def set_status(ledger: Ledger, email_id: str, status: str, updated_at: float = NOW) -> None:
@@ -91,16 +91,7 @@ def test_what_stands_before_the_last_one_found_is_not_read_again(ledger: Ledger)
 def test_old_keys_are_pruned_in_steps(ledger: Ledger) -> None:
     def reserve(connection: Connection) -> None:
         for number in range(4):
-            idempotency.reserve(
-                connection,
-                "team",
-                f"k{number}",
-                b"a" * 32,
-                [],
-                now=NOW + number,
-                publisher_until=NOW,
-                kept_s=86400,
-            )
+            idempotency.reserve(connection, reservation(f"k{number}"), now=NOW + number)
 
     ledger.write(reserve).result()
 
@@ -157,9 +148,7 @@ def test_a_key_that_is_used_anew_at_this_moment_is_not_pruned(
     ledger: Ledger, database_url: str
 ) -> None:
     def reserve(connection: Connection, now: float) -> None:
-        idempotency.reserve(
-            connection, "team", "k", b"a" * 32, [], now=now, publisher_until=now, kept_s=60
-        )
+        idempotency.reserve(connection, reservation("k", kept_s=60), now=now)
 
     ledger.commit(lambda connection: reserve(connection, NOW))
 

@@ -19,7 +19,7 @@ from delivery.retention import GRACE_S, prune, unless_forgotten
 from ledger import Ledger, commands, enter, idempotency, migrate, queries, schema
 from ledger import retention as records
 from ledger.values import Forgotten
-from tests.ledgers import ids, new_email
+from tests.ledgers import ids, new_email, reservation
 
 KEPT_S = config.options.ledger_days * DAY_S
 KEYS_KEPT_S = config.options.idempotency_s
@@ -54,11 +54,7 @@ def mail(ledger: Ledger, **columns: Any) -> str:
 def key(ledger: Ledger, age_s: float) -> str:
     """Enter an Idempotency-Key of that age; return it."""
     name, moment = uuid4().hex, time.time() - age_s
-    ledger.commit(
-        lambda c: idempotency.reserve(
-            c, "team", name, b"?" * 32, [], now=moment, publisher_until=moment, kept_s=DAY_S
-        )
-    )
+    ledger.commit(lambda c: idempotency.reserve(c, reservation(name), now=moment))
     return name
 
 

@@ -38,7 +38,7 @@ def test_an_accepted_mail_is_in_the_queue_and_in_the_ledger(ledger: Ledger, queu
     assert receipt == Receipt(ids=(one.id,))
     assert queue.ids == [one.id]
     assert status(ledger, one.id) == "queued"
-    write.assert_not_called()  # its entry is all that it costs
+    write.assert_called_once()  # its entry is all that it costs
 
 
 def test_a_mail_is_its_callers_who_may_send_from_some_domains_only() -> None:

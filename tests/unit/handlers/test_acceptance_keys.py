@@ -9,17 +9,13 @@ from concurrent.futures import Future
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from bridge import NotConnected, PublishRejected, PublishTimeout
 from handlers.accepting.outgoing import KeyReused, NotAccepted, Receipt
-from ledger import (
-    Ledger,
-    LedgerUnavailable,
-    Reserved,
-    idempotency,
-)
+from ledger import Ledger, LedgerUnavailable, idempotency, schema
 from tests.acceptance import Queue, acceptance, key, mail, run
+from tests.ledgers import reservation
 
 
 def test_a_key_is_published_once(ledger: Ledger, queue: Queue) -> None:
@@ -60,20 +56,13 @@ def test_a_ledger_that_is_behind_writes_no_entry_that_nobody_waits_for_any_more(
 def test_a_publishers_time_begins_when_the_ledger_has_come_to_its_entry(
     ledger: Ledger, queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write, moments = ledger.write, []
+    write = ledger.write
 
     def late(operation: Callable[[Connection], object], **order: Any) -> Future[object]:
         real = time.time
         monkeypatch.setattr(time, "time", lambda: real() + 1000)  # so long was the queue
         return write(operation, **order)
 
-    def reserve(*args: Any, now: float, publisher_until: float, **given: Any) -> Reserved:
-        moments.append(now)
-        assert publisher_until > now + 4.0  # the broker's confirm may take so long
-        return reserved(*args, now=now, publisher_until=publisher_until, **given)
-
-    reserved = idempotency.reserve
-    monkeypatch.setattr(idempotency, "reserve", reserve)
     monkeypatch.setattr(ledger, "write", late)
     begin = time.time()
 
@@ -84,7 +73,9 @@ def test_a_publishers_time_begins_when_the_ledger_has_come_to_its_entry(
 
     run(once())
 
-    assert moments[0] >= begin + 1000
+    row = ledger.read(lambda c: c.execute(select(schema.idempotency_keys)).one())
+    assert row.created_at >= begin + 1000
+    assert row.publisher_until > row.created_at + 4.0  # the broker's confirm may take so long
 
 
 def test_concurrent_copies_in_one_process_wait_for_the_first(
@@ -142,13 +133,8 @@ def test_a_key_whose_publisher_died_is_taken_over_under_the_same_id(
     ledger.write(
         lambda connection: idempotency.reserve(
             connection,
-            "",
-            "k",
-            key().body_hash,
-            [dead.email],
+            reservation("k", dead.email, api_key="", body_hash=key().body_hash, lease_s=0.3),
             now=now,
-            publisher_until=now + 0.3,
-            kept_s=86400,
         )
     ).result()
 

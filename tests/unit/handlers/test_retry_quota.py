@@ -85,9 +85,9 @@ def test_a_retry_locks_its_caller_s_key_first_and_has_its_place_among_those_that
         locked.append(email_id)
         return lock(connection, email_id)
 
-    def noted_write(operation: Any, *, order: str = "") -> Any:
+    def noted_write(operation: Any, *, order: str = "", size: int = 1) -> Any:
         places.append(order)
-        return write(operation, order=order)
+        return write(operation, order=order, size=size)
 
     monkeypatch.setattr(api_keys, "lock", lambda _connection, key_id: locked.append(key_id))
     monkeypatch.setattr(rows, "locked", lock_mail)

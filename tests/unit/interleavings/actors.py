@@ -171,6 +171,14 @@ class SteppedLedger:
     def accept_soon(self, *new: Any) -> Awaitable[Any]:
         return _Entered(self.write(lambda connection: enter(connection, new)))
 
+    def together(
+        self, carry_out: Any, item: Any, *, size: int = 1, even_late: bool = False
+    ) -> Awaitable[Any]:
+        def operation(connection: Connection) -> Any:
+            return carry_out(connection, [item])[0]
+
+        return _Entered(self.write(operation)) if even_late else self.change(operation)
+
     async def awaited(self, entry: int) -> Any:
         assert live.run
         return live.run.entry(entry)

@@ -8,36 +8,33 @@ from collections.abc import Sequence
 
 import pytest
 
-from ledger import LedgerUnavailable, NewEmail
+from ledger import LedgerUnavailable
 from ledger.arrivals import QUIET_TURNS, Arrivals
 from ledger.errors import EntryRefused
 from ledger.writer import LARGEST_GROUP
-from tests.ledgers import new_email
 
 
 class Database:
-    """Enters mails, if it is there, unless one of them is refused."""
+    """Enters mails, if it is there, unless one of them is refused; returns a result for each."""
 
     def __init__(self) -> None:
         self.entries: list[list[str]] = []
+        self.sizes: list[int] = []
         self.refused: str | None = None
         self.is_away = False
 
-    async def enter(self, mails: Sequence[NewEmail]) -> None:
-        ids = [one.id for one in mails]
-        self.entries.append(ids)
+    async def enter(self, items: Sequence[str], size: int) -> list[str]:
+        self.entries.append([*items])
+        self.sizes.append(size)
         await asyncio.sleep(0)
         if self.is_away:
             raise LedgerUnavailable("away")
-        if self.refused in ids:
+        if self.refused in items:
             raise EntryRefused("refused")
+        return [f"{item} is in" for item in items]
 
 
-def mails(*ids: str) -> list[NewEmail]:
-    return [new_email(id=one) for one in ids]
-
-
-def arrivals(database: Database) -> Arrivals:
+def arrivals(database: Database) -> Arrivals[str, str]:
     return Arrivals(asyncio.get_running_loop(), database.enter)
 
 
@@ -54,13 +51,14 @@ async def test_mails_are_one_entry_while_each_comes_soon_after_the_last_one() ->
 
     waiters = []
     for number in range(10):
-        waiters.append(made.add(mails(f"{number}", f"{number}b")))
+        waiters.append(made.add(str(number), size=2))
         await turns(QUIET_TURNS)
     assert database.entries == []
-    await asyncio.gather(*waiters)
+    results = await asyncio.gather(*waiters)
 
-    assert len(database.entries) == 1
-    assert len(database.entries[0]) == 20
+    assert database.entries == [[str(number) for number in range(10)]]
+    assert database.sizes == [20]
+    assert results == [f"{number} is in" for number in range(10)]
 
 
 @pytest.mark.gen_test
@@ -68,10 +66,10 @@ async def test_a_mail_waits_only_until_some_turns_of_the_loop_have_brought_no_ot
     database = Database()
     made = arrivals(database)
 
-    first = made.add(mails("1"))
+    first = made.add("1")
     await turns(QUIET_TURNS + 2)  # the turn that adds it, and the one that enters it
     assert database.entries == [["1"]]
-    second = made.add(mails("2"))
+    second = made.add("2")
     await asyncio.gather(first, second)
 
     assert database.entries == [["1"], ["2"]]
@@ -82,12 +80,12 @@ async def test_mails_that_fill_a_transaction_are_entered_at_once() -> None:
     database = Database()
     made = arrivals(database)
 
-    waiters = [made.add(mails(str(number))) for number in range(2 * LARGEST_GROUP + 1)]
+    waiters = [made.add("batch", LARGEST_GROUP), *(made.add(str(n)) for n in range(3))]
     await turns(1)
-    assert [len(entry) for entry in database.entries] == [LARGEST_GROUP, LARGEST_GROUP]
+    assert database.entries == [["batch"]]
     await asyncio.gather(*waiters)
 
-    assert [len(entry) for entry in database.entries] == [LARGEST_GROUP, LARGEST_GROUP, 1]
+    assert database.entries == [["batch"], ["0", "1", "2"]]
 
 
 @pytest.mark.gen_test
@@ -95,25 +93,26 @@ async def test_nothing_is_entered_twice_and_no_empty_entry_is_made_after_a_full_
     database = Database()
     made = arrivals(database)
 
-    await asyncio.gather(*[made.add(mails(str(number))) for number in range(LARGEST_GROUP)])
+    await asyncio.gather(*[made.add(str(number)) for number in range(LARGEST_GROUP)])
     await turns(3 * QUIET_TURNS)
 
-    assert [len(entry) for entry in database.entries] == [LARGEST_GROUP]
+    assert database.sizes == [LARGEST_GROUP]
 
 
 @pytest.mark.gen_test
 async def test_a_refused_mail_fails_its_own_request_alone() -> None:
     database = Database()
-    database.refused = "3"
+    database.refused = "2"
     made = arrivals(database)
 
-    waiters = [made.add(mails("1")), made.add(mails("2", "3")), made.add(mails("4"))]
+    waiters = [made.add("1", 3), made.add("2", 4), made.add("3", 5)]
     results = await asyncio.gather(*waiters, return_exceptions=True)
 
-    assert results[0] is None
+    assert results[0] == "1 is in"
     assert isinstance(results[1], EntryRefused)
-    assert results[2] is None
-    assert sorted(database.entries[1:]) == [["1"], ["2", "3"], ["4"]]
+    assert results[2] == "3 is in"
+    assert sorted(database.entries[1:]) == [["1"], ["2"], ["3"]]
+    assert sorted(database.sizes) == [3, 4, 5, 12]
 
 
 @pytest.mark.gen_test
@@ -122,7 +121,7 @@ async def test_a_database_that_is_away_is_asked_once_for_all() -> None:
     database.is_away = True
     made = arrivals(database)
 
-    waiters = [made.add(mails("1")), made.add(mails("2"))]
+    waiters = [made.add("1"), made.add("2")]
     results = await asyncio.gather(*waiters, return_exceptions=True)
 
     assert [type(one) for one in results] == [LedgerUnavailable, LedgerUnavailable]
@@ -137,10 +136,10 @@ async def test_a_failure_that_nobody_waits_for_is_not_logged_and_no_entry_is_hel
     database.is_away = True
     made = arrivals(database)
 
-    made.add(mails("1"))
-    assert not made._entering  # not yet
+    made.add("1")
+    assert not made._running  # not yet
     async with asyncio.timeout(10):
-        while not database.entries or made._entering:  # noqa: ASYNC110 - it tells nobody
+        while not database.entries or made._running:  # noqa: ASYNC110 - it tells nobody
             await asyncio.sleep(0)
     gc.collect()
 
@@ -151,9 +150,9 @@ async def test_a_failure_that_nobody_waits_for_is_not_logged_and_no_entry_is_hel
 async def test_a_request_that_was_canceled_leaves_the_others_theirs() -> None:
     database = Database()
     made = arrivals(database)
-    gone, waiter = made.add(mails("1")), made.add(mails("2"))
+    gone, waiter = made.add("1"), made.add("2")
 
     gone.cancel()
 
-    await waiter
+    assert await waiter == "2 is in"
     assert database.entries == [["1", "2"]]
