@@ -2,8 +2,8 @@
 
 from ledger import api_keys, claims, commands, idempotency, migrate, outcomes, queries, retention
 from ledger.accept import discard, enter
-from ledger.api_keys import ApiKey
-from ledger.commands import Charge, Sendable
+from ledger.api_keys import ApiKey, Charge
+from ledger.commands import Sendable
 from ledger.errors import (
     EntryRefused,
     LedgerError,

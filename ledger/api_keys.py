@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 from sqlalchemy import (
     ColumnElement,
     Connection,
@@ -108,21 +110,41 @@ _REFUND = (
 )
 
 
+class Charge(Value, frozen=True, kw_only=True):
+    """What is counted for mails on a day (:func:`day_of`) against a key's daily quota."""
+
+    key_id: str
+    recipients: int
+    today: int
+
+    def values(self) -> dict[str, Any]:
+        return {"of_key": self.key_id, "recipients": self.recipients, "today": self.today}
+
+
 def lock(connection: Connection, key_id: str) -> None:
     """Lock a key's row until the transaction's end (SQLite has locked the whole database)."""
     connection.execute(select(table.c.id).where(table.c.id == key_id).with_for_update())
 
 
-def charge(connection: Connection, *, key_id: str, recipients: int, today: int) -> bool:
+def charge(connection: Connection, asked: Charge) -> bool:
     """Count recipients against a key's daily quota; False, and nothing counted, if they would
     exceed it. Exact over all processes: the database decides."""
-    given = {"of_key": key_id, "recipients": recipients, "today": today}
-    return connection.execute(_CHARGE, given).rowcount == 1
+    return connection.execute(_CHARGE, asked.values()).rowcount == 1
 
 
-def refund(connection: Connection, *, key_id: str, recipients: int, today: int) -> None:
-    """Take back what was charged on a day for mails that were certainly not queued."""
-    connection.execute(_REFUND, {"of_key": key_id, "recipients": recipients, "today": today})
+def charge_each(connection: Connection, asked: Sequence[Charge]) -> list[bool]:
+    """Do for several requests what :func:`charge` does; those of one key and day cost as much as
+    one, unless its quota ends among them."""
+    if len({(one.key_id, one.today) for one in asked}) == 1:
+        total = sum(one.recipients for one in asked)
+        if charge(connection, msgspec.structs.replace(asked[0], recipients=total)):
+            return [True] * len(asked)
+    return [charge(connection, one) for one in asked]
+
+
+def refund(connection: Connection, charged: Charge) -> None:
+    """Take back what was charged for mails that were certainly not queued."""
+    connection.execute(_REFUND, charged.values())
 
 
 def _key(row: Row[Any]) -> ApiKey:

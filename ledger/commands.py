@@ -9,6 +9,7 @@ import msgspec
 from sqlalchemy import Connection, Row, delete, update
 
 from ledger import api_keys, queries, rows, schema
+from ledger.api_keys import Charge
 from ledger.errors import NotPossible, UnknownEmail
 from ledger.outcomes import drop_payload, enter_replies, keep_payload
 from ledger.values import FINAL, WAITING, Recipient, RecipientReply, Value
@@ -17,14 +18,6 @@ from ledger.values import FINAL, WAITING, Recipient, RecipientReply, Value
 OVERDUE_S = 600.0
 
 emails = schema.emails
-
-
-class Charge(Value, frozen=True, kw_only=True):
-    """What was charged to a key's daily quota for a mail."""
-
-    key_id: str
-    recipients: int
-    today: int
 
 
 class Sendable(Value, frozen=True, kw_only=True):
@@ -115,7 +108,7 @@ def undo(connection: Connection, email_id: str, sendable: Sendable) -> None:
     changed = connection.execute(update(emails).where(*untouched).values(**sendable.before))
     if changed.rowcount:
         if sendable.charge is not None:
-            api_keys.refund(connection, **msgspec.structs.asdict(sendable.charge))
+            api_keys.refund(connection, sendable.charge)
         enter_replies(connection, email_id, sendable.refusals)
         table = schema.events
         connection.execute(

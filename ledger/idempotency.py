@@ -7,13 +7,14 @@ Of all copies of a request, in all processes, one publishes the mails (``mine``)
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, select, update
 
-from ledger import rows, schema
+from ledger import api_keys, rows, schema
 from ledger.accept import enter
+from ledger.api_keys import Charge
 from ledger.prepared import Prepared
 from ledger.values import NewEmail, Value
 
@@ -28,7 +29,7 @@ _PUBLISHED = Prepared(
 #: ``mine``: this caller has to publish the key's mails, and no other copy does before
 #: ``publisher_until``; ``pending``: another copy was to publish them, and no confirm is
 #: recorded; ``published``; ``reused``: the key was used for another request; ``not_admitted``:
-#: ``admit`` returned False, and nothing was entered.
+#: the quota does not suffice, and nothing was entered.
 KeyState = Literal["mine", "pending", "published", "reused", "not_admitted"]
 
 
@@ -40,7 +41,10 @@ class Reserved(Value, frozen=True, kw_only=True):
 
 
 class Reservation(Value, frozen=True, kw_only=True):
-    """A key to be reserved, with its mails; who publishes them has ``lease_s`` for that."""
+    """A key to be reserved, with its mails; who publishes them has ``lease_s`` for that.
+
+    ``charge``: what the mails cost.
+    """
 
     api_key: str
     key: str
@@ -48,34 +52,29 @@ class Reservation(Value, frozen=True, kw_only=True):
     new: Sequence[NewEmail]
     lease_s: float
     kept_s: float
+    charge: Charge | None = None
 
 
-def reserve(
-    connection: Connection,
-    asked: Reservation,
-    now: float,
-    admit: Callable[[Connection], bool] | None = None,
-) -> Reserved:
+def reserve(connection: Connection, asked: Reservation, now: float) -> Reserved:
     """Enter a key together with its mails, or return the state of a known key.
 
     An unknown key, or one older than ``kept_s``, is entered with the mails ``new``, and is
     ``mine``. For a known key, the ids of its first request's mails are returned; it becomes
     ``mine``, too, if ``publisher_until`` is past and the mails are not published.
 
-    Args:
-        admit: called before the mails ``new`` are entered; False: they may not be sent.
+    Mails that are entered are charged; the caller calls ``api_keys.lock`` before.
     """
     api_key, key = _name(asked)
     entry = _entry(asked, now)
     while True:  # repeats only if another process has changed the key meanwhile
         if rows.insert_new(connection, keys, [{"api_key": api_key, "key": key, **entry}]):
-            return _with_mails(connection, asked, admit)
+            return _with_mails(connection, [asked])[0]
         row = connection.execute(select(keys).where(*_is(api_key, key))).one_or_none()
         if row is None:
             continue  # pruned just now
         if row.created_at < now - asked.kept_s:
             if _change(connection, row, entry):
-                return _with_mails(connection, asked, admit)
+                return _with_mails(connection, [asked])[0]
             continue
         known = _known(row, asked.body_hash)
         state = _taken_over(connection, row, known, now, entry["publisher_until"])
@@ -84,17 +83,22 @@ def reserve(
 
 
 def reserve_each(connection: Connection, asked: Sequence[Reservation]) -> list[Reserved]:
-    """Do for several keys what :func:`reserve` does; whoever asks may send the mails."""
+    """Do for several keys what :func:`reserve` does."""
     now = time.time()  # here, so that waiting for the ledger costs no time of the leases
+    for key_id in sorted({one.charge.key_id for one in asked if one.charge}):
+        api_keys.lock(connection, key_id)
     ordered = sorted(asked, key=_name)  # two processes in different orders would deadlock
     entries = [{"api_key": one.api_key, "key": one.key, **_entry(one, now)} for one in ordered]
     entered = rows.insert_returning(connection, keys, entries, ("api_key", "key"))
-    first = {name: one for one in reversed(ordered) if (name := _name(one)) in entered}
-    enter(connection, [mail for one in first.values() for mail in one.new])
-    found = {
-        id(one): _mine(one) if first.get(_name(one)) is one else reserve(connection, one, now)
-        for one in ordered
-    }
+    new = []
+    for one in asked:
+        if _name(one) in entered:
+            entered.remove(_name(one))  # another copy in this group finds the first one's key
+            new.append(one)
+    outcomes = zip(new, _with_mails(connection, new), strict=True)
+    found = {id(one): outcome for one, outcome in outcomes}
+    rest = [one for one in ordered if id(one) not in found]
+    found |= {id(one): reserve(connection, one, now) for one in rest}
     return [found[id(one)] for one in asked]
 
 
@@ -112,19 +116,26 @@ def _entry(one: Reservation, now: float) -> dict[str, Any]:
     }
 
 
-def _with_mails(
-    connection: Connection, asked: Reservation, admit: Callable[[Connection], bool] | None
-) -> Reserved:
-    """Enter the mails of a key that was entered just now, if they may be sent."""
-    if admit is not None and not admit(connection):
-        connection.execute(delete(keys).where(*_is(*_name(asked))))
-        return Reserved(state="not_admitted")
-    enter(connection, asked.new)
-    return _mine(asked)
+def _with_mails(connection: Connection, asked: Sequence[Reservation]) -> list[Reserved]:
+    """Charge and enter the mails of keys that were entered just now; forget a key whose mails cost
+    too much."""
+    charged = iter(api_keys.charge_each(connection, [one.charge for one in asked if one.charge]))
+    admitted = [not one.charge or next(charged) for one in asked]
+    entered = [one for one, is_admitted in zip(asked, admitted, strict=True) if is_admitted]
+    enter(connection, [mail for one in entered for mail in one.new])
+    return [
+        _mine(one) if is_admitted else _forgotten(connection, one)
+        for one, is_admitted in zip(asked, admitted, strict=True)
+    ]
 
 
 def _mine(asked: Reservation) -> Reserved:
     return Reserved(state="mine", email_ids=tuple(mail.id for mail in asked.new))
+
+
+def _forgotten(connection: Connection, asked: Reservation) -> Reserved:
+    connection.execute(delete(keys).where(*_is(*_name(asked))))
+    return Reserved(state="not_admitted")
 
 
 def _taken_over(

@@ -42,7 +42,7 @@ class Ledger:
         self._health = Health()
         self._opened = PerProcess(url, timeout_s, self._health)
         self._completions: Completions | None = None
-        self._arrivals: dict[Any, Arrivals[Any, Any]] = {}  # by what they carry out
+        self._arrivals: dict[Any, Arrivals[Any, Any]] = {}  # by what they carry out, and its order
 
     def write(
         self, operation: Callable[[Connection], T], *, order: str = "", size: int = 1
@@ -123,6 +123,7 @@ class Ledger:
         carry_out: Callable[[Connection, Sequence[T]], Sequence[R]],
         item: T,
         *,
+        order: str = "",
         size: int = 1,
         even_late: bool = False,
     ) -> asyncio.Future[R]:
@@ -133,6 +134,7 @@ class Ledger:
 
         Args:
             carry_out: as :meth:`write`'s operation, for several items; returns their results.
+            order: see :meth:`write`; only items of one order are carried out together.
             size: how many mails the item has.
             even_late: an operation that has not begun in time is carried out nevertheless. Each
                 ``carry_out`` is used with one value of it.
@@ -140,7 +142,7 @@ class Ledger:
         The future raises as :meth:`change`.
         """
         loop = asyncio.get_running_loop()
-        arrivals = self._arrivals.get(carry_out)
+        arrivals = self._arrivals.get((carry_out, order))
         if arrivals is None or arrivals.loop is not loop:
 
             async def write(items: Sequence[T], size: int) -> Sequence[R]:
@@ -148,10 +150,10 @@ class Ledger:
                     return carry_out(connection, items)
 
                 if even_late:
-                    return await self.awaited(self.write(operation, size=size))
-                return await self.change(operation, size=size)
+                    return await self.awaited(self.write(operation, order=order, size=size))
+                return await self.change(operation, order=order, size=size)
 
-            arrivals = self._arrivals[carry_out] = Arrivals(loop, write)
+            arrivals = self._arrivals[carry_out, order] = Arrivals(loop, write)
         future: asyncio.Future[R] = arrivals.add(item, size)
         return future
 

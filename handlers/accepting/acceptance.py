@@ -168,8 +168,9 @@ class Acceptance:
             new=[one.email for one in outgoing],
             lease_s=self._lease_s,
             kept_s=self._kept_s,
+            charge=quota.charge,
         )
-        reserved = await reserve(self._ledger, asked, quota, key.order)
+        reserved = await reserve(self._ledger, asked, quota)
         if reserved.state != "mine":
             return replay(reserved)
         if len(reserved.email_ids) != len(outgoing):
@@ -185,7 +186,7 @@ class Acceptance:
                 await self._write(release, key.order)
             check(mails, errors, None)
         published = self._ledger.together(
-            idempotency.published, (key.owner, key.text), even_late=True
+            idempotency.published, (key.owner, key.text), order=key.owner, even_late=True
         )
         self._running.start(_note(published))
         taken_over = mails[0].id != outgoing[0].id

@@ -30,13 +30,20 @@ class Quota:
         """The ``order`` of :meth:`Ledger.write` for operations that charge this key."""
         return self._key_id
 
+    @property
+    def charge(self) -> Charge | None:
+        """What the recipients cost; None: nothing."""
+        return self._charge(self._recipients) if self.is_limited else None
+
     async def pay(self, ledger: Ledger) -> None:
-        """Charge the recipients, in a transaction of its own.
+        """Charge the recipients, together with other requests of the key.
 
         Raises:
             QuotaExceeded, LedgerUnavailable
         """
-        if self.is_limited and not await ledger.change(self.charge, order=self.order):
+        if self.charge is None:
+            return
+        if not await ledger.together(api_keys.charge_each, self.charge, order=self.order):
             raise self.exceeded()
 
     def lock(self, connection: Connection) -> None:
@@ -48,17 +55,10 @@ class Quota:
         if self.is_limited:
             api_keys.lock(connection, self._key_id)
 
-    def charge(self, connection: Connection) -> bool:
-        """Count the recipients; if there would be too many, count none and return False."""
-        return not self.is_limited or api_keys.charge(
-            connection, key_id=self._key_id, recipients=self._recipients, today=self._today
-        )
-
     def refund(self, connection: Connection, mails: Sequence[Outgoing]) -> None:
         """Take back what was charged for mails that were certainly not queued."""
         if self.is_limited:
-            count = recipients_of(mails)
-            api_keys.refund(connection, key_id=self._key_id, recipients=count, today=self._today)
+            api_keys.refund(connection, self._charge(recipients_of(mails)))
 
     def charge_retry(self, connection: Connection, sendable: Sendable) -> Sendable:
         """Charge a retried mail to the caller of the retry; return it with its ``charge``.
@@ -68,10 +68,13 @@ class Quota:
         """
         if not self.is_limited or not sendable.recipients:
             return sendable
-        charge = Charge(key_id=self._key_id, recipients=sendable.recipients, today=self._today)
-        if not api_keys.charge(connection, **msgspec.structs.asdict(charge)):
+        charge = self._charge(sendable.recipients)
+        if not api_keys.charge(connection, charge):
             raise self.exceeded()
         return msgspec.structs.replace(sendable, charge=charge)
+
+    def _charge(self, recipients: int) -> Charge:
+        return Charge(key_id=self._key_id, recipients=recipients, today=self._today)
 
     def exceeded(self) -> QuotaExceeded:
         """Return the error for a charge that was too much."""

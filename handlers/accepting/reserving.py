@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
-
-from sqlalchemy import Connection
 
 from handlers.accepting.quota import Quota
 from ledger import Ledger, Reservation, Reserved, idempotency
@@ -14,29 +11,19 @@ from ledger import Ledger, Reservation, Reserved, idempotency
 POLL_S = 0.05
 
 
-async def reserve(ledger: Ledger, asked: Reservation, quota: Quota, order: str) -> Reserved:
+async def reserve(ledger: Ledger, asked: Reservation, quota: Quota) -> Reserved:
     """Return the key's state; while another copy of the request publishes, wait.
 
     Raises:
         QuotaExceeded, LedgerUnavailable: nothing was reserved.
     """
+    size = len(asked.new)
     while True:
-        reserved = await _reserve(ledger, asked, quota, order)
+        reserved = await ledger.together(
+            idempotency.reserve_each, asked, order=asked.api_key, size=size
+        )
         if reserved.state == "not_admitted":
             raise quota.exceeded()
         if reserved.state != "pending":
             return reserved
         await asyncio.sleep(POLL_S)
-
-
-async def _reserve(ledger: Ledger, asked: Reservation, quota: Quota, order: str) -> Reserved:
-    if not quota.is_limited:
-        return await ledger.together(idempotency.reserve_each, asked, size=len(asked.new))
-
-    def operation(connection: Connection) -> Reserved:
-        quota.lock(connection)
-        now = time.time()  # here, so that waiting for the ledger costs no time of the lease
-        return idempotency.reserve(connection, asked, now, quota.charge)
-
-    # By itself: a quota's row is locked in its place among those that others charge.
-    return await ledger.change(operation, order=order)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ledger import ApiKey, Ledger, api_keys, idempotency
+from ledger import ApiKey, Charge, Ledger, api_keys, idempotency
 from tests.ledgers import NOW, ids, new_email, reservation
 from tests.system import ROOT
 
@@ -29,8 +29,12 @@ def enter(ledger: Ledger, key_id: str = "k1", **given: Any) -> None:
     ledger.commit(partial(api_keys.enter, key_id=key_id, **{**plain, **given}))
 
 
+def cost(recipients: int, today: int = DAY) -> Charge:
+    return Charge(key_id="k1", recipients=recipients, today=today)
+
+
 def charge(ledger: Ledger, recipients: int, today: int = DAY) -> bool:
-    return ledger.commit(partial(api_keys.charge, key_id="k1", recipients=recipients, today=today))
+    return ledger.commit(partial(api_keys.charge, asked=cost(recipients, today)))
 
 
 def only(ledger: Ledger) -> ApiKey:
@@ -89,8 +93,8 @@ def test_a_refund_gives_back_what_its_day_was_charged(ledger: Ledger) -> None:
     enter(ledger, daily_recipients=10)
     charge(ledger, 10)
 
-    ledger.commit(partial(api_keys.refund, key_id="k1", recipients=3, today=DAY))
-    ledger.commit(partial(api_keys.refund, key_id="k1", recipients=3, today=DAY - 1))
+    ledger.commit(partial(api_keys.refund, charged=cost(3)))
+    ledger.commit(partial(api_keys.refund, charged=cost(3, DAY - 1)))
 
     assert only(ledger).quota_used == 7
 
@@ -98,9 +102,10 @@ def test_a_refund_gives_back_what_its_day_was_charged(ledger: Ledger) -> None:
 def test_several_processes_charge_exactly_the_quota(ledger: Ledger, database_url: str) -> None:
     enter(ledger, daily_recipients=500)
     program = (
-        "import sys\nfrom functools import partial\nfrom ledger import Ledger, api_keys\n"
+        "import sys\nfrom functools import partial\nfrom ledger import Charge, Ledger, api_keys\n"
         "ledger = Ledger(sys.argv[1])\n"
-        f"charge = partial(api_keys.charge, key_id='k1', recipients=3, today={DAY})\n"
+        f"cost = Charge(key_id='k1', recipients=3, today={DAY})\n"
+        "charge = partial(api_keys.charge, asked=cost)\n"
         "entries = [ledger.write(charge) for _ in range(100)]\n"
         "print(sum(entry.result() for entry in entries))\n"
         "ledger.close()\n"
@@ -116,20 +121,51 @@ def test_several_processes_charge_exactly_the_quota(ledger: Ledger, database_url
     assert only(ledger).quota_used == 500 // 3 * 3
 
 
+@pytest.mark.parametrize(
+    ("costs", "charged", "used"),
+    [
+        ([3, 3, 4], [True, True, True], 10),
+        ([3, 8, 4], [True, False, True], 7),  # the quota ends among them
+        ([11], [False], 0),
+        ([], [], 0),
+    ],
+)
+def test_requests_that_are_charged_together_are_admitted_one_by_one(
+    ledger: Ledger, costs: list[int], charged: list[bool], used: int
+) -> None:
+    enter(ledger, daily_recipients=10)
+
+    found = ledger.commit(partial(api_keys.charge_each, asked=[cost(one) for one in costs]))
+
+    assert found == charged
+    assert only(ledger).quota_used == used
+
+
+def test_each_key_and_each_day_has_its_own_charge(ledger: Ledger) -> None:
+    enter(ledger, daily_recipients=10)
+    enter(ledger, "k2", daily_recipients=10)
+    costs = [cost(1), Charge(key_id="k2", recipients=2, today=DAY), cost(3, DAY + 1)]
+
+    found = ledger.commit(partial(api_keys.charge_each, asked=costs))
+
+    assert found == [True] * 3
+    assert [key.quota_used for key in ledger.read(api_keys.known)] == [3, 2]
+
+
 def test_an_idempotency_key_is_charged_once_and_a_refused_one_leaves_nothing(
     ledger: Ledger,
 ) -> None:
     enter(ledger, daily_recipients=1)
 
     def reserve(key: str, email_id: str) -> idempotency.Reserved:
-        charge = partial(api_keys.charge, key_id="k1", recipients=1, today=DAY)
-        asked = reservation(key, new_email(id=email_id), api_key="k1", lease_s=-1)
-        return ledger.commit(lambda c: idempotency.reserve(c, asked, NOW, charge))
+        new = new_email(id=email_id)
+        asked = reservation(key, new, api_key="k1", lease_s=-1, charge=cost(1))
+        return ledger.commit(lambda c: idempotency.reserve(c, asked, NOW))
 
     first, again, refused = reserve("a", "1"), reserve("a", "2"), reserve("b", "3")
 
     assert [one.state for one in (first, again, refused)] == ["mine", "mine", "not_admitted"]
     assert first.email_ids == again.email_ids
     assert ledger.read(ids) == {"1"}
-    ledger.commit(partial(api_keys.refund, key_id="k1", recipients=1, today=DAY))
+    ledger.commit(partial(api_keys.refund, charged=cost(1)))
     assert reserve("b", "4").email_ids == ("4",)

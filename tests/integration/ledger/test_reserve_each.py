@@ -9,7 +9,7 @@ from functools import partial
 
 from sqlalchemy import text
 
-from ledger import Ledger, Reservation, Reserved, idempotency
+from ledger import Charge, Ledger, Reservation, Reserved, api_keys, idempotency
 from tests.ledgers import ids, new_email, reservation
 
 GROUPS, KEYS = 10, 100
@@ -75,6 +75,23 @@ def test_of_two_copies_in_one_group_the_first_publishes(ledger: Ledger) -> None:
         Reserved(state="pending", email_ids=(first.id,)),
     ]
     assert ledger.read(ids) == {first.id}
+
+
+def test_of_keys_that_are_reserved_together_those_are_forgotten_that_cost_too_much(
+    ledger: Ledger,
+) -> None:
+    enter_key = partial(api_keys.enter, name="shop", hashed=b"h", scopes=("send",), now=time.time())
+    ledger.commit(partial(enter_key, key_id="team", daily_recipients=2))
+    charge = Charge(key_id="team", recipients=1, today=1)
+    asked = [reservation(key, new_email(), charge=charge) for key in ("a", "c", "b")]
+
+    found = reserve(ledger, *asked)
+    later = reserve(ledger, *(reservation(key, new_email(), charge=charge) for key in "abc"))
+
+    assert [one.state for one in found] == ["mine", "mine", "not_admitted"]
+    assert [one.state for one in later] == ["pending", "not_admitted", "pending"]
+    assert ledger.read(ids) == {*found[0].email_ids, *found[1].email_ids}
+    assert ledger.read(api_keys.known)[0].quota_used == 2
 
 
 def test_two_processes_with_the_same_keys_in_other_orders_never_deadlock(

@@ -172,7 +172,7 @@ class SteppedLedger:
         return _Entered(self.write(lambda connection: enter(connection, new)))
 
     def together(
-        self, carry_out: Any, item: Any, *, size: int = 1, even_late: bool = False
+        self, carry_out: Any, item: Any, *, even_late: bool = False, **_: Any
     ) -> Awaitable[Any]:
         def operation(connection: Connection) -> Any:
             return carry_out(connection, [item])[0]
