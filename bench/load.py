@@ -14,6 +14,7 @@ wrk.method = "POST"
 wrk.body = [==[%(body)s]==]
 wrk.headers["Content-Type"] = "application/json"
 %(headers)s
+%(request)s
 wrong = 0
 %(response)s
 function done(summary, latency, requests)
@@ -30,6 +31,15 @@ function response(status, headers, body)
   if status ~= 200 or not string.find(body, [==[%s]==], 1, true) then wrong = wrong + 1 end
 end
 """
+#: The keys of two bursts differ, as the addresses of their tables do.
+_KEYS = """
+local burst, number = os.time() .. tostring({}), 0
+function request()
+  number = number + 1
+  wrk.headers["Idempotency-Key"] = burst .. number
+  return wrk.format()
+end
+"""
 
 
 class WrongAnswer(Exception):
@@ -39,19 +49,23 @@ class WrongAnswer(Exception):
 @dataclass(frozen=True, kw_only=True)
 class Request:
     """What is asked again and again. ``expects``: a text that each answer, a 200, must have;
-    ``wrong_share``: the share of answers that may be wrong, for a peer that has some under load."""
+    ``keyed``: each request has an ``Idempotency-Key`` of its own; ``wrong_share``: the share of
+    answers that may be wrong, for a peer that has some under load."""
 
     path: str
     body: str
     headers: dict[str, str] = field(default_factory=dict)
     expects: str | None = None
+    keyed: bool = False
     wrong_share: float = 0.0
 
     def script(self) -> str:
         """Return wrk's Lua program for it."""
         headers = "\n".join(f'wrk.headers["{k}"] = "{v}"' for k, v in self.headers.items())
         response = _RESPONSE % self.expects if self.expects else ""
-        return _SCRIPT % {"body": self.body, "headers": headers, "response": response}
+        request = _KEYS if self.keyed else ""
+        parts = {"headers": headers, "request": request, "response": response}
+        return _SCRIPT % {"body": self.body, **parts}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

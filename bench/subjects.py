@@ -15,6 +15,7 @@ CALL = json.dumps({"args": [4, 4]})
 MAIL = json.dumps({"subject": "Hello", "text": "How are you?", "to": "ann@example.com"})
 ADD = Request(path="/celery/add", body=CALL)
 SEND = Request(path="/emails", body=MAIL)
+SEND_ONCE = Request(path="/emails", body=MAIL, keyed=True)
 WORKER = ["celery", "-A", "task", "worker", "--loglevel=info"]
 #: Celery's result consumer is not made for many threads: this share of its answers may be errors.
 THREADED_ERRORS = 0.01
@@ -121,6 +122,7 @@ def own() -> list[Subject]:
         calls("/celery/add, uvloop", env=uvloop, floor=fast),
         calls("/celery/add, uvloop, no events", env=uvloop | silent, floor=fast),
         mails("/emails"),
+        ours("/emails, Idempotency-Key", request=SEND_ONCE, queue="mail"),
         mails("/emails, no ledger", program=("-m", "bench.no_ledger")),
         mails("/emails, uvloop", env=uvloop, floor=fast),
     ]
