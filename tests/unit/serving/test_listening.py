@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import select
 import socket
+import struct
+import subprocess
+import sys
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
 
 from serving import listening
 from serving.listening import Listening, listen, url_of
+from tests.system import ROOT
 
 CONNECT_S = 0.3
+DEADLINE_S = 10.0
+#: Where a test's own "inherited" sockets begin: nothing else has file descriptors that high.
+GIVEN_FD = 300
+SO_ATTACH_FILTER, SO_DETACH_FILTER = 26, 27  # asm-generic/socket.h
+TAKE_NOTHING = struct.pack("HBBI", 0x06, 0, 0, 0)  # linux/filter.h: return 0 bytes
 
 
 @pytest.fixture
@@ -44,25 +55,96 @@ def test_nobody_connects_any_more_and_who_has_connected_is_accepted(own: Listeni
             sock.accept()
 
 
-def given(monkeypatch: pytest.MonkeyPatch, sock: socket.socket, pid: int) -> None:
-    """Have the process find what systemd tells of a socket."""
-    monkeypatch.setattr(listening, "FIRST_FD", os.dup(sock.fileno()))
+def test_who_is_in_the_middle_of_its_handshake_when_they_are_turned_away_still_connects(
+    own: Listening,
+) -> None:
+    (sock,) = own.sockets
+    with closing(socket.socket()) as client:
+        program = ctypes.create_string_buffer(TAKE_NOTHING)
+        deaf = struct.pack("HL", 1, ctypes.addressof(program))
+        client.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, deaf)
+        client.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            client.connect(sock.getsockname())
+
+        own.turn_away()
+        client.setsockopt(socket.SOL_SOCKET, SO_DETACH_FILTER, 0)
+
+        # The kernel sends its part of the handshake once more, after a second.
+        assert select.select([sock], [], [], DEADLINE_S)[0]
+        accepted, _ = sock.accept()
+        accepted.close()
+
+
+def test_nobody_connects_to_closed_sockets_though_other_processes_still_have_them(
+    own: Listening,
+) -> None:
+    with closing(own.sockets[0].dup()) as of_another:
+        own.close()
+
+        with pytest.raises(TimeoutError):
+            connection(of_another)
+
+
+#: One process of several ends alone, as when an operator stops it.
+FORKED = """
+import os, socket
+from serving.listening import listen
+
+made = listen(0, "127.0.0.1")
+if not (pid := os.fork()):
+    made.close()
+    os._exit(0)
+os.waitpid(pid, 0)
+socket.create_connection(made.sockets[0].getsockname(), timeout=0.5)
+"""
+
+
+def test_a_forked_process_that_closes_the_sockets_turns_nobody_away_from_the_others() -> None:
+    subprocess.run([sys.executable, "-c", FORKED], cwd=ROOT, timeout=30, check=True)
+
+
+def given(monkeypatch: pytest.MonkeyPatch, pid: int, *socks: socket.socket) -> None:
+    """Have the process find what systemd tells of sockets."""
+    monkeypatch.setattr(listening, "FIRST_FD", GIVEN_FD)
+    for number, sock in enumerate(socks):
+        os.dup2(sock.fileno(), GIVEN_FD + number)
     monkeypatch.setenv("LISTEN_PID", str(pid))
-    monkeypatch.setenv("LISTEN_FDS", "1")
+    monkeypatch.setenv("LISTEN_FDS", str(len(socks)))
+    monkeypatch.setenv("LISTEN_FDNAMES", ":".join("web" for _ in socks))
 
 
 def test_a_socket_that_was_given_is_taken_and_left_open_to_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as holder:
-        given(monkeypatch, holder, os.getpid())
+        given(monkeypatch, os.getpid(), holder)
 
         taken = listen(0, None)
         taken.close()
 
         assert taken.are_inherited
         connection(holder).close()
-    assert "LISTEN_FDS" not in os.environ  # our children have not got it
+    assert not [name for name in os.environ if name.startswith("LISTEN_")]  # for our children
+
+
+def test_all_sockets_that_were_given_are_taken_and_none_holds_up_the_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with ExitStack() as stack:
+        holders = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(2)]
+        given(monkeypatch, os.getpid(), *holders)
+
+        taken = listen(0, None)
+
+        assert [one.getsockname() for one in taken.sockets] == [
+            one.getsockname() for one in holders
+        ]
+        for sock in taken.sockets:
+            assert not sock.get_inheritable()
+            with pytest.raises(BlockingIOError):
+                sock.accept()
+        taken.close()
 
 
 def test_a_socket_that_was_given_to_another_process_is_not_taken(
@@ -81,11 +163,11 @@ def test_a_socket_that_was_given_to_another_process_is_not_taken(
 def test_what_is_no_listening_tcp_socket_is_refused(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, family: int
 ) -> None:
-    with closing(socket.socket(family)) as other:
+    with closing(socket.socket(family)) as other, socket.create_server(("127.0.0.1", 0)) as good:
         if family == socket.AF_UNIX:
             other.bind(str(tmp_path / "socket"))
             other.listen()
-        given(monkeypatch, other, os.getpid())
+        given(monkeypatch, os.getpid(), good, other)
 
         with pytest.raises(OSError, match="no listening TCP"):
             listen(0, None)
