@@ -117,7 +117,7 @@ class Exchange(HTTPConnection):
 
         Not after the answer has begun: the client would take it for a part of the answer.
         """
-        if self._expects_100 and self._delegate is not None and self._answer is None:
+        if self._expects_100 and self._answer is None:
             self._expects_100 = False
             self._connection.send(b"HTTP/1.1 100 Continue\r\n\r\n")
 

@@ -64,7 +64,16 @@ class Numbered(RequestHandler):
         self.were_idle.append(line.is_idle)
 
 
+class Slow(RequestHandler):
+    """Takes some time for its answer."""
+
+    async def post(self) -> None:
+        await asyncio.sleep(2 * PATIENCE_S)
+        self.write("slow")
+
+
 ROUTES = [
+    ("/slow", Slow),
     ("/large", Large),
     ("/refusing", Refusing),
     ("/unwanted", Unwanted),
@@ -162,6 +171,20 @@ async def test_requests_that_come_together_are_answered_in_their_order() -> None
 
 
 @pytest.mark.gen_test
+async def test_a_request_that_comes_while_another_is_carried_out_is_answered_after_it() -> None:
+    """RFC 9112, section 9.3.2."""
+    call = b"POST /%b HTTP/1.1\r\nHost: x\r\n" + LENGTH + b"{}"
+    with served(APPLICATION) as (_, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(call % b"slow")
+        await asyncio.sleep(PATIENCE_S / 2)
+        writer.write(call % b"1")
+        for body in (b"slow", b"<1>"):
+            await asyncio.wait_for(reader.readuntil(b"\r\n\r\n" + body), DEADLINE_S)
+        writer.close()
+
+
+@pytest.mark.gen_test
 async def test_a_connection_is_not_idle_while_a_request_waits_for_its_turn() -> None:
     """A server that stops would cut it off."""
     Numbered.were_idle.clear()
@@ -177,22 +200,23 @@ async def test_a_connection_is_not_idle_while_a_request_waits_for_its_turn() -> 
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize(
-    ("version", "first", "parts", "asked"),
+    ("version", "expect", "first", "parts", "asked"),
     [
-        (b"1.1", LENGTH, [b"{}"], 1),
-        (b"1.1", CHUNKED, [b"2\r\n", b"{}\r\n0\r\n\r\n"], 1),
-        (b"1.1", LENGTH + b"{", [b"}"], 0),
-        (b"1.0", LENGTH, [b"{}"], 0),
+        (b"1.1", b"100-continue", LENGTH, [b"{}"], 1),
+        (b"1.1", b"100-Continue", LENGTH, [b"{}"], 1),
+        (b"1.1", b"100-continue", CHUNKED, [b"2\r\n", b"{}\r\n0\r\n\r\n"], 1),
+        (b"1.1", b"100-continue", LENGTH + b"{", [b"}"], 0),
+        (b"1.0", b"100-continue", LENGTH, [b"{}"], 0),
     ],
 )
 async def test_only_a_client_that_waits_is_asked_for_its_body_and_only_once(
-    version: bytes, first: bytes, parts: list[bytes], asked: int
+    version: bytes, expect: bytes, first: bytes, parts: list[bytes], asked: int
 ) -> None:
     """RFC 9110, section 10.1.1."""
-    head = b"POST /1 HTTP/%b\r\nHost: x\r\nExpect: 100-continue\r\nConnection: close\r\n"
+    head = b"POST /1 HTTP/%b\r\nHost: x\r\nExpect: %b\r\nConnection: close\r\n"
     with served(APPLICATION) as (_, port):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(head % version + first)
+        writer.write(head % (version, expect) + first)
         for part in parts:
             await asyncio.sleep(PATIENCE_S)
             writer.write(part)

@@ -50,6 +50,13 @@ class Hasty(RequestHandler):
     def post(self) -> None: ...
 
 
+class Asked(RequestHandler):
+    """Answers with what it knows of its client."""
+
+    def get(self) -> None:
+        self.write(f"{self.request.remote_ip} {self.request.protocol}")
+
+
 class Wrong(RequestHandler):
     """Answers with another length than it announces, which is in the path."""
 
@@ -81,6 +88,7 @@ ROUTES = [
     ("/stumbling", Stumbling),
     ("/unwanted", Unwanted),
     ("/hasty", Hasty),
+    ("/asked", Asked),
     (r"/wrong/(\d)(/?)", Wrong),
     ("/broken", Broken),
 ]
@@ -104,6 +112,14 @@ async def answered(port: int, *parts: bytes) -> bytes:
         return await asyncio.wait_for(reader.read(), DEADLINE_S)
     finally:
         writer.close()
+
+
+@pytest.mark.gen_test
+async def test_a_handler_knows_where_its_request_comes_from() -> None:
+    with served(APPLICATION) as (_, port):
+        answer = await answered(port, b"GET /asked HTTP/1.0\r\nHost: x\r\n\r\n")
+
+    assert answer.endswith(b"\r\n\r\n127.0.0.1 http")
 
 
 @pytest.mark.gen_test
