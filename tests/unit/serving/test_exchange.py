@@ -6,6 +6,7 @@ import asyncio
 from typing import ClassVar
 
 import pytest
+from tornado.httputil import HTTPOutputError
 from tornado.web import Application, RequestHandler, stream_request_body
 
 from serving import connection, exchange
@@ -181,12 +182,16 @@ async def test_a_client_that_sends_no_body_any_more_sees_the_end(option: bytes) 
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("path", [b"wrong/2", b"wrong/4", b"wrong/2/", b"wrong/4/", b"broken"])
-async def test_an_answer_that_cannot_be_framed_ends_the_connection(path: bytes) -> None:
+async def test_an_answer_that_cannot_be_framed_ends_the_connection_and_is_told(
+    path: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
     with served(APPLICATION) as (_, port):
         answer = await answered(port, b"GET /%b HTTP/1.1\r\nHost: x\r\n\r\n" % path)
 
     assert answer.endswith(b"abc") == (b"4" in path)
     assert b"b: c" not in answer
+    told = [one.exc_info[0] for one in caplog.records if one.exc_info]
+    assert told[0] is (ValueError if path == b"broken" else HTTPOutputError)
 
 
 @pytest.mark.gen_test
