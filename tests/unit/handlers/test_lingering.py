@@ -123,6 +123,18 @@ async def test_a_refused_body_is_read_only_if_it_has_an_end_in_sight(
 
 
 @pytest.mark.gen_test
+@pytest.mark.parametrize(
+    ("length", "status"), [(b"9" * 19, 413), (b"0" * 5000 + b"2", 200), (b"9" * 20, 400)]
+)
+async def test_a_length_of_many_digits_is_read(services: Any, length: bytes, status: int) -> None:
+    """RFC 9110, section 8.6: one or more digits."""
+    async with connected(services) as (reader, writer):
+        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %b\r\n\r\n{}" % length)
+
+        assert (await reader.readline()).startswith(b"HTTP/1.1 %d " % status)
+
+
+@pytest.mark.gen_test
 async def test_a_client_that_expects_100_sees_the_end_and_one_that_sends_all_the_same_no_reset(
     services: Any,
 ) -> None:
