@@ -13,6 +13,8 @@ from serving.limits import Limits
 from serving.server import Server
 
 HEADER_BYTES = 8192
+#: More than any test waits: none takes for an end of its own what is the end of a client's time.
+LONG_S = 60.0
 
 
 @stream_request_body
@@ -27,7 +29,7 @@ class Unwanted(RequestHandler):
 
 @contextmanager
 def served(
-    application: Application, *, header_s: float = 5.0, body_s: float = 5.0
+    application: Application, *, header_s: float = LONG_S, body_s: float = LONG_S
 ) -> Iterator[tuple[Server, int]]:
     """Yield a server that takes requests for an application, and its port."""
     server = Server(application, Limits(header_s, body_s, HEADER_BYTES), max_connections=9)
