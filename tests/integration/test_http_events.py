@@ -39,6 +39,7 @@ def test_each_state_change_is_an_event_and_the_stream_ends_with_the_task(
 
     assert stream.status == 200
     assert stream.headers["Content-Type"] == "text/event-stream"
+    assert stream.headers["X-Accel-Buffering"] == "no"  # nginx would keep the events back
     assert stream.headers["Cache-Control"] == "no-store"
     states = [event.data["state"] for event in events]
     assert states == ["STARTED", "PROGRESS", "PROGRESS", "PROGRESS", "SUCCESS"]

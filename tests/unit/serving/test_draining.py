@@ -14,7 +14,9 @@ from tornado.web import Application, RequestHandler, stream_request_body
 from serving import server as serving_server
 from serving.connection import Connection
 from serving.limits import Limits
+from serving.listening import Listening, listen
 from serving.server import Server
+from tests.handshake import deafen, hear
 
 KEPT_S = 0.1
 DEADLINE_S = 5.0
@@ -58,15 +60,15 @@ def kept_s(monkeypatch: pytest.MonkeyPatch) -> None:
 class Stopping:
     """A server that stops after ``begin``, with one client."""
 
-    def __init__(self) -> None:
+    def __init__(self, listening: Listening | None = None) -> None:
         Slow.go_on = asyncio.Event()
         routes = [("/streaming", Streaming), ("/slow", Slow), ("/early", Early)]
         limits = Limits(DEADLINE_S, DEADLINE_S, header_bytes=8192)
         self.server = Server(Application(routes), limits, max_connections=9)
-        sock, self.port = bind_unused_port()
-        self.server.add_sockets([sock])
+        self._listening = listening or Listening([bind_unused_port()[0]], are_inherited=True)
+        self.port = self._listening.sockets[0].getsockname()[1]
+        self.server.add_sockets(self._listening.sockets)
         self._services: Any = SimpleNamespace(stopping=asyncio.Event(), waits=[])
-        self._listening: Any = SimpleNamespace(are_inherited=True)
 
     def begin(self, timeout_s: float = DEADLINE_S) -> asyncio.Task[None]:
         drain = self.server.drain(self._services, self._listening, timeout_s)
@@ -140,6 +142,30 @@ async def test_a_request_that_comes_when_its_connection_is_looked_at_is_answered
         await asyncio.wait_for(stopping.begin(), DEADLINE_S + 1)
 
         assert sock.recv(100).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.gen_test
+async def test_who_is_in_the_middle_of_its_handshake_is_answered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(serving_server, "HANDSHAKE_S", 1.5)  # the kernel tries again after 1 s
+    stopping = Stopping(listen(0, "127.0.0.1"))
+    loop = asyncio.get_running_loop()
+    with socket.socket() as sock:
+        deafen(sock)
+        sock.setblocking(False)
+        connected = loop.create_task(loop.sock_connect(sock, ("127.0.0.1", stopping.port)))
+        await asyncio.sleep(0.02)
+        stopped = stopping.begin()
+        await asyncio.sleep(0.02)
+
+        hear(sock)
+        async with asyncio.timeout(DEADLINE_S):
+            await connected
+            await loop.sock_sendall(sock, HEAD % b"streaming" + b"{}")
+            assert (await loop.sock_recv(sock, 100)).startswith(b"HTTP/1.1 200 ")
+            sock.close()
+            await stopped
 
 
 @pytest.mark.gen_test

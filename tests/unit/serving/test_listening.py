@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import select
 import socket
-import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,14 +15,13 @@ import pytest
 
 from serving import listening
 from serving.listening import Listening, listen, url_of
+from tests.handshake import deafen, hear
 from tests.system import ROOT
 
 CONNECT_S = 0.3
 DEADLINE_S = 10.0
 #: Where a test's own "inherited" sockets begin: nothing else has file descriptors that high.
 GIVEN_FD = 300
-SO_ATTACH_FILTER, SO_DETACH_FILTER = 26, 27  # asm-generic/socket.h
-TAKE_NOTHING = struct.pack("HBBI", 0x06, 0, 0, 0)  # linux/filter.h: return 0 bytes
 
 
 @pytest.fixture
@@ -60,17 +57,14 @@ def test_who_is_in_the_middle_of_its_handshake_when_they_are_turned_away_still_c
 ) -> None:
     (sock,) = own.sockets
     with closing(socket.socket()) as client:
-        program = ctypes.create_string_buffer(TAKE_NOTHING)
-        deaf = struct.pack("HL", 1, ctypes.addressof(program))
-        client.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, deaf)
+        deafen(client)
         client.setblocking(False)
         with pytest.raises(BlockingIOError):
             client.connect(sock.getsockname())
 
         own.turn_away()
-        client.setsockopt(socket.SOL_SOCKET, SO_DETACH_FILTER, 0)
+        hear(client)
 
-        # The kernel sends its part of the handshake once more, after a second.
         assert select.select([sock], [], [], DEADLINE_S)[0]
         accepted, _ = sock.accept()
         accepted.close()
