@@ -10,6 +10,7 @@ import pytest
 from tornado.iostream import StreamClosedError
 from tornado.web import Application, RequestHandler
 
+from serving import server
 from tests.web_server import served, until
 
 DEADLINE_S = 5.0
@@ -66,6 +67,16 @@ class Large(RequestHandler):
         self.write(PART)
 
 
+class Pausing(RequestHandler):
+    """Goes on a while after its client has taken what was sent."""
+
+    async def get(self) -> None:
+        self.write(PART)
+        await self.flush()
+        await asyncio.sleep(6 * SOON_S)
+        self.write("the end")
+
+
 class Counting(RequestHandler):
     calls: ClassVar[int] = 0
 
@@ -78,6 +89,7 @@ ROUTES = [
     ("/late", Late),
     ("/announcing", Announcing),
     ("/large", Large),
+    ("/pausing", Pausing),
     ("/counting", Counting),
 ]
 APPLICATION = Application(ROUTES)
@@ -105,6 +117,26 @@ async def test_a_flush_ends_when_the_system_has_all_of_it() -> None:
         async with asyncio.timeout(DEADLINE_S):
             while Streaming.sent != ["first"]:
                 await reader.read(2**16)
+        writer.close()
+
+
+@pytest.mark.gen_test
+async def test_who_reads_slowly_still_gets_what_its_handler_sends_much_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An event stream, whose client is not to send anything, has no idle time."""
+    monkeypatch.setattr(server, "SWEEP_S", SOON_S)
+    with served(APPLICATION, header_s=SOON_S, body_s=SOON_S) as (_, port):
+        reader, writer = await client(port)
+        writer.write(CALL % b"pausing")
+        await asyncio.sleep(4 * SOON_S)
+
+        async with asyncio.timeout(DEADLINE_S):
+            await reader.readuntil(b"\r\n\r\n")
+            taken = 0
+            while taken < len(PART):
+                taken += len(await reader.read(2**20))
+            assert b"the end" in await reader.readuntil(b"0\r\n\r\n")
         writer.close()
 
 

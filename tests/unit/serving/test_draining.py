@@ -145,7 +145,7 @@ async def test_a_request_that_comes_when_its_connection_is_looked_at_is_answered
 
 
 @pytest.mark.gen_test
-async def test_who_is_in_the_middle_of_its_handshake_is_answered(
+async def test_who_is_in_the_middle_of_its_handshake_is_answered_and_nobody_else_connects(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(serving_server, "HANDSHAKE_S", 1.5)  # the kernel tries again after 1 s
@@ -158,6 +158,9 @@ async def test_who_is_in_the_middle_of_its_handshake_is_answered(
         await asyncio.sleep(0.02)
         stopped = stopping.begin()
         await asyncio.sleep(0.02)
+
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(client(stopping), 0.2)
 
         hear(sock)
         async with asyncio.timeout(DEADLINE_S):
