@@ -51,7 +51,9 @@ class _Parent:
             self._fork()
         while self._children:
             pid, status = os.wait()
-            self._children.discard(pid)
+            if pid not in self._children:
+                continue  # of a script that then executed this program, or an orphan: not ours
+            self._children.remove(pid)
             if not self._stopping:
                 code = os.waitstatus_to_exitcode(status)
                 logger.error("process %d ended (%d); starting another", pid, code)

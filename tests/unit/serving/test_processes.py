@@ -82,3 +82,29 @@ def test_processes_that_end_at_once_are_not_started_all_the_time() -> None:
     )
 
     assert done.stdout == "it runs\n" * 2
+
+
+#: Its parent has a child that it did not start. The parent is ended after 0.8 s.
+INHERITING = """
+import os, signal, time
+from serving import processes
+
+def run():
+    os.write(1, b"it runs\\n")
+    time.sleep(60)
+
+processes.RESTART_DELAY_S = 0
+signal.setitimer(signal.ITIMER_REAL, 0.8)
+processes.run_processes(2, run, lambda: None)
+"""
+
+
+def test_a_process_that_was_started_by_somebody_else_is_not_replaced() -> None:
+    """A script's, which then executes the server; or an orphan, if it is a container's first."""
+    script = 'sleep 0.1 & exec "$@"'
+    done = subprocess.run(
+        ["sh", "-c", script, "sh", sys.executable, "-c", INHERITING],
+        cwd=ROOT, capture_output=True, text=True, timeout=30,
+    )  # fmt: skip
+
+    assert done.stdout == "it runs\n" * 2
