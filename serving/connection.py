@@ -57,10 +57,8 @@ class Connection(asyncio.Protocol):
         self._held = b""  # octets that were not parsed yet
         self._exchange: Exchange | None = None
         self._is_full = False  # the send buffer: the client does not take what is sent
-        self._is_gone = False  # the connection is lost
         self._is_ended = False  # nothing more is answered
         self._dropped_bytes = 0
-        self._rest_s = limits.header_s
         self._flushes: list[Future[None]] = []
 
     # asyncio calls these
@@ -87,7 +85,6 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._connections.discard(self)
-        self._is_gone = True
         for flush in self._take_flushes():
             _fail(flush)
         exchange, self._exchange = self._exchange, None  # a reference cycle otherwise
@@ -133,7 +130,7 @@ class Connection(asyncio.Protocol):
 
     @property
     def is_closed(self) -> bool:
-        return self._is_gone or self._is_ended or self._transport.is_closing()
+        return self._is_ended or self._transport.is_closing()
 
     def send(self, octets: bytes) -> Future[None]:
         if self.is_closed:
@@ -147,7 +144,7 @@ class Connection(asyncio.Protocol):
     def advance(self) -> None:
         """Parse and hand on what has come, as far as the exchange takes it now."""
         try:
-            while not self._is_gone and not self._is_ended and self._step():
+            while not self.is_closed and self._step():
                 pass
         except HTTPInputError as exc:
             self._refuse(Problem(400, f"{exc}."))

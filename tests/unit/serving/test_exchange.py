@@ -84,7 +84,18 @@ class Stumbling(Taking):
         raise ValueError
 
 
+@stream_request_body
+class Hesitant(Taking):
+    """Is ready for its body when it is told so."""
+
+    go_on: ClassVar[asyncio.Event]
+
+    async def prepare(self) -> None:
+        await self.go_on.wait()
+
+
 ROUTES = [
+    ("/hesitant", Hesitant),
     ("/taking", Taking),
     ("/stumbling", Stumbling),
     ("/unwanted", Unwanted),
@@ -201,6 +212,26 @@ async def test_a_body_that_is_broken_off_by_nonsense_is_no_request() -> None:
 
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert Taking.told == ["a", "gone"]
+
+
+@pytest.mark.gen_test
+async def test_no_request_of_a_client_that_is_gone_is_begun() -> None:
+    """Nobody would hear that it was carried out, and its client sends it once more."""
+    Hesitant.go_on = asyncio.Event()
+    length = b"Content-Length: 2\r\n"
+    with served(APPLICATION) as (running, port):
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        calls = [HEAD % (path, length) + b"{}" for path in (b"hesitant", b"taking")]
+        writer.write(b"".join(calls))
+        await until(lambda: bool(running._connections))
+        await asyncio.sleep(SOON_S)
+        writer.transport.abort()
+        await until(lambda: not running._connections)
+
+        Hesitant.go_on.set()
+        await asyncio.sleep(SOON_S)
+
+        assert Taking.told == ["gone"]
 
 
 @pytest.mark.gen_test
