@@ -14,6 +14,8 @@ from tornado.web import Application, RequestHandler, stream_request_body
 
 from serving import connection, server
 from serving.connection import Connection
+from serving.exchange import Exchange
+from serving.parser import RequestParser
 from tests.web_server import Unwanted, served
 
 DEADLINE_S = 5.0
@@ -239,7 +241,7 @@ async def test_only_a_client_that_waits_is_asked_for_its_body_and_only_once(
 )
 async def test_a_closed_connection_is_gone_at_once(octets: bytes) -> None:
     """Reference cycles would keep it, and what it has brought, until garbage is looked for."""
-    others = connections()  # of other tests, whose loops were closed before them
+    others = kept()  # of other tests, whose loops were closed before them
     gc.disable()
     try:
         with served(APPLICATION) as (_, port):
@@ -249,10 +251,11 @@ async def test_a_closed_connection_is_gone_at_once(octets: bytes) -> None:
             writer.close()
             await asyncio.sleep(4 * PATIENCE_S)
 
-            assert not [one for one in connections() if one not in others]
+            assert not [one for one in kept() if one not in others]
     finally:
         gc.enable()
 
 
-def connections() -> list[Connection]:
-    return [one for one in gc.get_objects() if isinstance(one, Connection)]
+def kept() -> list[Connection | Exchange | RequestParser]:
+    kinds = (Connection, Exchange, RequestParser)
+    return [one for one in gc.get_objects() if isinstance(one, kinds)]

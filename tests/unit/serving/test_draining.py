@@ -11,6 +11,7 @@ import pytest
 from tornado.testing import bind_unused_port
 from tornado.web import Application, RequestHandler, stream_request_body
 
+from serving import connection
 from serving import server as serving_server
 from serving.connection import Connection
 from serving.limits import Limits
@@ -132,10 +133,10 @@ async def test_a_request_that_comes_when_its_connection_is_looked_at_is_answered
         await asyncio.sleep(0.02)
         coming = [HEAD % b"streaming" + b"{}"]
 
-        def looked_at(connection: Connection) -> bool:
+        def looked_at(one: Connection) -> bool:
             if coming:
                 sock.sendall(coming.pop())
-            return bool(is_idle.__get__(connection))
+            return bool(is_idle.__get__(one))
 
         is_idle: Any = Connection.is_idle
         monkeypatch.setattr(Connection, "is_idle", property(looked_at))
@@ -182,6 +183,18 @@ async def test_the_rest_of_a_body_that_was_answered_early_is_not_waited_for() ->
 
         await stopping.begin()
         assert await reader.read() == b""
+    writer.close()
+
+
+@pytest.mark.gen_test
+async def test_who_was_refused_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "LINGER_S", 60.0)
+    stopping = Stopping()
+    reader, writer = await client(stopping)
+    writer.write(b"nonsense\r\n\r\n")
+    assert await asyncio.wait_for(reader.read(), DEADLINE_S)
+
+    await asyncio.wait_for(stopping.begin(), DEADLINE_S - 1)
     writer.close()
 
 
