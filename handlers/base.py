@@ -210,8 +210,6 @@ class BaseHandler(RequestHandler):
         self.set_status(problem.status_code)
         for name, value in problem.headers.items():
             self.set_header(name, value)
-        if problem.status_code == 413:
-            self.set_header("Connection", "close")  # the rest of the body is not taken
         self.write_problem(problem)
 
     def write_problem(self, problem: Problem) -> None:

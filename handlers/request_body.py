@@ -54,9 +54,8 @@ class RequestBody:
         self._size += len(part)
         self._check(self._size)
         if not self._bodies.take(len(part)):
-            headers = {**SOON, "Connection": "close"}
             raise Problem(
-                503, "Too many bodies are being sent at once; try again later.", headers=headers
+                503, "Too many bodies are being sent at once; try again later.", headers=SOON
             )
         self._held_bytes += len(part)
         self._parts.append(part)

@@ -105,6 +105,16 @@ async def test_a_refused_body_is_not_kept_until_it_ends(services: Any) -> None:
 
 
 @pytest.mark.gen_test
+async def test_a_refused_body_that_has_come_as_a_whole_costs_no_connection(services: Any) -> None:
+    async with connected(services) as (reader, writer):
+        writer.write(HEAD + b"\r\n" + TOO_MUCH + END)
+        assert (await reader.readuntil(b"}\n")).startswith(b"HTTP/1.1 413 ")
+
+        writer.write(HEAD + b"\r\n2\r\n{}\r\n" + END)
+        assert (await reader.readuntil(b"{}\n")).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.gen_test
 @pytest.mark.parametrize(
     ("declared", "is_read"), [(DROPPED_BYTES, True), (DROPPED_BYTES + 1, False)]
 )
