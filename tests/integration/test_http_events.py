@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from uuid import uuid4
 
+import config
 from task import app
 from tests.event_stream import EventStream
 from tests.system import Process, Server, wait_until
@@ -118,6 +120,13 @@ def test_a_silent_stream_is_kept_alive_by_comments(
 
     assert states == ["STARTED", "SUCCESS"]
     assert 3 <= stream.comments <= 15
+
+
+def test_a_stream_is_open_before_anything_happens(server: Server) -> None:
+    begin = time.monotonic()
+    with EventStream(server.port, str(uuid4())) as stream:
+        assert stream.status == 200
+        assert time.monotonic() < begin + config.options.sse_heartbeat_s / 2
 
 
 def test_a_task_that_nobody_knows_yet_is_waited_for(lively: Server) -> None:
