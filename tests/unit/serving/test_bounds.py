@@ -104,7 +104,7 @@ async def test_connections_beyond_a_number_are_closed_and_one_line_says_so(
         writer.write(HEAD % b"plain" + b"{}")
         assert await asyncio.wait_for(reader.readline(), DEADLINE_S) == b"HTTP/1.1 200 OK\r\n"
 
-        lines = [one.message for one in caplog.records if one.name == "windmail.server"]
+        lines = [one.message for one in caplog.records]
         assert lines == ["2 connections are open; more are closed at once"]
         for _, writer in kept:
             writer.close()
@@ -123,6 +123,27 @@ async def test_when_it_is_full_again_another_line_says_so(caplog: pytest.LogCapt
             await until(lambda: not running._connections)
 
         assert len([one for one in caplog.records if one.name == "windmail.server"]) == 2
+
+
+@pytest.mark.gen_test
+async def test_while_it_stays_nearly_full_no_other_line_says_so(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with served(APPLICATION) as (running, port), caplog.at_level(logging.WARNING):
+        running._most = most = 10
+        kept = [await client(port) for _ in range(most)]
+        for _ in range(3):
+            reader, refused = await client(port)
+            assert await asyncio.wait_for(reader.read(), DEADLINE_S) == b""
+            refused.close()
+            kept.pop()[1].close()
+            await until(lambda: len(running._connections) == most - 1)
+            kept.append(await client(port))
+            await until(lambda: len(running._connections) == most)
+
+        assert len(caplog.records) == 1
+        for _, writer in kept:
+            writer.close()
 
 
 @pytest.mark.gen_test
