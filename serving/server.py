@@ -109,7 +109,6 @@ class Server:
             return
         if len(self._connections) < 0.9 * self._most:
             self._is_full = False  # log it when it is full again
-        sock.setblocking(False)
         loop = asyncio.get_running_loop()
         arrival = loop.create_task(loop.connect_accepted_socket(self._connection, sock))
         self._arriving.add(arrival)
