@@ -16,7 +16,7 @@ from serving import connection, server
 from serving.connection import Connection
 from serving.exchange import Exchange
 from serving.parser import RequestParser
-from tests.web_server import Unwanted, served
+from tests.web_server import Unwanted, served, until
 
 DEADLINE_S = 5.0
 PATIENCE_S = 0.05
@@ -136,6 +136,17 @@ async def test_who_sends_on_after_the_last_answer_still_gets_it() -> None:
         reader._transport.resume_reading()  # type: ignore[attr-defined]
 
         assert (await asyncio.wait_for(reader.read(), DEADLINE_S)).endswith(b"<1>")
+        writer.close()
+
+
+@pytest.mark.gen_test
+async def test_who_does_not_close_an_ended_connection_is_cut_off() -> None:
+    with served(APPLICATION) as (running, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"POST /1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + LENGTH + b"{}")
+        assert (await asyncio.wait_for(reader.read(), DEADLINE_S)).endswith(b"<1>")
+
+        await until(lambda: not running._connections)
         writer.close()
 
 
