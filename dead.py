@@ -119,10 +119,17 @@ def to_replay(letter: DeadLetter, *, held: bool) -> DeadLetter | None:
     """Return the letter to send; None: it stays in the dead queue, and a printed line says why.
 
     A mail's letter gets a new number from the ledger. ``held``: also send mails held as uncertain.
+    Where tasks are signed, the first key signs it anew: workers may have dropped the key that did.
     """
     if letter.reason == DeadReason.NOT_SIGNED:
         print(f"{letter.id}: It is not signed by a key of TASK_SIGNING_KEYS.", file=sys.stderr)
         return None
+    signer = app.amqp.signer
+    edited = _edited(letter, held=held)
+    return edited if edited is None or signer is None else edited.sealed(signer)
+
+
+def _edited(letter: DeadLetter, *, held: bool) -> DeadLetter | None:
     mail = dead_mail(app, letter)
     if mail is None:
         return letter
@@ -146,14 +153,13 @@ def new_message(letter: DeadLetter, arguments: Mapping[str, Any]) -> DeadLetter:
         headers = {name: letter.headers[name] for name in letter.headers if name not in OUTDATED}
     except Undecodable:  # perhaps because of its headers
         embed, headers = {}, {}
-    renewed = msgspec.structs.replace(
+    return msgspec.structs.replace(
         letter,
         headers={**headers, "task": MAIL_TASK, "id": letter.id},
         body=msgspec.json.encode([[], arguments, embed]),
         content_type="application/json",
         content_encoding="utf-8",
     )
-    return renewed.sealed(app.amqp.signer) if app.amqp.signer else renewed
 
 
 def summary(counts: Counts) -> str:

@@ -158,8 +158,8 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
         return decompress(self.body, compression) if compression else self.body
 
     def sealed(self, signer: Signer) -> DeadLetter:
-        """Return the changed letter with a new signature; its body must not be compressed."""
-        signature = signer.sign(self.headers, self._signed_properties(), self.body)
+        """Return the letter with a new signature, as it now is."""
+        signature = signer.sign(self.headers, self._signed_properties(), self._plain_body())
         return replace(self, headers={**self.headers, SIGNATURE: signature})
 
     def _is_signed(self, signer: Signer) -> bool:

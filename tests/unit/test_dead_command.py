@@ -12,10 +12,13 @@ import pytest
 
 from bridge import DeadLetter
 from bridge.dead.queue import Counts
-from dead import main, new_message, replay_or_discard
+from bridge.signing import Signer
+from dead import main, new_message, replay_or_discard, to_replay
+from task import app
 
 ADD = {"task": "task.add", "args": [1], "kwargs": {}}
 NEW = {"subject": "A subject", "_track": 2}
+NEW_KEY, OLD_KEY = "n" * 43, "o" * 43
 
 
 def letter(body: bytes, **headers: Any) -> DeadLetter:
@@ -95,3 +98,39 @@ def test_an_output_that_nobody_reads_is_not_told_as_the_brokers(
         main(["dead.py", "list"])
 
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("compression", ["", "application/x-gzip"], ids=["plain", "compressed"])
+def test_a_replayed_task_is_signed_by_the_key_that_signs_now(
+    compression: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = json.dumps([[1, "2"], {}, None]).encode()
+    headers: dict[str, Any] = {"task": "task.add", "id": "1"}
+    properties = {"content_type": "application/json", "content_encoding": "utf-8"}
+    headers["signature"] = Signer([OLD_KEY]).sign(headers, properties, body)
+    if compression:  # after signing, as kombu does
+        headers, body = {**headers, "compression": compression}, zlib.compress(body)
+    message = amqp.Message(body, application_headers=headers, **properties)
+    signer = Signer([NEW_KEY, OLD_KEY])
+    monkeypatch.setattr(app.amqp, "signer", signer)
+    dead = DeadLetter.from_message(message, known=app.tasks, signer=signer)
+
+    replayed = to_replay(dead, held=False)
+
+    assert replayed is not None
+    assert (replayed.body, replayed.arguments()) == (body, ((1, "2"), {}))
+    again = amqp.Message(body, application_headers=dict(replayed.headers), **properties)
+    by_new = DeadLetter.from_message(again, known=app.tasks, signer=Signer([NEW_KEY]))
+    assert by_new.reason != "not_signed"
+
+
+def test_what_no_key_has_signed_is_neither_replayed_nor_signed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    signer = Signer([NEW_KEY])
+    monkeypatch.setattr(app.amqp, "signer", signer)
+    message = amqp.Message(b"[[1, 2], {}, null]", application_headers={"task": "task.add"})
+    dead = DeadLetter.from_message(message, known=app.tasks, signer=signer)
+
+    assert to_replay(dead, held=True) is None
+    assert "not signed" in capsys.readouterr().err
