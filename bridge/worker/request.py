@@ -47,6 +47,8 @@ class DurableRequest(Request):
     A task that is revoked, expired or terminated is settled once the broker has confirmed its last
     state. The main thread does not wait for the confirm: during an alarm its heartbeats would fail.
 
+    A private task's arguments are not told to who asks what the worker runs (``inspect active``).
+
     An error's text and traceback are cut short in events: an event larger than RabbitMQ takes would
     end the worker and, since the message comes back, each worker after it.
     """
@@ -88,6 +90,9 @@ class DurableRequest(Request):
             return False
         job = self._apply_result()  # a weak reference
         return job is None or bool(job.ready())
+
+    def info(self, safe: bool = False) -> Any:
+        return super().info(safe=safe or getattr(self.task, "private", False))
 
     def send_event(self, event: str, **fields: Any) -> None:
         for name in ("exception", "traceback"):

@@ -1,4 +1,5 @@
-"""A mail's subject, text and addresses stand in no log and in no event (so not in Flower)."""
+"""A mail's subject, text and addresses stand in no log, in no event (so not in Flower), and in no
+answer of a worker to who asks what it runs."""
 
 from __future__ import annotations
 
@@ -55,3 +56,21 @@ def test_neither_log_nor_events_hold_a_mails_subject_text_or_addresses(
     for private in ("sealed", ANN, BOB, "ann@", "bob@"):
         assert private not in seen
         assert private not in log
+
+
+def test_the_worker_tells_no_mails_arguments(
+    server: Server, relay: SMTPServer, celery_worker: Process
+) -> None:
+    relay.behave(slow_final_dot=2)
+    sent = send(server, wait="0")
+    wait_until(lambda: server.get(f"/celery/{sent}").json()["state"] == "STARTED", "it is sent")
+    ask = app.control.inspect(timeout=10, limit=1)
+
+    told = {"active": ask.active(), "query_task": ask.query_task(sent)}
+
+    assert server.get(f"/celery/{sent}?wait=20").json()["state"] == "SUCCESS"
+    for name, answer in told.items():
+        assert sent in str(answer), name
+        assert "(3 hidden)" in str(answer), name
+        assert "sealed" not in str(answer), name
+        assert ANN not in str(answer), name
