@@ -24,6 +24,7 @@ _WAITING = frozenset({states.PENDING, states.RECEIVED, states.RETRY, states.REJE
 def install() -> None:
     """Replace Celery's own commands."""
     control.Panel.data["add_consumer"] = add_consumer
+    control.Panel.data["pool_shrink"] = pool_shrink
     control.Panel.data["revoke"] = flag = partial(revoke, Revocations().record)
     control.Panel.data["terminate"] = partial(flag, terminate=True)
 
@@ -40,6 +41,20 @@ def add_consumer(state: Any, queue: str, *args: Any, **options: Any) -> dict[str
         refusal: dict[str, Any] = control.nok(f"there is no queue {queue}, but {', '.join(known)}")
         return refusal
     done: dict[str, Any] = control.add_consumer(state, queue, *args, **options)
+    return done
+
+
+def pool_shrink(state: Any, n: int = 1, **options: Any) -> dict[str, Any]:
+    """End ``n`` of the pool's processes; refuse if none would be left.
+
+    Celery ends them all then. The worker goes on taking tasks from the queue, and runs none.
+    """
+    there = state.consumer.pool.num_processes
+    if n >= there:
+        text = f"the pool has {there} processes: it can shrink by {there - 1} at most"
+        refusal: dict[str, Any] = control.nok(text)
+        return refusal
+    done: dict[str, Any] = control.pool_shrink(state, n, **options)
     return done
 
 

@@ -60,6 +60,27 @@ def requests(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
         del worker_state.requests[name]
 
 
+@pytest.mark.parametrize("n", [8, 20])
+def test_a_pool_keeps_a_process(state: SimpleNamespace, n: int) -> None:
+    state.consumer.controller.autoscaler = None
+    state.consumer.pool.num_processes = 8
+
+    answer = Panel.data["pool_shrink"](state, n=n)
+
+    assert answer == {"error": "the pool has 8 processes: it can shrink by 7 at most"}
+    state.consumer.pool.shrink.assert_not_called()
+
+
+def test_a_pool_shrinks(state: SimpleNamespace) -> None:
+    state.consumer.controller.autoscaler = None
+    state.consumer.pool.num_processes = 8
+
+    answer = Panel.data["pool_shrink"](state, n=7)
+
+    assert answer == {"ok": "pool will shrink"}
+    state.consumer.pool.shrink.assert_called_once_with(7)
+
+
 @pytest.mark.parametrize("queue", ["dead", "dead.record", "mial"])
 def test_a_queue_that_is_none_of_the_tasks_is_not_consumed(
     state: SimpleNamespace, queue: str
