@@ -9,6 +9,7 @@ from urllib.parse import quote
 from handlers.representation import iso
 from ledger import Email, Event
 from ledger.values import Recipient
+from mailing.reply import is_transient
 
 
 def links(email_id: str) -> dict[str, str]:
@@ -103,4 +104,6 @@ def _recipient(one: Recipient) -> dict[str, Any]:
 def _verdict(code: int | None) -> str:
     if code is None:
         return "open"
-    return {2: "accepted", 4: "delayed"}.get(code // 100, "refused")
+    if code // 100 == 2:
+        return "accepted"
+    return "delayed" if is_transient(code) else "refused"

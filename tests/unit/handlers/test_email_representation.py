@@ -122,3 +122,15 @@ def test_an_event_tells_what_happened_and_when() -> None:
         "created_at": "1970-01-01T00:00:01.500Z",
         "smtp": {"code": 250},
     }
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [(None, "open"), (250, "accepted"), (450, "delayed"), (530, "delayed"), (550, "refused")],
+)
+def test_a_recipients_status_tells_whether_the_reply_is_final(
+    code: int | None, status: str
+) -> None:
+    ann = Recipient(kind="to", mailbox="a@example.com", address="a@example.com", code=code)
+
+    assert document(email(recipients=(ann,)), {})["recipients"][0]["status"] == status
