@@ -45,14 +45,19 @@ class Ledger:
         self._arrivals: dict[Any, Arrivals[Any, Any]] = {}  # by what they carry out, and its order
 
     def write(
-        self, operation: Callable[[Connection], T], *, order: str = "", size: int = 1
+        self,
+        operation: Callable[..., T],
+        *,
+        items: Sequence[Any] | None = None,
+        order: str = "",
+        size: int = 1,
     ) -> Future[T]:
         """Run an operation in a transaction; the future ends with its value after COMMIT.
 
         ``order``: the id of the mail or API key that the operation changes, if other processes may
         change it at the same time. The operations of a transaction run in the order of these ids:
         two processes that lock the same rows in different orders would deadlock. ``size``: how many
-        mails it enters, since a transaction is bounded.
+        mails it enters, since a transaction is bounded. ``items``: see :meth:`together`.
 
         The operation shares its transaction with others. It may be run again after a rollback, so
         it must do nothing but use the connection.
@@ -62,7 +67,7 @@ class Ledger:
             EntryRefused: the database cannot hold a value; nothing was written.
             and what the operation raises; nothing was written.
         """
-        entry = Entry(operation, order=order, size=size)
+        entry = Entry(operation, items=items, order=order, size=size)
         self._opened.here().writer.submit(entry)
         return entry.future
 
@@ -81,20 +86,13 @@ class Ledger:
             entry.cancel()
             raise LedgerUnavailable("The database does not answer.") from None
 
-    async def change(
-        self, operation: Callable[[Connection], T], *, order: str = "", size: int = 1
-    ) -> T:
+    async def change(self, operation: Callable[[Connection], T], *, order: str = "") -> T:
         """Run an operation as :meth:`write` does, and return its value after COMMIT.
 
         Raises:
             as :meth:`commit`.
         """
-        entry = self.write(operation, order=order, size=size)
-        try:
-            return await self.awaited(entry)
-        except LedgerUnavailable:
-            entry.cancel()
-            raise
+        return await self._in_time(self.write(operation, order=order))
 
     async def awaited(self, entry: Future[T]) -> T:
         """Await a future of :meth:`write` or :meth:`accept`, but do not cancel it on a timeout.
@@ -134,7 +132,8 @@ class Ledger:
 
         Args:
             carry_out: as :meth:`write`'s operation, for several items; returns their results.
-            order: see :meth:`write`; only items of one order are carried out together.
+            order: see :meth:`write`; only items of one order are carried out together, and all of
+                these that are in a transaction, so it can lock their rows in an order of its own.
             size: how many mails the item has.
             even_late: an operation that has not begun in time is carried out nevertheless. Each
                 ``carry_out`` is used with one value of it.
@@ -146,16 +145,20 @@ class Ledger:
         if arrivals is None or arrivals.loop is not loop:
 
             async def write(items: Sequence[T], size: int) -> Sequence[R]:
-                def operation(connection: Connection) -> Sequence[R]:
-                    return carry_out(connection, items)
-
-                if even_late:
-                    return await self.awaited(self.write(operation, order=order, size=size))
-                return await self.change(operation, order=order, size=size)
+                entry = self.write(carry_out, items=items, order=order, size=size)
+                return await (self.awaited(entry) if even_late else self._in_time(entry))
 
             arrivals = self._arrivals[carry_out, order] = Arrivals(loop, write)
         future: asyncio.Future[R] = arrivals.add(item, size)
         return future
+
+    async def _in_time(self, entry: Future[T]) -> T:
+        """Await an entry; drop it if it has not begun in time."""
+        try:
+            return await self.awaited(entry)
+        except LedgerUnavailable:
+            entry.cancel()
+            raise
 
     def read(self, query: Callable[[Connection], T]) -> T:
         """Return what a query finds, in one transaction; blocks.

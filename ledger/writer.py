@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from itertools import islice
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -25,14 +26,24 @@ PAUSE_S = (0.01, 0.05)
 
 
 class Entry:
-    """An operation to be run, with the future of its result; ``size``: how many mails it enters."""
+    """An operation to be run, with the future of its result; ``size``: how many mails it enters.
 
-    __slots__ = ("future", "operation", "order", "size")
+    ``items``: what it is run for, at once with those of the transaction's other entries that have
+    the same operation and order; the future's result are the items' results. None: it takes none.
+    """
+
+    __slots__ = ("future", "items", "operation", "order", "size")
 
     def __init__(
-        self, operation: Callable[[Connection], Any], *, order: str = "", size: int = 1
+        self,
+        operation: Callable[..., Any],
+        *,
+        items: Sequence[Any] | None = None,
+        order: str = "",
+        size: int = 1,
     ) -> None:
         self.operation = operation
+        self.items = items
         self.order = order
         self.size = size
         self.future: Future[Any] = Future()
@@ -141,6 +152,21 @@ class Writer:
 
 def _carry_out(connection: Connection, group: Sequence[Entry]) -> list[Any]:
     values: list[Any] = [None] * len(group)
-    for place, entry in sorted(enumerate(group), key=lambda each: each[1].order):
-        values[place] = entry.operation(connection)
+    alike: dict[tuple[str, Any], list[int]] = {}
+    for place, entry in enumerate(group):
+        mark = place if entry.items is None else entry.operation
+        alike.setdefault((entry.order, mark), []).append(place)
+    for _, places in sorted(alike.items(), key=lambda each: each[0][0]):
+        results = _run(connection, [group[place] for place in places])
+        for place, result in zip(places, results, strict=True):
+            values[place] = result
     return values
+
+
+def _run(connection: Connection, alike: Sequence[Entry]) -> list[Any]:
+    """Run one operation for all items: it locks their rows in an order of its own."""
+    operation = alike[0].operation
+    if alike[0].items is None:
+        return [operation(connection)]
+    results = iter(operation(connection, [item for entry in alike for item in entry.items or ()]))
+    return [list(islice(results, len(entry.items or ()))) for entry in alike]

@@ -186,7 +186,7 @@ class Acceptance:
                 await self._write(release, key.order)
             check(mails, errors, None)
         published = self._ledger.together(
-            idempotency.published, (key.owner, key.text), order=key.owner, even_late=True
+            idempotency.published, (key.owner, key.text), order=key.owners_order, even_late=True
         )
         self._running.start(_note(published))
         taken_over = mails[0].id != outgoing[0].id

@@ -100,8 +100,14 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def order(self) -> str:
-        """The ``order`` of :meth:`Ledger.write` for operations on this key."""
+        """The ``order`` of :meth:`Ledger.write` for changes of this key. Reserving, whose order is
+        the owner, comes first: copies that are reserved wait for the key, and hold the quota."""
         return f"{self.owner}/{self.text}"
+
+    @property
+    def owners_order(self) -> str:
+        """The ``order`` for changes of several keys of the owner."""
+        return f"{self.owner}/"
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):

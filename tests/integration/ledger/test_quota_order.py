@@ -13,6 +13,7 @@ from sqlalchemy import text
 
 from access import Caller, Scope
 from dev.postgres import PostgresNode
+from handlers.accepting.outgoing import Key
 from handlers.accepting.quota import quota_of
 from ledger import Ledger, api_keys, commands, migrate
 from tests.acceptance import Queue, acceptance, key, mail
@@ -27,6 +28,8 @@ SLOW = """
 CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN PERFORM pg_sleep(0.02); RETURN NEW; END $$;
 CREATE TRIGGER slow AFTER UPDATE ON api_keys FOR EACH ROW EXECUTE FUNCTION slow();
+CREATE TRIGGER slow AFTER INSERT OR UPDATE ON idempotency_keys FOR EACH ROW
+EXECUTE FUNCTION slow();
 CREATE TRIGGER slow AFTER UPDATE ON emails FOR EACH ROW EXECUTE FUNCTION slow();
 """
 
@@ -73,6 +76,38 @@ def test_charges_of_two_keys_by_two_processes_are_no_deadlock(
 
     asyncio.run(asyncio.wait_for(rounds(), 60))
 
+    assert "deadlock detected" not in own_postgres.log.read_text()
+
+
+@pytest.mark.parametrize("limit", [None, 10**6], ids=["without a quota", "with a quota"])
+def test_copies_that_come_to_two_processes_in_other_orders_are_no_deadlock(
+    own_postgres: PostgresNode, pair: tuple[Ledger, Ledger], limit: int | None
+) -> None:
+    accepting = [acceptance(ledger, Queue(), timeout_s=30) for ledger in pair]
+    caller = Caller(owner="ann", scopes=frozenset({Scope.SEND}), daily_recipients=limit)
+
+    async def send(place: int, number: int, turn: int) -> str:
+        await asyncio.sleep(turn / 100)  # so each is an entry of its own, and some wait together
+        mails = [mail()]
+        own = Key(owner="ann", text=f"{number:02}", body_hash=b"b" * 32)
+        receipt = await accepting[place].accept_once(own, mails, quota_of(caller, mails))
+        return receipt.ids[0]
+
+    async def send_all(place: int, step: int) -> list[str]:
+        found = await asyncio.gather(
+            *(send(place, number, turn) for turn, number in enumerate(range(20)[::step]))
+        )
+        return found[::step]
+
+    async def both() -> tuple[list[str], list[str]]:
+        found = await asyncio.gather(send_all(0, 1), send_all(1, -1))
+        for one in accepting:
+            await one.close(30)
+        return found
+
+    there, back = asyncio.run(asyncio.wait_for(both(), 60))
+
+    assert there == back
     assert "deadlock detected" not in own_postgres.log.read_text()
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
+from collections.abc import Sequence
 
 import pytest
 from sqlalchemy import Connection
@@ -38,3 +40,48 @@ def test_a_ledger_that_is_away_is_asked_once_for_all_that_waits(
         with pytest.raises(LedgerUnavailable):
             future.result()
     assert asked == ["asked"]
+
+
+def test_what_is_asked_for_in_two_turns_is_carried_out_at_once_for_each_order(
+    ledger: Ledger, hold: threading.Event
+) -> None:
+    """Each operation locks its rows in one order, but two of them would begin anew."""
+    carried_out: list[list[str]] = []
+
+    def doubled(_: Connection, items: Sequence[str]) -> list[str]:
+        carried_out.append([*items])
+        return [2 * item for item in items]
+
+    async def ask() -> list[str]:
+        asked = []
+        for items in (("b", "b2"), ("a",), ("c",)):
+            order = "later" if items == ("a",) else ""
+            asked += [ledger.together(doubled, item, order=order) for item in items]
+            await asyncio.sleep(0.05)
+        hold.set()
+        return await asyncio.gather(*asked)
+
+    assert asyncio.run(ask()) == ["bb", "b2b2", "aa", "cc"]
+    assert carried_out == [["b", "b2", "c"], ["a"]]
+
+
+def test_of_what_is_carried_out_at_once_one_item_fails_alone(
+    ledger: Ledger, hold: threading.Event
+) -> None:
+    def no_odd_ones(_: Connection, items: Sequence[int]) -> list[int]:
+        if any(item % 2 for item in items):
+            raise ValueError
+        return [*items]
+
+    async def ask() -> list[int | BaseException]:
+        asked = []
+        for number in range(5):
+            asked.append(ledger.together(no_odd_ones, number))
+            await asyncio.sleep(0.02)
+        hold.set()
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    found = asyncio.run(ask())
+
+    assert [one for one in found if isinstance(one, int)] == [0, 2, 4]
+    assert [type(found[number]) for number in (1, 3)] == [ValueError] * 2
