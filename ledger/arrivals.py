@@ -16,6 +16,10 @@ R = TypeVar("R")
 #: once if it fills a transaction.
 QUIET_TURNS = 5
 
+#: Nothing waits longer than so many seconds and the turn in which they end: a loop that does much
+#: else has long turns, and in few of them comes nothing further.
+LONGEST_S = 0.05
+
 
 class _Arrival(NamedTuple, Generic[T, R]):
     item: T
@@ -45,6 +49,7 @@ class Arrivals(Generic[T, R]):
         self._gathered: list[_Arrival[T, R]] = []
         self._size = 0
         self._quiet_turns = 0
+        self._until = 0.0
         self._turn_end: asyncio.Handle | None = None
         self._running: set[asyncio.Task[None]] = set()  # the loop itself holds none
 
@@ -57,11 +62,12 @@ class Arrivals(Generic[T, R]):
         if self._size >= LARGEST_GROUP:
             self._hand_over()
         elif self._turn_end is None:
+            self._until = self.loop.time() + LONGEST_S
             self._turn_end = self.loop.call_soon(self._on_turn_end)
         return waiter
 
     def _on_turn_end(self) -> None:
-        if self._quiet_turns == QUIET_TURNS:
+        if self._quiet_turns == QUIET_TURNS or self.loop.time() >= self._until:
             self._hand_over()
         else:
             self._quiet_turns += 1

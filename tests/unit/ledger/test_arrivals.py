@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import time
 from collections.abc import Sequence
 
 import pytest
 
 from ledger import LedgerUnavailable
-from ledger.arrivals import QUIET_TURNS, Arrivals
+from ledger.arrivals import LONGEST_S, QUIET_TURNS, Arrivals
 from ledger.errors import EntryRefused
 from ledger.writer import LARGEST_GROUP
 
@@ -73,6 +74,23 @@ async def test_a_mail_waits_only_until_some_turns_of_the_loop_have_brought_no_ot
     await asyncio.gather(first, second)
 
     assert database.entries == [["1"], ["2"]]
+
+
+@pytest.mark.gen_test
+async def test_no_mail_waits_for_long_while_others_come_all_the_time() -> None:
+    database = Database()
+    made = arrivals(database)
+
+    first, number, begin = made.add("1"), 1, time.monotonic()
+    while not first.done() and number < LARGEST_GROUP - 1:
+        number += 1
+        time.sleep(LONGEST_S / 5)  # noqa: ASYNC251 - the loop has much else to do
+        made.add(str(number))
+        await turns(1)
+
+    assert database.entries[0][0] == "1"
+    assert time.monotonic() - begin < 10 * LONGEST_S
+    assert len(database.entries[0]) > 1
 
 
 @pytest.mark.gen_test
