@@ -67,11 +67,11 @@ def reserve(connection: Connection, asked: Reservation, now: float) -> Reserved:
     api_key, key = _name(asked)
     entry = _entry(asked, now)
     while True:  # repeats only if another process has changed the key meanwhile
-        if rows.insert_new(connection, keys, [{"api_key": api_key, "key": key, **entry}]):
-            return _with_mails(connection, [asked])[0]
         row = connection.execute(select(keys).where(*_is(api_key, key))).one_or_none()
         if row is None:
-            continue  # pruned just now
+            if rows.insert_new(connection, keys, [{"api_key": api_key, "key": key, **entry}]):
+                return _with_mails(connection, [asked])[0]
+            continue
         if row.created_at < now - asked.kept_s:
             if _change(connection, row, entry):
                 return _with_mails(connection, [asked])[0]
