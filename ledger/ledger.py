@@ -42,7 +42,7 @@ class Ledger:
         self._health = Health()
         self._opened = PerProcess(url, timeout_s, self._health)
         self._completions: Completions | None = None
-        self._arrivals: dict[Any, Arrivals[Any, Any]] = {}  # by what they carry out, and its order
+        self._arrivals: dict[Any, Arrivals[Any, Any]] = {}  # by kind, see :meth:`together`
 
     def write(
         self,
@@ -135,20 +135,20 @@ class Ledger:
             order: see :meth:`write`; only items of one order are carried out together, and all of
                 these that are in a transaction, so it can lock their rows in an order of its own.
             size: how many mails the item has.
-            even_late: an operation that has not begun in time is carried out nevertheless. Each
-                ``carry_out`` is used with one value of it.
+            even_late: an operation that has not begun in time is carried out nevertheless.
 
         The future raises as :meth:`change`.
         """
         loop = asyncio.get_running_loop()
-        arrivals = self._arrivals.get((carry_out, order))
+        kind = carry_out, order, even_late
+        arrivals = self._arrivals.get(kind)
         if arrivals is None or arrivals.loop is not loop:
 
             async def write(items: Sequence[T], size: int) -> Sequence[R]:
                 entry = self.write(carry_out, items=items, order=order, size=size)
                 return await (self.awaited(entry) if even_late else self._in_time(entry))
 
-            arrivals = self._arrivals[carry_out, order] = Arrivals(loop, write)
+            arrivals = self._arrivals[kind] = Arrivals(loop, write)
         future: asyncio.Future[R] = arrivals.add(item, size)
         return future
 
