@@ -1,4 +1,4 @@
-"""``python keys.py create | list | revoke``: the command for API keys."""
+"""``python keys.py create | list | rotate | revoke``: the command for API keys."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from datetime import UTC, datetime
 
 import delivery
-from access import Scope, new_key
+from access import NewKey, Scope, new_key
 from command_line import Commands, run
 from ledger import ApiKey, LedgerError, api_keys
 from mailing import InvalidMessage
@@ -17,9 +17,12 @@ from mailing.rate import Rate
 
 NAME_LENGTH = 100
 LARGEST_QUOTA = 2**31 - 1
+#: For so long a key that was replaced stays valid, if nothing else is said; and at most.
+OVERLAP_H, LONGEST_H = 24, 365 * 24
 DESCRIPTION = """\
-Make, list and revoke API keys, which the ledger (DATABASE_URL) keeps. Running servers follow a
-change within seconds. Settings come from the environment, or from flags (--var-dir=...)."""
+Make, list, rotate and revoke API keys, which the ledger (DATABASE_URL) keeps. Running servers
+follow a change within seconds. Settings come from the environment, or from flags (--var-dir=...).
+"""
 CREATED = """\
 The key is shown only this once; just its hash is stored. Send it as a header of each request:
   Authorization: Bearer <key>"""
@@ -27,7 +30,7 @@ The key is shown only this once; just its hash is stored. Send it as a header of
 
 def parser() -> Commands:
     """Return the parser of this command's own arguments; the rest are settings' flags."""
-    top = Commands("keys.py", DESCRIPTION, ("create", "list", "revoke"))
+    top = Commands("keys.py", DESCRIPTION, ("create", "list", "rotate", "revoke"))
     create = top.commands.add_parser(
         "create", help="make a key and show it once", allow_abbrev=False
     )
@@ -54,10 +57,21 @@ def parser() -> Commands:
         "--daily", type=_quota, metavar="N", help="most recipients per UTC day (default: no limit)"
     )
     top.commands.add_parser("list", help="show the keys, without their secrets", allow_abbrev=False)
-    revoke = top.commands.add_parser("revoke", help="revoke a key for good", allow_abbrev=False)
-    revoke.add_argument(
-        "id", metavar="ID", help="as `list` shows it; it is the middle part of the key"
+    rotate = top.commands.add_parser(
+        "rotate", help="replace a key, and show the new one once", allow_abbrev=False
     )
+    rotate.add_argument(
+        "--overlap",
+        type=_overlap,
+        default=OVERLAP_H,
+        metavar="HOURS",
+        help=f"the old key stays valid for so long; 0 if it has leaked (default: {OVERLAP_H})",
+    )
+    revoke = top.commands.add_parser("revoke", help="revoke a key for good", allow_abbrev=False)
+    for command in (rotate, revoke):
+        command.add_argument(
+            "id", metavar="ID", help="as `list` shows it; it is the middle part of the key"
+        )
     return top
 
 
@@ -94,6 +108,12 @@ def _quota(text: str) -> int:
     return int(text)
 
 
+def _overlap(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and int(text) <= LONGEST_H):
+        raise argparse.ArgumentTypeError(f"must be a number of hours from 0 to {LONGEST_H}")
+    return int(text)
+
+
 def create(arguments: argparse.Namespace) -> int:
     """Make a key; print it, and nothing else, on standard output. Returns the exit code."""
     made = new_key()
@@ -110,6 +130,10 @@ def create(arguments: argparse.Namespace) -> int:
             now=time.time(),
         )
     )
+    return _show_once(made)
+
+
+def _show_once(made: NewKey) -> int:
     print(CREATED, file=sys.stderr)
     print(made.text)
     return 0
@@ -117,19 +141,20 @@ def create(arguments: argparse.Namespace) -> int:
 
 def show() -> int:
     """Print the keys as a table. Returns the exit code."""
-    head = ("ID", "NAME", "SCOPES", "DOMAINS", "RATE", "DAILY", "TODAY", "CREATED", "REVOKED")
-    found = delivery.ledger().read(api_keys.known)
-    lines = [head, *(row(key, api_keys.day_of(time.time())) for key in found)]
+    limits = ("SCOPES", "DOMAINS", "RATE", "DAILY", "TODAY")
+    head, now = ("ID", "NAME", *limits, "CREATED", "OLD KEY UNTIL", "REVOKED"), time.time()
+    lines = [head, *(row(key, now) for key in delivery.ledger().read(api_keys.known))]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         print("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)))
     return 0
 
 
-def row(key: ApiKey, today: int) -> tuple[str, ...]:
+def row(key: ApiKey, now: float) -> tuple[str, ...]:
     """Return a key's line of the table."""
     limited = key.daily_recipients is not None
-    used = key.quota_used if key.quota_day == today else 0
+    used = key.quota_used if key.quota_day == api_keys.day_of(now) else 0
+    has_old = len(key.hashes_at(now)) > 1
     return (
         key.id,
         key.name,
@@ -139,12 +164,36 @@ def row(key: ApiKey, today: int) -> tuple[str, ...]:
         str(key.daily_recipients) if limited else "any",
         str(used) if limited else "-",
         _date(key.created_at),
-        "-" if key.revoked_at is None else _date(key.revoked_at),
+        _date(key.old_until if has_old else None),
+        _date(key.revoked_at),
     )
 
 
-def _date(moment: float) -> str:
+def _date(moment: float | None) -> str:
+    if moment is None:
+        return "-"
     return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M")
+
+
+def rotate(key_id: str, overlap_h: int) -> int:
+    """Replace a key; print the new one, and nothing else, on standard output. Returns the exit
+    code."""
+    made, old_until = new_key(key_id), time.time() + overlap_h * 3600
+    rotated = delivery.ledger().commit(
+        lambda connection: api_keys.rotate(
+            connection, key_id, hashed=made.hash, old_until=old_until
+        )
+    )
+    if not rotated:
+        return _not_there()
+    until = f"valid until {_date(old_until)} UTC" if overlap_h else "not valid any more"
+    print(f"The old key is {until}.", file=sys.stderr)
+    return _show_once(made)
+
+
+def _not_there() -> int:
+    print("there is no such key, or it is revoked already", file=sys.stderr)
+    return 1
 
 
 def revoke(key_id: str) -> int:
@@ -153,8 +202,7 @@ def revoke(key_id: str) -> int:
         lambda connection: api_keys.revoke(connection, key_id, now=time.time())
     )
     if not revoked:
-        print("there is no such key, or it is revoked already", file=sys.stderr)
-        return 1
+        return _not_there()
     print(f"revoked: {key_id}")
     return 0
 
@@ -167,6 +215,8 @@ def main(argv: list[str]) -> int:
         match arguments.command:
             case "create":
                 return create(arguments)
+            case "rotate":
+                return rotate(arguments.id, arguments.overlap)
             case "revoke":
                 return revoke(arguments.id)
             case _:

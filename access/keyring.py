@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 from access.buckets import Buckets
@@ -31,7 +32,7 @@ class Keyring:
         self._ledger = ledger
         self._buckets = buckets
         self._may_be_open = may_be_open
-        self._hashes: dict[str, tuple[bytes, Caller]] = {}
+        self._callers: dict[str, tuple[tuple[bytes, ...], Caller]] = {}
         self._is_open = False
         self._task: asyncio.Task[None] | None = None
         # A thread of its own: in those that requests share, this would wait for many requests of
@@ -77,8 +78,8 @@ class Keyring:
         text = token.strip()
         if kind.lower() != "bearer" or not text:
             raise NoKey
-        hashed, caller = self._hashes.get(id_in(text), (b"", None))
-        if not matches(text, hashed) or caller is None:
+        hashes, caller = self._callers.get(id_in(text), ((), None))
+        if not matches(text, hashes) or caller is None:
             raise UnknownKey
         return caller
 
@@ -96,19 +97,19 @@ class Keyring:
         except Exception:  # go on reading, or a revoked key would stay valid
             logger.exception("the API keys cannot be read")
         else:
-            self._hashes, self._is_open = found
+            self._callers, self._is_open = found
             self.is_known = True
 
-    def _read(self) -> tuple[dict[str, tuple[bytes, Caller]], bool]:
+    def _read(self) -> tuple[dict[str, tuple[tuple[bytes, ...], Caller]], bool]:
         """Return the valid keys, and whether everybody is let in. Not for the event loop's thread:
         checking ten thousand keys takes 0.07 s."""
-        found = self._ledger.read(api_keys.known)
-        hashes = {
-            key.id: (key.hash, caller)
+        found, now = self._ledger.read(api_keys.known), time.time()
+        callers = {
+            key.id: (hashes, caller)
             for key in found
-            if key.revoked_at is None and (caller := _caller_of(key)) is not None
+            if (hashes := key.hashes_at(now)) and (caller := _caller_of(key)) is not None
         }
-        return hashes, self._may_be_open and not found
+        return callers, self._may_be_open and not found
 
 
 def _caller_of(key: ApiKey) -> Caller | None:

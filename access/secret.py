@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+from collections.abc import Iterable
 from typing import NamedTuple
 
 PREFIX = "wm"
@@ -24,9 +25,9 @@ class NewKey(NamedTuple):
     hash: bytes
 
 
-def new_key() -> NewKey:
-    """Make a key."""
-    key_id = secrets.token_hex(ID_BYTES)
+def new_key(key_id: str = "") -> NewKey:
+    """Make a key: with an id of its own, or that of the key that it replaces."""
+    key_id = key_id or secrets.token_hex(ID_BYTES)
     text = f"{PREFIX}_{key_id}_{secrets.token_urlsafe(SECRET_BYTES)}"
     return NewKey(text, key_id, digest(text))
 
@@ -43,6 +44,7 @@ def id_in(text: str) -> str:
     return key_id if prefix == PREFIX and secret else ""
 
 
-def matches(text: str, hashed: bytes) -> bool:
-    """Whether a key is the stored one, compared in constant time."""
-    return hmac.compare_digest(digest(text), hashed)
+def matches(text: str, hashes: Iterable[bytes]) -> bool:
+    """Whether a key is one of the stored ones, each compared in constant time."""
+    shown = digest(text)
+    return any(hmac.compare_digest(shown, stored) for stored in hashes)

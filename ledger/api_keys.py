@@ -1,4 +1,4 @@
-"""API keys and their daily quotas: entering, listing, revoking, charging."""
+"""API keys and their daily quotas: entering, listing, rotating, revoking, charging."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ class ApiKey(Value, frozen=True, kw_only=True):
 
     ``rate``: such as ``20/s``; None: no limit. ``daily_recipients``: None: no limit.
     ``quota_used``: recipients charged on ``quota_day`` (days since 1970, UTC).
+    ``old_hash``: of the key that was replaced last, which is valid until ``old_until``; None: none.
     """
 
     number: int
@@ -44,6 +45,16 @@ class ApiKey(Value, frozen=True, kw_only=True):
     revoked_at: float | None
     quota_day: int
     quota_used: int
+    old_hash: bytes | None
+    old_until: float | None
+
+    def hashes_at(self, moment: float) -> tuple[bytes, ...]:
+        """Return the hashes of the keys that are valid at a moment, in Unix seconds."""
+        if self.revoked_at is not None:
+            return ()
+        if self.old_hash is None or self.old_until is None or self.old_until <= moment:
+            return (self.hash,)
+        return (self.hash, self.old_hash)
 
 
 def day_of(moment: float) -> int:
@@ -84,10 +95,23 @@ def known(connection: Connection) -> list[ApiKey]:
     return [_key(row) for row in connection.execute(select(table).order_by(table.c.number))]
 
 
+def rotate(connection: Connection, key_id: str, *, hashed: bytes, old_until: float) -> bool:
+    """Replace a key by another one with the same id; False if it is not there, or is revoked.
+
+    The replaced key stays valid until ``old_until``; one that it had replaced does not.
+    """
+    values = {"hash": hashed, "old_hash": table.c.hash, "old_until": old_until}
+    return _change(connection, key_id, values)
+
+
 def revoke(connection: Connection, key_id: str, *, now: float) -> bool:
-    """Revoke a key; False if there is no such key, or it is revoked already."""
+    """Revoke a key, and the one that it has replaced; False if it is not there, or is revoked."""
+    return _change(connection, key_id, {"revoked_at": now})
+
+
+def _change(connection: Connection, key_id: str, values: dict[str, Any]) -> bool:
     live = (table.c.id == key_id, table.c.revoked_at.is_(None))
-    return connection.execute(update(table).where(*live).values(revoked_at=now)).rowcount == 1
+    return connection.execute(update(table).where(*live).values(values)).rowcount == 1
 
 
 #: Whether ``quota_used`` counts for today: ``quota_day`` is today, or tomorrow if another machine's

@@ -128,5 +128,7 @@ api_keys = Table(
     Column("revoked_at", Float(53)),
     Column("quota_day", Integer, nullable=False),  # days since 1970, UTC
     Column("quota_used", Integer, nullable=False),  # recipients charged on that day
+    Column("old_hash", LargeBinary(32)),  # of the key that this one has replaced
+    Column("old_until", Float(53)),  # until then the replaced key is valid, too
     Index("api_keys_id", "id", unique=True),
 )

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ import pytest
 from access.keyring import REFRESH_S
 from dev.broker import BrokerNode
 from dev.ports import free_port
+from tests.emails import accepted, later, mail
 from tests.keys import Client, command, id_of, make
 from tests.openapi import conforms
 from tests.system import ROOT, Server, wait_until
@@ -79,6 +81,31 @@ def test_the_list_says_what_each_key_may_do(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("overlap", "until"), [((), "2"), (("--overlap=0",), "-")], ids=["a day", "leaked"]
+)
+def test_a_key_that_is_replaced_is_shown_once_with_the_end_of_the_old_one(
+    tmp_path: Path, overlap: tuple[str, ...], until: str
+) -> None:
+    old = make(tmp_path)
+    begun = time.time()
+
+    done = command(tmp_path, "rotate", id_of(old), *overlap)
+
+    new = done.stdout.strip()
+    assert (done.returncode, done.stdout) == (0, f"{new}\n")
+    assert (id_of(new), new != old) == (id_of(old), True)
+    head, line = command(tmp_path, "list").stdout.splitlines()
+    told = line[head.index("OLD KEY UNTIL") :].split("  ")[0]
+    assert told.startswith(until)
+    if overlap:
+        assert "The old key is not valid any more." in done.stderr
+    else:
+        assert f"The old key is valid until {told} UTC." in done.stderr
+        ends = datetime.fromisoformat(f"{told}+00:00").timestamp()
+        assert ends - begun == pytest.approx(24 * 3600, abs=120)
+
+
+@pytest.mark.parametrize(
     ("arguments", "named"),
     [
         (["create", "--scope=send"], "--name"),
@@ -90,11 +117,14 @@ def test_the_list_says_what_each_key_may_do(tmp_path: Path) -> None:
         (["create", "--name=a", "--scope=send", "--domain=a b"], "a b"),
         (["create", "--name=a", "--scope=send", "what"], "what"),
         (["list", "--no-such-flag=1"], "no-such-flag"),
-        ([], "create|list|revoke"),
+        (["rotate"], "ID"),
+        (["rotate", "0123456789ab", "--overlap=1.5"], "--overlap"),
+        (["rotate", "0123456789ab", "--overlap=8761"], "8760"),
+        ([], "create|list|rotate|revoke"),
     ],
     ids=" ".join,
 )
-def test_what_cannot_be_made_is_named(tmp_path: Path, arguments: list[str], named: str) -> None:
+def test_what_cannot_be_done_is_named(tmp_path: Path, arguments: list[str], named: str) -> None:
     done = command(tmp_path, *arguments)
 
     assert done.returncode == 2
@@ -103,8 +133,9 @@ def test_what_cannot_be_made_is_named(tmp_path: Path, arguments: list[str], name
     assert not list(tmp_path.glob("ledger*"))
 
 
-def test_a_key_that_is_not_there_cannot_be_revoked(tmp_path: Path) -> None:
-    done = command(tmp_path, "revoke", "0123456789ab")
+@pytest.mark.parametrize("change", ["rotate", "revoke"])
+def test_a_key_that_is_not_there_cannot_be_changed(tmp_path: Path, change: str) -> None:
+    done = command(tmp_path, change, "0123456789ab")
 
     assert (done.returncode, done.stdout) == (1, "")
     assert "no such key" in done.stderr
@@ -170,6 +201,28 @@ def test_a_key_that_is_made_or_revoked_counts_while_the_server_runs(
 
     wait_until(lambda: client.get("/emails").status == 401, "the end", REFRESH_S + READ_S)
     assert single.get("/emails").status == 401  # no way back to the open door
+
+
+def test_a_client_that_changes_over_to_the_new_key_keeps_its_mails_and_idempotency_keys(
+    single: Server, tmp_path: Path
+) -> None:
+    old = Client(single, make(tmp_path))
+    wait_until(lambda: single.get("/emails").status == 401, "the lock", REFRESH_S + READ_S)
+    body, once = mail(scheduled_at=later(days=1)), {"Idempotency-Key": "once"}
+    sent = accepted(old.post("/emails", body, **once))
+
+    done = command(tmp_path, "rotate", id_of(old.key))
+    new = Client(single, done.stdout.strip())
+
+    wait_until(lambda: new.get("/emails").status == 200, "the key", REFRESH_S + READ_S)
+    assert old.get("/emails").status == 200
+    assert new.post("/emails", body, **once).json()["id"] == sent
+    assert new.post(f"/emails/{sent}/cancel").status == 200
+
+    command(tmp_path, "rotate", id_of(old.key), "--overlap=0")
+
+    wait_until(lambda: new.get("/emails").status == 401, "the end", REFRESH_S + READ_S)
+    assert old.get("/emails").status == 401
 
 
 def test_requests_cost_no_read_of_the_keys(single: Server, tmp_path: Path) -> None:

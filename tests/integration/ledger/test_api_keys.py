@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
+import msgspec
 import pytest
 
 from ledger import ApiKey, Charge, Ledger, api_keys, idempotency
@@ -58,6 +59,30 @@ def test_a_key_is_read_as_it_was_entered(ledger: Ledger) -> None:
     assert (second.name, second.scopes, second.domains) == ("Zoë", ("admin", "read"), ())
     assert (second.rate, second.daily_recipients) == (None, None)
     assert second.number > first.number
+
+
+def test_a_key_that_is_replaced_keeps_what_it_may_do_and_has_used(ledger: Ledger) -> None:
+    enter(ledger, daily_recipients=10)
+    assert charge(ledger, 6)
+    before = only(ledger)
+
+    change = partial(api_keys.rotate, hashed=b"n" * 32, old_until=NOW + 1)
+    assert ledger.commit(partial(change, key_id="k1"))
+    assert not ledger.commit(partial(change, key_id="k2"))
+
+    replaced = {"hash": b"n" * 32, "old_hash": before.hash, "old_until": NOW + 1}
+    assert only(ledger) == msgspec.structs.replace(before, **replaced)
+    assert only(ledger).hashes_at(NOW) == (b"n" * 32, before.hash)
+    assert only(ledger).hashes_at(NOW + 1) == (b"n" * 32,)
+
+
+def test_a_revoked_key_is_not_replaced(ledger: Ledger) -> None:
+    enter(ledger)
+    ledger.commit(partial(api_keys.revoke, key_id="k1", now=NOW))
+
+    change = partial(api_keys.rotate, key_id="k1", hashed=b"n" * 32, old_until=NOW + 1)
+    assert not ledger.commit(change)
+    assert only(ledger).hashes_at(NOW) == ()
 
 
 def test_a_charge_that_would_pass_the_quota_counts_nothing(ledger: Ledger) -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from ledger import Ledger, LedgerUnavailable, migrate, schema
+from ledger import Ledger, LedgerUnavailable, api_keys, migrate, schema
 from tests.ledgers import ids, new_email
 from tests.system import ROOT
 
@@ -52,6 +54,27 @@ def test_migrating_again_changes_nothing(new_database_url: str) -> None:
 
     assert ledger.read(ids) == {new.id}
     ledger.close()
+
+
+def test_the_way_back_and_forth_again_loses_only_what_the_new_tables_can_hold(
+    new_database_url: str,
+) -> None:
+    """Back by the command that deploy/README.md has for it."""
+    migrate.upgrade(new_database_url)
+    ledger = Ledger(new_database_url)
+    ledger.commit(partial(api_keys.enter, key_id="k", name="a", hashed=b"h", scopes=(), now=1))
+    ledger.commit(partial(api_keys.rotate, key_id="k", hashed=b"n", old_until=2))
+    ledger.close()
+    command = [sys.executable, "-m", "alembic", "downgrade", "0002"]
+    env = {**os.environ, "DATABASE_URL": new_database_url}
+
+    subprocess.run(command, cwd=ROOT, env=env, check=True, timeout=60)
+    migrate.upgrade(new_database_url)
+
+    ledger = Ledger(new_database_url)
+    (key,) = ledger.read(api_keys.known)
+    ledger.close()
+    assert (key.id, key.hash, key.old_hash, key.old_until) == ("k", b"n", None, None)
 
 
 def test_several_processes_may_migrate_at_once(new_database_url: str) -> None:

@@ -141,6 +141,49 @@ def test_a_revoked_key_is_unknown_and_the_door_stays_shut(ledger: Ledger) -> Non
     assert not ledger.commit(lambda connection: api_keys.revoke(connection, made.id, now=2.0))
 
 
+def rotate(ledger: Ledger, key: NewKey, *, old_for_s: float) -> NewKey:
+    made, until = new_key(key.id), time.time() + old_for_s
+    assert ledger.commit(
+        lambda c: api_keys.rotate(c, key.id, hashed=made.hash, old_until=until),
+    )
+    return made
+
+
+def admitted(ledger: Ledger, *keys: NewKey) -> list[str | None]:
+    """Return as whom each key is let in; None: as nobody."""
+    ring = keyring(ledger)
+
+    def owner(key: NewKey) -> str | None:
+        try:
+            return ring.admit(bearer(key.text)).owner
+        except UnknownKey:
+            return None
+
+    return [owner(key) for key in keys]
+
+
+def test_a_key_is_the_caller_that_the_one_it_has_replaced_was(ledger: Ledger) -> None:
+    first = enter(ledger, "send")
+
+    second = rotate(ledger, first, old_for_s=60)
+    assert admitted(ledger, first, second) == [first.id, first.id]
+
+    third = rotate(ledger, second, old_for_s=60)
+    assert admitted(ledger, first, second, third) == [None, first.id, first.id]
+
+    fourth = rotate(ledger, third, old_for_s=0)
+    assert admitted(ledger, first, second, third, fourth) == [None, None, None, first.id]
+
+
+def test_a_key_is_revoked_together_with_the_one_that_it_has_replaced(ledger: Ledger) -> None:
+    old = enter(ledger, "send")
+    new = rotate(ledger, old, old_for_s=60)
+
+    assert ledger.commit(lambda connection: api_keys.revoke(connection, old.id, now=1.0))
+
+    assert admitted(ledger, old, new) == [None, None]
+
+
 def test_until_the_keys_are_read_nobody_is_let_in(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
