@@ -26,7 +26,7 @@ run: $(RUNTIME) ## start the whole system in the foreground; Ctrl-C stops it
 migrate: $(RUNTIME) ## bring the ledger's tables (DATABASE_URL) up to date; needed before a start by hand
 	@$(BIN)/python -m dev.migrate
 
-key: $(RUNTIME) ## list the API keys; ARGS="create --name=shop --scope=send", ARGS="rotate ID", ARGS="revoke ID"
+key: $(RUNTIME) ## list the API keys; ARGS="create --name=shop --scope=send", or update, rotate, revoke with an ID
 	@$(BIN)/python keys.py $(or $(ARGS),list)
 
 dead: $(RUNTIME) ## list the dead letters; ARGS="replay ID", ARGS="replay --all", ARGS="discard ID"

@@ -1,4 +1,4 @@
-"""``python keys.py create | list | rotate | revoke``: the command for API keys."""
+"""``python keys.py create | list | update | rotate | revoke``: the command for API keys."""
 
 from __future__ import annotations
 
@@ -6,112 +6,21 @@ import argparse
 import sys
 import time
 from datetime import UTC, datetime
+from typing import Any
 
 import delivery
-from access import NewKey, Scope, new_key
-from command_line import Commands, run
+from access import NewKey, new_key
+from command_line import run
+from keys_parser import KeysParser
 from ledger import ApiKey, LedgerError, api_keys
-from mailing import InvalidMessage
-from mailing.address import parse_mailbox
-from mailing.rate import Rate
 
-NAME_LENGTH = 100
-LARGEST_QUOTA = 2**31 - 1
-#: For so long a key that was replaced stays valid, if nothing else is said; and at most.
-OVERLAP_H, LONGEST_H = 24, 365 * 24
-DESCRIPTION = """\
-Make, list, rotate and revoke API keys, which the ledger (DATABASE_URL) keeps. Running servers
-follow a change within seconds. Settings come from the environment, or from flags (--var-dir=...).
-"""
 CREATED = """\
 The key is shown only this once; just its hash is stored. Send it as a header of each request:
   Authorization: Bearer <key>"""
 
 
-def parser() -> Commands:
-    """Return the parser of this command's own arguments; the rest are settings' flags."""
-    top = Commands("keys.py", DESCRIPTION, ("create", "list", "rotate", "revoke"))
-    create = top.commands.add_parser(
-        "create", help="make a key and show it once", allow_abbrev=False
-    )
-    create.add_argument(
-        "--name", required=True, type=_name, help="whose key it is, to be shown in the list"
-    )
-    create.add_argument(
-        "--scope",
-        required=True,
-        type=_scopes,
-        help="send, read, or both (send,read); admin: everything, for everybody's mails and tasks",
-    )
-    create.add_argument(
-        "--domain",
-        action="append",
-        default=[],
-        type=_domain,
-        help="domain that From must have, exactly; repeat it for several (default: any)",
-    )
-    create.add_argument(
-        "--rate", type=_rate, help="most requests: 20/s, 100/m, 5000/h (default: no limit)"
-    )
-    create.add_argument(
-        "--daily", type=_quota, metavar="N", help="most recipients per UTC day (default: no limit)"
-    )
-    top.commands.add_parser("list", help="show the keys, without their secrets", allow_abbrev=False)
-    rotate = top.commands.add_parser(
-        "rotate", help="replace a key, and show the new one once", allow_abbrev=False
-    )
-    rotate.add_argument(
-        "--overlap",
-        type=_overlap,
-        default=OVERLAP_H,
-        metavar="HOURS",
-        help=f"the old key stays valid for so long; 0 if it has leaked (default: {OVERLAP_H})",
-    )
-    revoke = top.commands.add_parser("revoke", help="revoke a key for good", allow_abbrev=False)
-    for command in (rotate, revoke):
-        command.add_argument(
-            "id", metavar="ID", help="as `list` shows it; it is the middle part of the key"
-        )
-    return top
-
-
-def _name(text: str) -> str:
-    if not (0 < len(text) <= NAME_LENGTH and text.isprintable()):
-        raise argparse.ArgumentTypeError(f"must be 1 to {NAME_LENGTH} printable characters")
-    return text
-
-
-def _scopes(text: str) -> tuple[str, ...]:
-    given = {part.strip() for part in text.split(",")}
-    if not given <= set(Scope):
-        raise argparse.ArgumentTypeError(f"{text!r} is not made of {', '.join(Scope)}")
-    return tuple(sorted(given))
-
-
-def _domain(text: str) -> str:
-    try:
-        return parse_mailbox("domain", f"x@{text}").domain
-    except InvalidMessage:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a domain") from None
-
-
-def _rate(text: str) -> str:
-    try:
-        return Rate.parse(text).text
-    except ValueError as exc:
-        raise argparse.ArgumentTypeError(str(exc)) from None
-
-
-def _quota(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and 0 < int(text) <= LARGEST_QUOTA):
-        raise argparse.ArgumentTypeError(f"must be a number from 1 to {LARGEST_QUOTA}")
-    return int(text)
-
-
-def _overlap(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and int(text) <= LONGEST_H):
-        raise argparse.ArgumentTypeError(f"must be a number of hours from 0 to {LONGEST_H}")
-    return int(text)
+#: What :func:`update` may change.
+PROPERTIES = ("name", "scopes", "domains", "rate", "daily_recipients")
 
 
 def create(arguments: argparse.Namespace) -> int:
@@ -121,16 +30,16 @@ def create(arguments: argparse.Namespace) -> int:
         lambda connection: api_keys.enter(
             connection,
             key_id=made.id,
-            name=arguments.name,
             hashed=made.hash,
-            scopes=arguments.scope,
-            domains=tuple(sorted(set(arguments.domain))),
-            rate=arguments.rate,
-            daily_recipients=arguments.daily,
             now=time.time(),
+            **_properties(arguments),
         )
     )
     return _show_once(made)
+
+
+def _properties(arguments: argparse.Namespace) -> dict[str, Any]:
+    return {name: value for name, value in vars(arguments).items() if name in PROPERTIES}
 
 
 def _show_once(made: NewKey) -> int:
@@ -175,6 +84,17 @@ def _date(moment: float | None) -> str:
     return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M")
 
 
+def update(arguments: argparse.Namespace) -> int:
+    """Change what a key may do. Returns the exit code."""
+    changed = delivery.ledger().commit(
+        lambda connection: api_keys.change(connection, arguments.id, _properties(arguments))
+    )
+    if not changed:
+        return _not_there()
+    print(f"updated: {arguments.id}")
+    return 0
+
+
 def rotate(key_id: str, overlap_h: int) -> int:
     """Replace a key; print the new one, and nothing else, on standard output. Returns the exit
     code."""
@@ -209,12 +129,17 @@ def revoke(key_id: str) -> int:
 
 def main(argv: list[str]) -> int:
     """Read the arguments and do what they say; returns the exit code."""
-    arguments = parser().read(argv)
+    parser = KeysParser()
+    arguments = parser.read(argv)
+    if arguments.command == "update" and not _properties(arguments):
+        parser.error("update: give --name, --scope, --domain, --rate or --daily")
     try:
         delivery.prepare_ledger()
         match arguments.command:
             case "create":
                 return create(arguments)
+            case "update":
+                return update(arguments)
             case "rotate":
                 return rotate(arguments.id, arguments.overlap)
             case "revoke":

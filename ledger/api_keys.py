@@ -1,8 +1,8 @@
-"""API keys and their daily quotas: entering, listing, rotating, revoking, charging."""
+"""API keys and their daily quotas: entering, listing, changing, revoking, charging."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -13,6 +13,7 @@ from sqlalchemy import (
     bindparam,
     case,
     insert,
+    or_,
     select,
     update,
 )
@@ -23,6 +24,8 @@ from ledger.values import Value
 table = schema.api_keys
 
 DAY_S = 86400
+#: The columns that hold JSON.
+LISTS = ("scopes", "domains")
 
 
 class ApiKey(Value, frozen=True, kw_only=True):
@@ -95,6 +98,19 @@ def known(connection: Connection) -> list[ApiKey]:
     return [_key(row) for row in connection.execute(select(table).order_by(table.c.number))]
 
 
+def change(connection: Connection, key_id: str, properties: Mapping[str, Any]) -> bool:
+    """Change what a key may do, or its name; False if it is not there, or is revoked.
+
+    Args:
+        properties: some of ``name``, ``scopes``, ``domains``, ``rate``, ``daily_recipients``, as
+            :func:`enter` takes them.
+    """
+    stored = {
+        name: rows.dumps(value) if name in LISTS else value for name, value in properties.items()
+    }
+    return _change(connection, key_id, stored)
+
+
 def rotate(connection: Connection, key_id: str, *, hashed: bytes, old_until: float) -> bool:
     """Replace a key by another one with the same id; False if it is not there, or is revoked.
 
@@ -123,7 +139,11 @@ _CHARGE = (
     update(table)
     .where(
         table.c.id == bindparam("of_key"),
-        _USED + bindparam("recipients") <= table.c.daily_recipients,
+        # No limit: it was just taken away, and the server does not know that yet.
+        or_(
+            table.c.daily_recipients.is_(None),
+            _USED + bindparam("recipients") <= table.c.daily_recipients,
+        ),
     )
     .values(quota_day=_TODAY, quota_used=_USED + bindparam("recipients"))
 )
@@ -173,6 +193,6 @@ def refund(connection: Connection, charged: Charge) -> None:
 
 def _key(row: Row[Any]) -> ApiKey:
     columns = {column.name: getattr(row, column.name) for column in table.c}
-    for name in ("scopes", "domains"):
+    for name in LISTS:
         columns[name] = tuple(rows.loads(columns[name]))
     return ApiKey(**columns)

@@ -40,7 +40,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "task": {"config", "bridge", "mailing", "delivery", "lifecycle"},
     "lifecycle": {"config", "bridge", "mailing", "ledger", "delivery"},
     "command_line": {"config"},
-    "keys": {"command_line", "mailing", "ledger", "access", "delivery"},
+    "keys_parser": {"command_line", "mailing", "access"},
+    "keys": {"command_line", "keys_parser", "ledger", "access", "delivery"},
     "dead": {"command_line", "bridge", "ledger", "delivery", "lifecycle", "task"},
     "handlers": {
         "config",

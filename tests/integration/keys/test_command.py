@@ -80,6 +80,23 @@ def test_the_list_says_what_each_key_may_do(tmp_path: Path) -> None:
     assert (revoked.returncode, revoked.stdout) == (0, f"revoked: {id_of(admin)}\n")
 
 
+def test_an_update_changes_what_it_names(tmp_path: Path) -> None:
+    key = make(tmp_path, "--domain=a.example", "--daily=10", name="shop")
+
+    def update(*given: str) -> list[str]:
+        done = command(tmp_path, "update", id_of(key), *given)
+        assert (done.returncode, done.stdout) == (0, f"updated: {id_of(key)}\n")
+        return command(tmp_path, "list").stdout.splitlines()[1].split()[1:7]
+
+    changed = ["shop", "read,send", "a.example", "9/s", "10", "0"]
+    assert update("--rate=9/s") == changed
+    domains = ("--domain=c.example", "--domain=any", "--domain=B.example")
+    changed = ["office", "send", "b.example,c.example", "9/s", "20", "0"]
+    assert update("--name=office", "--scope=send", "--daily=20", *domains) == changed
+    changed = ["office", "send", "any", "any", "any", "-"]
+    assert update("--domain=any", "--rate=any", "--daily=any") == changed
+
+
 @pytest.mark.parametrize(
     ("overlap", "until"), [((), "2"), (("--overlap=0",), "-")], ids=["a day", "leaked"]
 )
@@ -117,10 +134,13 @@ def test_a_key_that_is_replaced_is_shown_once_with_the_end_of_the_old_one(
         (["create", "--name=a", "--scope=send", "--domain=a b"], "a b"),
         (["create", "--name=a", "--scope=send", "what"], "what"),
         (["list", "--no-such-flag=1"], "no-such-flag"),
+        (["update", "0123456789ab"], "--daily"),
+        (["update", "0123456789ab", "--daily=0"], "--daily"),
+        (["update", "--rate=any"], "ID"),
         (["rotate"], "ID"),
         (["rotate", "0123456789ab", "--overlap=1.5"], "--overlap"),
         (["rotate", "0123456789ab", "--overlap=8761"], "8760"),
-        ([], "create|list|rotate|revoke"),
+        ([], "create|list|update|rotate|revoke"),
     ],
     ids=" ".join,
 )
@@ -133,9 +153,9 @@ def test_what_cannot_be_done_is_named(tmp_path: Path, arguments: list[str], name
     assert not list(tmp_path.glob("ledger*"))
 
 
-@pytest.mark.parametrize("change", ["rotate", "revoke"])
-def test_a_key_that_is_not_there_cannot_be_changed(tmp_path: Path, change: str) -> None:
-    done = command(tmp_path, change, "0123456789ab")
+@pytest.mark.parametrize("change", [("update", "--rate=any"), ("rotate",), ("revoke",)])
+def test_a_key_that_is_not_there_cannot_be_changed(tmp_path: Path, change: tuple[str]) -> None:
+    done = command(tmp_path, *change, "0123456789ab")
 
     assert (done.returncode, done.stdout) == (1, "")
     assert "no such key" in done.stderr
@@ -201,6 +221,23 @@ def test_a_key_that_is_made_or_revoked_counts_while_the_server_runs(
 
     wait_until(lambda: client.get("/emails").status == 401, "the end", REFRESH_S + READ_S)
     assert single.get("/emails").status == 401  # no way back to the open door
+
+
+def test_a_quota_that_is_raised_counts_while_the_server_runs(
+    single: Server, tmp_path: Path
+) -> None:
+    client = Client(single, make(tmp_path, "--daily=1"))
+    wait_until(lambda: single.get("/emails").status == 401, "the lock", REFRESH_S + READ_S)
+
+    def sent() -> int:
+        return client.post("/emails", mail(scheduled_at=later(days=1))).status
+
+    assert (sent(), sent()) == (202, 429)
+
+    for daily in ("2", "any"):
+        command(tmp_path, "update", id_of(client.key), f"--daily={daily}")
+        wait_until(lambda: sent() == 202, "the higher quota", REFRESH_S + READ_S)
+    assert [sent() for _ in range(3)] == [202] * 3
 
 
 def test_a_client_that_changes_over_to_the_new_key_keeps_its_mails_and_idempotency_keys(

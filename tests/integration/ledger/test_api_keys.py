@@ -76,6 +76,27 @@ def test_a_key_that_is_replaced_keeps_what_it_may_do_and_has_used(ledger: Ledger
     assert only(ledger).hashes_at(NOW + 1) == (b"n" * 32,)
 
 
+def test_what_a_key_may_do_is_changed(ledger: Ledger) -> None:
+    enter(ledger, domains=("a.example",), daily_recipients=10)
+    assert charge(ledger, 6)
+    before = only(ledger)
+    new = {"name": "office", "scopes": ("read",), "domains": (), "rate": "1/s"}
+
+    assert ledger.commit(partial(api_keys.change, key_id="k1", properties=new))
+    assert not ledger.commit(partial(api_keys.change, key_id="k2", properties=new))
+
+    assert only(ledger) == msgspec.structs.replace(before, **new)
+
+
+def test_without_a_quota_every_charge_is_taken(ledger: Ledger) -> None:
+    """As of a server that has not heard yet that the quota was taken away."""
+    enter(ledger, daily_recipients=1)
+
+    ledger.commit(partial(api_keys.change, key_id="k1", properties={"daily_recipients": None}))
+
+    assert charge(ledger, 7)
+
+
 def test_a_revoked_key_is_not_replaced(ledger: Ledger) -> None:
     enter(ledger)
     ledger.commit(partial(api_keys.revoke, key_id="k1", now=NOW))
