@@ -19,6 +19,7 @@ from sqlalchemy import (
 )
 
 from ledger import rows, schema
+from ledger.prepared import Prepared
 from ledger.values import Value
 
 table = schema.api_keys
@@ -165,9 +166,12 @@ class Charge(Value, frozen=True, kw_only=True):
         return {"of_key": self.key_id, "recipients": self.recipients, "today": self.today}
 
 
+_LOCK = Prepared(select(table.c.id).where(table.c.id == bindparam("of_key")).with_for_update())
+
+
 def lock(connection: Connection, key_id: str) -> None:
     """Lock a key's row until the transaction's end (SQLite has locked the whole database)."""
-    connection.execute(select(table.c.id).where(table.c.id == key_id).with_for_update())
+    _LOCK.rows(connection, {"of_key": key_id})
 
 
 def charge(connection: Connection, asked: Charge) -> bool:

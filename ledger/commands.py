@@ -99,8 +99,6 @@ def retry(
 
 def undo(connection: Connection, email_id: str, sendable: Sendable) -> None:
     """Undo :func:`reschedule` or :func:`retry`: the publish of the new message was refused."""
-    if sendable.charge is not None:
-        api_keys.lock(connection, sendable.charge.key_id)  # first, as the charge did: no deadlock
     number = sendable.before["events"]
     # Only if the mail has not changed since: an older message may have come, and a worker have
     # published the new one in its place.

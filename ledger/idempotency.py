@@ -62,7 +62,7 @@ def reserve(connection: Connection, asked: Reservation, now: float) -> Reserved:
     ``mine``. For a known key, the ids of its first request's mails are returned; it becomes
     ``mine``, too, if ``publisher_until`` is past and the mails are not published.
 
-    Mails that are entered are charged; the caller calls ``api_keys.lock`` before.
+    Mails that are entered are charged.
     """
     api_key, key = _name(asked)
     entry = _entry(asked, now)
@@ -85,8 +85,6 @@ def reserve(connection: Connection, asked: Reservation, now: float) -> Reserved:
 def reserve_each(connection: Connection, asked: Sequence[Reservation]) -> list[Reserved]:
     """Do for several keys what :func:`reserve` does."""
     now = time.time()  # here, so that waiting for the ledger costs no time of the leases
-    for key_id in sorted({one.charge.key_id for one in asked if one.charge}):
-        api_keys.lock(connection, key_id)
     ordered = sorted(asked, key=_name)  # two processes in different orders would deadlock
     entries = [{"api_key": one.api_key, "key": one.key, **_entry(one, now)} for one in ordered]
     entered = rows.insert_returning(connection, keys, entries, ("api_key", "key"))

@@ -50,14 +50,17 @@ class Ledger:
         *,
         items: Sequence[Any] | None = None,
         order: str = "",
+        charges: str = "",
         size: int = 1,
     ) -> Future[T]:
         """Run an operation in a transaction; the future ends with its value after COMMIT.
 
         ``order``: the id of the mail or API key that the operation changes, if other processes may
         change it at the same time. The operations of a transaction run in the order of these ids:
-        two processes that lock the same rows in different orders would deadlock. ``size``: how many
-        mails it enters, since a transaction is bounded. ``items``: see :meth:`together`.
+        two processes that lock the same rows in different orders would deadlock. ``charges``: the
+        id of the API key whose quota it changes; the transaction locks all these keys first.
+        ``size``: how many mails it enters, since a transaction is bounded. ``items``: see
+        :meth:`together`.
 
         The operation shares its transaction with others. It may be run again after a rollback, so
         it must do nothing but use the connection.
@@ -67,7 +70,7 @@ class Ledger:
             EntryRefused: the database cannot hold a value; nothing was written.
             and what the operation raises; nothing was written.
         """
-        entry = Entry(operation, items=items, order=order, size=size)
+        entry = Entry(operation, items=items, order=order, charges=charges, size=size)
         self._opened.here().writer.submit(entry)
         return entry.future
 
@@ -86,13 +89,15 @@ class Ledger:
             entry.cancel()
             raise LedgerUnavailable("The database does not answer.") from None
 
-    async def change(self, operation: Callable[[Connection], T], *, order: str = "") -> T:
+    async def change(
+        self, operation: Callable[[Connection], T], *, order: str = "", charges: str = ""
+    ) -> T:
         """Run an operation as :meth:`write` does, and return its value after COMMIT.
 
         Raises:
             as :meth:`commit`.
         """
-        return await self._in_time(self.write(operation, order=order))
+        return await self._in_time(self.write(operation, order=order, charges=charges))
 
     async def awaited(self, entry: Future[T]) -> T:
         """Await a future of :meth:`write` or :meth:`accept`, but do not cancel it on a timeout.
@@ -122,6 +127,7 @@ class Ledger:
         item: T,
         *,
         order: str = "",
+        charges: str = "",
         size: int = 1,
         even_late: bool = False,
     ) -> asyncio.Future[R]:
@@ -134,18 +140,19 @@ class Ledger:
             carry_out: as :meth:`write`'s operation, for several items; returns their results.
             order: see :meth:`write`; only items of one order are carried out together, and all of
                 these that are in a transaction, so it can lock their rows in an order of its own.
+            charges: see :meth:`write`.
             size: how many mails the item has.
             even_late: an operation that has not begun in time is carried out nevertheless.
 
         The future raises as :meth:`change`.
         """
         loop = asyncio.get_running_loop()
-        kind = carry_out, order, even_late
+        kind = carry_out, order, charges, even_late
         arrivals = self._arrivals.get(kind)
         if arrivals is None or arrivals.loop is not loop:
 
             async def write(items: Sequence[T], size: int) -> Sequence[R]:
-                entry = self.write(carry_out, items=items, order=order, size=size)
+                entry = self.write(carry_out, items=items, order=order, charges=charges, size=size)
                 return await (self.awaited(entry) if even_late else self._in_time(entry))
 
             arrivals = self._arrivals[kind] = Arrivals(loop, write)

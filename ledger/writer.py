@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine
 
+from ledger import api_keys
 from ledger.engine import writing
 from ledger.errors import LedgerUnavailable
 from ledger.failures import is_read_only, may_be_repeated, translated
@@ -30,9 +31,10 @@ class Entry:
 
     ``items``: what it is run for, at once with those of the transaction's other entries that have
     the same operation and order; the future's result are the items' results. None: it takes none.
+    ``charges``: the id of the API key whose quota it changes, if any.
     """
 
-    __slots__ = ("future", "items", "operation", "order", "size")
+    __slots__ = ("charges", "future", "items", "operation", "order", "size")
 
     def __init__(
         self,
@@ -40,11 +42,13 @@ class Entry:
         *,
         items: Sequence[Any] | None = None,
         order: str = "",
+        charges: str = "",
         size: int = 1,
     ) -> None:
         self.operation = operation
         self.items = items
         self.order = order
+        self.charges = charges
         self.size = size
         self.future: Future[Any] = Future()
 
@@ -151,6 +155,8 @@ class Writer:
 
 
 def _carry_out(connection: Connection, group: Sequence[Entry]) -> list[Any]:
+    for key_id in sorted({entry.charges for entry in group if entry.charges}):
+        api_keys.lock(connection, key_id)
     values: list[Any] = [None] * len(group)
     alike: dict[tuple[str, Any], list[int]] = {}
     for place, entry in enumerate(group):

@@ -125,11 +125,11 @@ class Acceptance:
         change: Callable[[Connection], Sendable],
         not_before: float | None = None,
         *,
-        order: str = "",
+        charges: str = "",
     ) -> None:
         """Run ``change``, after which a mail needs a new message, and publish the message.
 
-        ``order``: see :meth:`Ledger.write`; given for a change that is charged, else the mail's id.
+        ``charges``: see :meth:`Ledger.write`.
 
         Raises:
             UnknownEmail, NotPossible
@@ -137,7 +137,7 @@ class Acceptance:
             LedgerUnavailable: nothing was published.
         """
         await asyncio.shield(
-            self._running.start(self._send_again(email_id, change, not_before, order or email_id))
+            self._running.start(self._send_again(email_id, change, not_before, charges))
         )
 
     async def close(self, timeout_s: float) -> None:
@@ -156,7 +156,7 @@ class Acceptance:
         ]
         if refused:
             take_back = partial(_take_back, mails=refused, quota=quota)
-            await self._write(take_back, quota.order)
+            await self._write(take_back, refused[0].id, quota.key_id)
         check(outgoing, errors, entered)
         return Receipt(ids=tuple(one.id for one in outgoing))
 
@@ -202,9 +202,9 @@ class Acceptance:
         email_id: str,
         change: Callable[[Connection], Sendable],
         not_before: float | None,
-        order: str,
+        charges: str,
     ) -> None:
-        sendable = await self._ledger.change(change, order=order)
+        sendable = await self._ledger.change(change, order=email_id, charges=charges)
         arguments = {**msgspec.json.decode(sendable.payload), "_track": sendable.track}
         if not_before is not None:
             arguments["_scheduled_at"] = not_before
@@ -214,11 +214,15 @@ class Acceptance:
             raise NotAccepted(exc, queued=None, ids=[email_id]) from exc
         except BridgeError as exc:
             undo = partial(commands.undo, email_id=email_id, sendable=sendable)
-            await self._write(undo, order)
+            await self._write(undo, email_id, charges)
             raise NotAccepted(exc, queued=False, ids=[]) from exc
 
-    async def _write(self, operation: Callable[[Connection], None], order: str) -> None:
-        await _note(self._ledger.awaited(self._ledger.write(operation, order=order)))
+    async def _write(
+        self, operation: Callable[[Connection], None], order: str, charges: str = ""
+    ) -> None:
+        await _note(
+            self._ledger.awaited(self._ledger.write(operation, order=order, charges=charges))
+        )
 
 
 async def _note(entry: Awaitable[object]) -> None:
@@ -230,6 +234,5 @@ async def _note(entry: Awaitable[object]) -> None:
 
 
 def _take_back(connection: Connection, mails: Sequence[Outgoing], quota: Quota) -> None:
-    quota.lock(connection)
     discard(connection, [mail.id for mail in mails])
     quota.refund(connection, mails)

@@ -15,20 +15,17 @@ from ledger import Charge, Ledger, Sendable, api_keys
 
 class Quota:
     """Charges a request's recipients to its key's daily quota. The ledger counts, so the count is
-    exact over all processes; methods with a ``connection`` are parts of its operations."""
+    exact over all processes; methods with a ``connection`` are parts of its operations.
+
+    ``key_id``: ``charges`` of :meth:`Ledger.write` for these; empty: nothing is charged."""
 
     def __init__(self, key_id: str, daily_recipients: int | None, recipients: int) -> None:
         self.is_limited = daily_recipients is not None
-        self._key_id = key_id
+        self.key_id = key_id
         self._daily_recipients = daily_recipients
         self._recipients = recipients
         self._now = time.time()
         self._today = api_keys.day_of(self._now)
-
-    @property
-    def order(self) -> str:
-        """The ``order`` of :meth:`Ledger.write` for operations that charge this key."""
-        return self._key_id
 
     @property
     def charge(self) -> Charge | None:
@@ -43,17 +40,10 @@ class Quota:
         """
         if self.charge is None:
             return
-        if not await ledger.together(api_keys.charge_each, self.charge, order=self.order):
+        if not await ledger.together(
+            api_keys.charge_each, self.charge, order=self.key_id, charges=self.key_id
+        ):
             raise self.exceeded()
-
-    def lock(self, connection: Connection) -> None:
-        """Keep others from charging the key until the transaction's end.
-
-        A transaction that charges must call this before it locks anything else: on PostgreSQL, two
-        that lock in different orders deadlock, which costs a second.
-        """
-        if self.is_limited:
-            api_keys.lock(connection, self._key_id)
 
     def refund(self, connection: Connection, mails: Sequence[Outgoing]) -> None:
         """Take back what was charged for mails that were certainly not queued."""
@@ -74,7 +64,7 @@ class Quota:
         return msgspec.structs.replace(sendable, charge=charge)
 
     def _charge(self, recipients: int) -> Charge:
-        return Charge(key_id=self._key_id, recipients=recipients, today=self._today)
+        return Charge(key_id=self.key_id, recipients=recipients, today=self._today)
 
     def exceeded(self) -> QuotaExceeded:
         """Return the error for a charge that was too much."""

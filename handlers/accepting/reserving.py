@@ -20,7 +20,11 @@ async def reserve(ledger: Ledger, asked: Reservation, quota: Quota) -> Reserved:
     size = len(asked.new)
     while True:
         reserved = await ledger.together(
-            idempotency.reserve_each, asked, order=asked.api_key, size=size
+            idempotency.reserve_each,
+            asked,
+            order=asked.api_key,
+            charges=quota.key_id,
+            size=size,
         )
         if reserved.state == "not_admitted":
             raise quota.exceeded()

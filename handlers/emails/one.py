@@ -64,14 +64,13 @@ class RetryHandler(EmailHandler):
         wait_s = self.seconds_to_wait()
         quota = quota_of(self.caller, ())  # the number of recipients is known in _retry only
         change = partial(self._retry, email_id, quota)
-        await self._services.acceptance.send_again(email_id, change, order=quota.order)
+        await self._services.acceptance.send_again(email_id, change, charges=quota.key_id)
         self.set_header("Location", links(email_id)["self"])
         email = await (self.email(email_id) if wait_s is None else self.settled(email_id, wait_s))
         waited = wait_s is not None and email.status in SETTLED
         self.write_email(email, 200 if waited else 202)
 
     def _retry(self, email_id: str, quota: Quota, connection: Connection) -> Sendable:
-        quota.lock(connection)
         now = time.time()
         sendable = commands.retry(
             connection,

@@ -5,17 +5,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import partial
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from access import Caller, Scope
 from dev.postgres import PostgresNode
 from handlers.accepting.outgoing import Key
 from handlers.accepting.quota import quota_of
-from ledger import Ledger, api_keys, commands, migrate
+from ledger import Ledger, NotPossible, Sendable, api_keys, commands, migrate
 from tests.acceptance import Queue, acceptance, key, mail
 from tests.ledgers import new_email
 
@@ -132,5 +133,48 @@ def test_mails_that_two_processes_change_in_other_orders_are_no_deadlock(
         )
 
     asyncio.run(move_all())
+
+    assert "deadlock" not in own_postgres.log.read_text()
+
+
+def test_mails_that_are_canceled_by_one_process_and_retried_by_another_are_no_deadlock(
+    own_postgres: PostgresNode, pair: tuple[Ledger, Ledger]
+) -> None:
+    now = time.time()
+    news = [new_email(payload=b"{}", keep=True) for _ in range(20)]
+    pair[0].accept(*news).result()
+    hold = text("UPDATE emails SET status = 'uncertain'")
+    pair[0].commit(lambda connection: connection.execute(hold))
+    accepting = [acceptance(ledger, Queue()) for ledger in pair]
+    quota = quota_of(ANN, [])
+
+    def retry(connection: Connection, email_id: str) -> Sendable:
+        again = commands.retry(connection, email_id, api_key=None, expires_at=now + 90, now=now)
+        return quota.charge_retry(connection, again)
+
+    async def retry_one(place: int, email_id: str) -> None:
+        change = partial(retry, email_id=email_id)
+        await accepting[place].send_again(email_id, change, charges=quota.key_id)
+
+    async def cancel_one(place: int, email_id: str) -> None:
+        change = partial(commands.cancel, email_id=email_id, api_key=None, keep=True, now=now)
+        await pair[place].change(change, order=email_id)
+
+    async def retry_each(ids: Iterable[str]) -> None:
+        for email_id in ids:
+            with suppress(NotPossible):  # the other process was first
+                await retry_one(1, email_id)
+
+    async def race() -> None:
+        retried, canceled = [new.id for new in news[:4]], [new.id for new in news[4:]]
+        # The first process's changes wait meanwhile, and are one transaction.
+        pair[0].write(lambda connection: connection.execute(text("SELECT pg_sleep(0.2)")))
+        await asyncio.gather(
+            *(retry_one(0, one) for one in retried),
+            *(cancel_one(0, one) for one in canceled),
+            retry_each(reversed(canceled)),
+        )
+
+    asyncio.run(race())
 
     assert "deadlock" not in own_postgres.log.read_text()

@@ -75,19 +75,20 @@ def test_only_those_whom_the_relay_has_not_accepted_are_charged(
     assert used(ledger) == 2
 
 
-def test_a_retry_locks_its_caller_s_key_first_and_has_its_place_among_those_that_do(
+def test_a_retry_locks_its_caller_s_key_first_and_has_its_place_among_mails(
     ledger: Ledger, queue: Queue, failed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In another order two processes that charge one key could deadlock on PostgreSQL."""
+    """In another order two processes that charge one key, or change one mail, could deadlock on
+    PostgreSQL."""
     locked, places, lock, write = list[str](), list[str](), rows.locked, ledger.write
 
     def lock_mail(connection: Connection, email_id: str) -> Any:
         locked.append(email_id)
         return lock(connection, email_id)
 
-    def noted_write(operation: Any, *, order: str = "", size: int = 1) -> Any:
+    def noted_write(operation: Any, *, order: str, charges: str) -> Any:
         places.append(order)
-        return write(operation, order=order, size=size)
+        return write(operation, order=order, charges=charges)
 
     monkeypatch.setattr(api_keys, "lock", lambda _connection, key_id: locked.append(key_id))
     monkeypatch.setattr(rows, "locked", lock_mail)
@@ -101,7 +102,7 @@ def test_a_retry_locks_its_caller_s_key_first_and_has_its_place_among_those_that
     run(handler.post(failed))
 
     assert queue.ids == [failed]
-    assert (locked[:2], places[0]) == (["k1", failed], "k1")
+    assert (locked[:2], places[0]) == (["k1", failed], failed)
 
 
 def test_a_retry_that_the_broker_refused_costs_nothing(

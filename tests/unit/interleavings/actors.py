@@ -160,10 +160,10 @@ class SteppedLedger:
 
     read = commit
 
-    async def change(self, operation: Callable[[Connection], T], *, order: str = "") -> T:
+    async def change(self, operation: Callable[[Connection], T], **_: Any) -> T:
         return self.commit(operation)
 
-    def write(self, operation: Callable[[Connection], Any], *, order: str = "") -> int:
+    def write(self, operation: Callable[[Connection], Any], **_: Any) -> int:
         assert live.run
         live.run.submitted.append(operation)
         return len(live.run.submitted) - 1
