@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
 
@@ -52,16 +52,30 @@ def pair(own_postgres: PostgresNode) -> Iterator[tuple[Ledger, Ledger]]:
     second.close()
 
 
-@pytest.mark.parametrize("with_keys", [False, True], ids=["plain", "with Idempotency-Keys"])
+def never(_place: int, _caller: Caller, _number: int) -> bool:
+    return False
+
+
+def every_other_round(_place: int, _caller: Caller, number: int) -> bool:
+    return number % 2 == 1  # the same ones come to both
+
+
+def one_caller_here_the_other_there(place: int, caller: Caller, _number: int) -> bool:
+    return (place == 0) is (caller is BOB)
+
+
+@pytest.mark.parametrize("has_key", [never, every_other_round, one_caller_here_the_other_there])
 def test_charges_of_two_keys_by_two_processes_are_no_deadlock(
-    own_postgres: PostgresNode, pair: tuple[Ledger, Ledger], with_keys: bool
+    own_postgres: PostgresNode,
+    pair: tuple[Ledger, Ledger],
+    has_key: Callable[[int, Caller, int], bool],
 ) -> None:
     accepting = [acceptance(ledger, Queue()) for ledger in pair]
 
     async def send(place: int, caller: Caller, number: int) -> None:
         mails = [mail()]
         quota = quota_of(caller, mails)
-        if with_keys and number % 2:  # the same ones come to both
+        if has_key(place, caller, number):
             own = key(f"{number}")
             await accepting[place].accept_once(
                 type(own)(owner=caller.owner, text=own.text, body_hash=own.body_hash), mails, quota

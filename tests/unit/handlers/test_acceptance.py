@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import time
 from collections.abc import Callable
@@ -137,7 +138,9 @@ def test_what_has_begun_is_finished_before_the_end(
     assert status(ledger, one.id) == "queued"
 
 
-def test_what_does_not_end_holds_up_no_stop(ledger: Ledger, queue: Queue) -> None:
+def test_what_does_not_end_holds_up_no_stop(
+    ledger: Ledger, queue: Queue, caplog: pytest.LogCaptureFixture
+) -> None:
     async def drop_and_close() -> None:
         queue.gate = asyncio.Event()
         accepting = acceptance(ledger, queue)
@@ -149,6 +152,46 @@ def test_what_does_not_end_holds_up_no_stop(ledger: Ledger, queue: Queue) -> Non
         await request
 
     run(drop_and_close())
+
+    assert "1 acceptances unfinished" in caplog.text
+
+
+def test_a_failure_that_nobody_waits_for_any_more_is_not_logged(
+    ledger: Ledger, queue: Queue, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def hang_up() -> None:
+        queue.gate, queue.errors = asyncio.Event(), [NotConnected()]
+        accepting = acceptance(ledger, queue)
+        request = asyncio.ensure_future(accepting.accept_once(key(), [mail()]))
+        await asyncio.sleep(0)
+        request.cancel()
+        await asyncio.wait({request})
+        queue.gate.set()
+        await accepting.close(10)
+        await asyncio.sleep(0)
+        gc.collect()
+
+    run(hang_up())
+
+    assert not queue.errors
+    assert caplog.text == ""
+
+
+def test_a_stop_does_not_wait_for_what_has_ended(
+    ledger: Ledger, queue: Queue, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def accept_and_close() -> float:
+        accepting = acceptance(ledger, queue)
+        await accepting.accept([mail()])
+        queue.errors = [NotConnected()]
+        with pytest.raises(NotAccepted):
+            await accepting.accept([mail()])
+        begin = time.monotonic()
+        await accepting.close(timeout_s=10)
+        return time.monotonic() - begin
+
+    assert run(accept_and_close()) < 5
+    assert caplog.text == ""
 
 
 def tomorrow() -> float:

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from sqlalchemy import Connection, select
 
 from bridge import NotConnected, PublishRejected, PublishTimeout
 from handlers.accepting.outgoing import KeyReused, NotAccepted, Receipt
+from handlers.accepting.reserving import POLL_S
 from ledger import Ledger, LedgerUnavailable, idempotency, schema
 from tests.acceptance import Queue, acceptance, key, mail, run
 from tests.ledgers import reservation
@@ -123,6 +125,55 @@ def test_copies_in_other_processes_wait_for_the_publish(ledger: Ledger, queue: Q
     first, second = run(copies())
 
     assert second == Receipt(ids=first.ids, replayed=True)
+
+
+def test_a_copy_looks_for_the_others_publish_now_and_then_and_not_all_the_time(
+    ledger: Ledger, queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, looks = ledger.write, list[float]()
+
+    def seen(operation: Callable[[Connection], object], **order: Any) -> Future[object]:
+        if operation is idempotency.reserve_each:
+            looks.append(time.monotonic())
+        return write(operation, **order)
+
+    async def copy() -> float:
+        asked = reservation("k", mail().email, api_key="", body_hash=key().body_hash)
+        ledger.commit(lambda connection: idempotency.reserve(connection, asked, now=time.time()))
+        monkeypatch.setattr(ledger, "write", seen)
+        second = asyncio.ensure_future(acceptance(ledger, queue).accept_once(key(), [mail()]))
+        await asyncio.sleep(5 * POLL_S)
+        published_at = time.monotonic()
+        ledger.commit(lambda connection: idempotency.published(connection, [("", "k")]))
+        assert (await second).replayed
+        return published_at
+
+    published_at = run(copy())
+
+    assert min(after - before for before, after in pairwise(looks)) >= POLL_S / 2
+    assert looks[-1] < published_at + 10 * POLL_S
+
+
+def test_batches_with_keys_fill_a_transaction_as_their_mails_do(
+    ledger: Ledger, queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ledger.arrivals.LARGEST_GROUP", 4)
+    write, sizes = ledger.write, list[int]()
+
+    def counted(operation: Callable[[Connection], object], **about: Any) -> Future[object]:
+        sizes.append(about["size"])
+        return write(operation, **about)
+
+    async def accept() -> None:
+        accepting = acceptance(ledger, queue)
+        monkeypatch.setattr(ledger, "write", counted)
+        names = ("1", "2", "3")
+        await asyncio.gather(*(accepting.accept_once(key(one), [mail(), mail()]) for one in names))
+        await accepting.close(10)
+
+    run(accept())
+
+    assert sizes[:2] == [4, 2]
 
 
 def test_a_key_whose_publisher_died_is_taken_over_under_the_same_id(

@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from access import Caller, Scope
+from access import Caller, QuotaExceeded, Scope
 from bridge import NotConnected, PublishRejected, PublishTimeout
 from handlers.accepting.outgoing import NotAccepted
 from handlers.accepting.quota import Quota, quota_of
@@ -61,3 +61,21 @@ def test_under_an_idempotency_key_it_is_charged_once_and_sent_by_the_next_copy(
     run(acceptance(ledger, queue).accept_once(key(), [mail()], quota()))
 
     assert (after_refusal, used(ledger), len(queue.ids)) == (1, 1, 1)
+
+
+def test_under_an_idempotency_key_more_than_the_quota_is_refused_and_the_key_stays_new(
+    ledger: Ledger, queue: Queue
+) -> None:
+    mails = [mail() for _ in range(11)]
+    accepting = acceptance(ledger, queue)
+
+    with pytest.raises(QuotaExceeded):
+        run(accepting.accept_once(key(), mails, quota_of(CALLER, mails)))
+    after_refusal = used(ledger)
+    receipt = run(
+        accepting.accept_once(key(body=b"fewer"), mails[:10], quota_of(CALLER, mails[:10]))
+    )
+
+    assert (after_refusal, used(ledger)) == (0, 10)
+    assert not receipt.replayed
+    assert queue.ids == list(receipt.ids) == [one.id for one in mails[:10]]

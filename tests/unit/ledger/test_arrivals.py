@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
+import weakref
 from collections.abc import Sequence
 
 import pytest
@@ -162,6 +163,26 @@ async def test_a_failure_that_nobody_waits_for_is_not_logged_and_no_entry_is_hel
     gc.collect()
 
     assert caplog.text == ""
+
+
+@pytest.mark.gen_test
+async def test_what_is_carried_out_is_no_garbage_meanwhile() -> None:
+    answers = weakref.WeakSet[asyncio.Future[list[str]]]()
+
+    async def enter(_items: Sequence[str], _size: int) -> list[str]:
+        answer = asyncio.get_running_loop().create_future()
+        answers.add(answer)
+        return await answer
+
+    made = Arrivals[str, str](asyncio.get_running_loop(), enter)
+    waiter = made.add("1")
+    await turns(QUIET_TURNS + 2)
+    gc.collect()
+    for answer in answers:
+        answer.set_result(["1 is in"])
+
+    async with asyncio.timeout(10):
+        assert await waiter == "1 is in"
 
 
 @pytest.mark.gen_test
