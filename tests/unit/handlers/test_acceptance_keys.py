@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -13,7 +14,7 @@ import pytest
 from sqlalchemy import Connection, select
 
 from bridge import NotConnected, PublishRejected, PublishTimeout
-from handlers.accepting.outgoing import KeyReused, NotAccepted, Receipt
+from handlers.accepting.outgoing import KeyReused, Message, NotAccepted, Receipt
 from handlers.accepting.reserving import POLL_S
 from ledger import Ledger, LedgerUnavailable, idempotency, schema
 from tests.acceptance import Queue, acceptance, key, mail, run
@@ -215,6 +216,25 @@ def test_a_refused_publish_leaves_the_key_to_the_next_copy_at_once(
     assert queue.ids == [first.id]
 
 
+def test_a_batch_of_which_one_mail_was_refused_is_published_by_the_next_copy(
+    ledger: Ledger, queue: Queue
+) -> None:
+    mails = [mail(), mail()]
+    queue.errors = [None, PublishRejected()]
+
+    async def twice() -> Receipt:
+        accepting = acceptance(ledger, queue, timeout_s=3600)
+        with pytest.raises(NotAccepted) as info:
+            await accepting.accept_once(key(), mails)
+        assert (info.value.queued, info.value.ids) == (None, (mails[0].id,))
+        return await accepting.accept_once(key(), [mail(), mail()])
+
+    receipt = run(twice())
+
+    assert list(receipt.ids) == [one.id for one in mails]
+    assert queue.ids == [mails[0].id, *receipt.ids]
+
+
 def test_a_publish_whose_confirm_is_late_keeps_the_key_from_the_next_copy(
     ledger: Ledger, queue: Queue
 ) -> None:
@@ -284,16 +304,59 @@ def test_with_a_key_nothing_is_published_without_the_ledger(away: Ledger, queue:
     assert not queue.messages
 
 
-def test_the_mark_of_a_published_key_outlives_a_stop(ledger: Ledger, queue: Queue) -> None:
-    async def accept_and_close() -> None:
-        accepting = acceptance(ledger, queue)
-        await accepting.accept_once(key(), [mail()])
-        await accepting.close(10)
+class Holding(Queue):
+    """Keeps the ledger's writer busy from each publish on, until ``go_on``."""
 
-    run(accept_and_close())
+    def __init__(self, ledger: Ledger) -> None:
+        super().__init__()
+        self._ledger = ledger
+        self.go_on = threading.Event()
 
+    async def publish(self, message: Message) -> None:
+        await super().publish(message)
+        self._ledger.write(lambda _: self.go_on.wait(10))
+
+
+def state(ledger: Ledger) -> str | None:
+    """Return the key's state when all that waited is written."""
+    ledger.commit(lambda _: None)
     found = ledger.read(
         lambda connection: idempotency.find(connection, "", "k", key().body_hash, since=0)
     )
-    assert found is not None
-    assert found.state == "published"
+    return found and found.state
+
+
+def test_a_stop_waits_for_the_mark_of_a_published_key(ledger: Ledger) -> None:
+    queue = Holding(ledger)
+
+    async def accept_and_close() -> None:
+        accepting = acceptance(ledger, queue)
+        await accepting.accept_once(key(), [mail()])
+        closing = asyncio.ensure_future(accepting.close(10))
+        done, _ = await asyncio.wait({closing}, timeout=0.2)
+        assert not done
+        queue.go_on.set()
+        await closing
+
+    run(accept_and_close())
+
+    assert state(ledger) == "published"
+
+
+def test_a_ledger_that_is_behind_marks_a_published_key_nevertheless(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = Holding(ledger)
+
+    async def accept_and_close() -> None:
+        accepting = acceptance(ledger, queue)
+        await accepting.accept_once(key(), [mail()])
+        monkeypatch.setattr("ledger.ledger.MOST_TIMEOUTS", 0.001)
+        monkeypatch.setattr(ledger, "_completions", None)  # the next one waits for so long
+        await accepting.close(10)
+
+    run(accept_and_close())
+    monkeypatch.undo()
+    queue.go_on.set()
+
+    assert state(ledger) == "published"

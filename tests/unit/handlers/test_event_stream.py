@@ -122,7 +122,7 @@ async def test_a_client_of_a_stopping_server_comes_back_after_some_time(services
 @pytest.mark.gen_test
 @pytest.mark.parametrize("further", ["event", "heartbeat"])
 async def test_a_stream_ends_before_anything_further_when_its_key_is_revoked(
-    services: Any, further: str
+    services: Any, further: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def steps(handler: Handler) -> None:
         await handler.begin()
@@ -133,6 +133,8 @@ async def test_a_stream_ends_before_anything_further_when_its_key_is_revoked(
     async with stream(services, steps, "Authorization: Bearer k\r\n") as reader:
         await reader.readuntil(b"\r\n\r\n")
         assert await reader.read() == b"id: 1\ndata: {}\n\n"
+
+    assert "Cannot send" not in caplog.text
 
 
 @pytest.mark.gen_test

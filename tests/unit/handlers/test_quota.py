@@ -63,6 +63,17 @@ def test_under_an_idempotency_key_it_is_charged_once_and_sent_by_the_next_copy(
     assert (after_refusal, used(ledger), len(queue.ids)) == (1, 1, 1)
 
 
+def test_more_than_the_quota_is_refused_before_any_of_it_is_queued(
+    ledger: Ledger, queue: Queue
+) -> None:
+    mails = [mail() for _ in range(11)]
+
+    with pytest.raises(QuotaExceeded):
+        run(acceptance(ledger, queue).accept(mails, quota_of(CALLER, mails)))
+
+    assert (used(ledger), queue.ids) == (0, [])
+
+
 def test_under_an_idempotency_key_more_than_the_quota_is_refused_and_the_key_stays_new(
     ledger: Ledger, queue: Queue
 ) -> None:

@@ -102,6 +102,13 @@ def test_what_is_no_request_of_this_protocol_is_refused(octets: bytes) -> None:
     assert parser.problem.status_code == 400
 
 
+def test_a_refused_request_is_told_the_parsers_reason() -> None:
+    parser = parsed(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: +1\r\n\r\n")
+
+    assert parser.problem is not None
+    assert "Invalid character in Content-Length" in parser.problem.detail
+
+
 @pytest.mark.parametrize(
     "chunks", [b"1\na\n0\n\n", b"0x1\r\na\r\n", b"1 \r\na\r\n", b"1\r\nabc\r\n"]
 )
@@ -146,6 +153,26 @@ def test_a_trailer_is_no_part_of_a_header() -> None:
     assert not any("Authorization" in one.headers for one in parser.requests)
 
 
+def test_a_request_has_begun_with_its_first_octet_and_ends_with_its_last() -> None:
+    request = CHUNKED + b"1\r\na\r\n0\r\n\r\n"
+    parser = parsed(b"")
+
+    for _ in range(2):
+        assert parser.is_between
+        for octet in request[:-1]:
+            parser.feed(bytes([octet]))
+            assert not parser.is_between
+        parser.feed(request[-1:])
+    assert parser.is_between
+
+
+def test_the_names_of_codings_have_no_case() -> None:
+    """RFC 9112, section 7."""
+    parser = parsed(CHUNKED.replace(b"chunked", b"Chunked") + b"1\r\na\r\n0\r\n\r\n" + NEXT)
+
+    assert seen(parser) == [("/", b"a"), ("/next", b"")]
+
+
 @pytest.mark.parametrize("size", [1, HEAD_STEP])
 @pytest.mark.parametrize("more", [0, HEAD_STEP + 1])
 def test_a_header_of_the_largest_size_is_read_and_a_larger_one_is_not(more: int, size: int) -> None:
@@ -154,6 +181,7 @@ def test_a_header_of_the_largest_size_is_read_and_a_larger_one_is_not(more: int,
 
     assert len(parser.requests) == (0 if more else 1)
     assert (parser.problem.status_code if parser.problem else None) == (431 if more else None)
+    assert parser.problem is None or "header" in parser.problem.detail
 
 
 def test_many_small_requests_are_no_large_header() -> None:
@@ -174,6 +202,7 @@ def test_what_surrounds_a_body_is_bounded_as_its_header_is(begin: bytes) -> None
 
     assert parser.problem is not None
     assert parser.problem.status_code == 431
+    assert "trailer" in parser.problem.detail
     assert fed_bytes <= HEADER_BYTES + BODY_STEP
 
 
@@ -196,3 +225,12 @@ def test_a_closed_parser_is_gone_at_once(octets: bytes) -> None:
         assert gone() is None
     finally:
         gc.enable()
+
+
+def test_a_closed_parser_reads_nothing_more() -> None:
+    parser = parsed(NEXT)
+    parser.close()
+
+    parser.feed(NEXT)
+
+    assert len(parser.requests) == 1

@@ -84,6 +84,55 @@ def test_processes_that_end_at_once_are_not_started_all_the_time() -> None:
     assert done.stdout == "it runs\n" * 2
 
 
+#: Each process but the last one ends as soon as it has begun; the last one has the parent stop.
+REPLACED = """
+import os, signal, time
+from serving import processes
+
+parent, (begun, begin) = os.getpid(), os.pipe()
+os.write(begin, b"12345")
+
+def run():
+    number = os.read(begun, 1)
+    os.write(1, number)
+    if number == b"5":
+        os.kill(parent, signal.SIGTERM)
+    if number >= b"4":
+        time.sleep(60)
+
+processes.RESTART_DELAY_S = 0
+processes.run_processes(2, run, lambda: os.write(1, b" stopping"))
+"""
+
+
+def test_a_process_that_ends_is_replaced_until_all_are_to_stop() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", REPLACED], cwd=ROOT, capture_output=True, text=True, timeout=30
+    )
+
+    assert done.returncode == 0
+    assert sorted(done.stdout.removesuffix(" stopping")) == [*"12345"]
+    assert done.stdout.endswith(" stopping")
+    assert done.stderr.count("starting another") == 3
+
+
+SINGLE = """
+import os
+from serving import processes
+
+pid = os.getpid()
+processes.run_processes(1, lambda: print(os.getpid() == pid), lambda: None)
+"""
+
+
+def test_a_single_process_is_not_forked() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SINGLE], cwd=ROOT, capture_output=True, text=True, timeout=30
+    )
+
+    assert done.stdout == "True\n"
+
+
 #: Its parent has a child that it did not start. The parent is ended after 0.8 s.
 INHERITING = """
 import os, signal, time
