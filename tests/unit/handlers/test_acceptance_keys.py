@@ -133,7 +133,7 @@ def test_a_copy_looks_for_the_others_publish_now_and_then_and_not_all_the_time(
 ) -> None:
     write, looks = ledger.write, list[float]()
 
-    def seen(operation: Callable[[Connection], object], **order: Any) -> Future[object]:
+    def seen(operation: Callable[..., object], **order: Any) -> Future[object]:
         if operation is idempotency.reserve_each:
             looks.append(time.monotonic())
         return write(operation, **order)
@@ -323,7 +323,7 @@ def state(ledger: Ledger) -> str | None:
     found = ledger.read(
         lambda connection: idempotency.find(connection, "", "k", key().body_hash, since=0)
     )
-    return found and found.state
+    return None if found is None else found.state
 
 
 def test_a_stop_waits_for_the_mark_of_a_published_key(ledger: Ledger) -> None:

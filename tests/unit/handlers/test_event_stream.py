@@ -35,16 +35,12 @@ class Keyring:
 class Handler(EventStreamHandler):
     """Does what the test says."""
 
-    def initialize(
-        self, services: Any, steps: Callable[[Handler], Coroutine[Any, Any, None]]
-    ) -> None:
-        super().initialize(services)
-        self.steps = steps
+    steps: Callable[[Handler], Coroutine[Any, Any, None]]
 
     def admit(self) -> None: ...
 
     async def get(self) -> None:
-        await self.steps(self)
+        await type(self).steps(self)
 
 
 @pytest.fixture
@@ -60,7 +56,8 @@ async def stream(
     services: Any, steps: Callable[[Handler], Coroutine[Any, Any, None]], header: str = ""
 ) -> AsyncIterator[asyncio.StreamReader]:
     """A client of a handler that takes steps."""
-    application = Application([("/", Handler, {"services": services, "steps": steps})])
+    handler = type("Stepping", (Handler,), {"steps": steps})
+    application = Application([("/", handler, {"services": services})])
     with served(application) as (_, port):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         # HTTP/1.0: the stream's octets are not chunks

@@ -68,9 +68,12 @@ def test_more_than_the_quota_is_refused_before_any_of_it_is_queued(
 ) -> None:
     mails = [mail() for _ in range(11)]
 
-    with pytest.raises(QuotaExceeded):
+    now = time.time()
+    with pytest.raises(QuotaExceeded, match="may send to 10 recipients a day") as info:
         run(acceptance(ledger, queue).accept(mails, quota_of(CALLER, mails)))
 
+    tomorrow = (now // 86400 + 1) * 86400  # UTC
+    assert now + info.value.retry_after_s == pytest.approx(tomorrow, abs=10)
     assert (used(ledger), queue.ids) == (0, [])
 
 

@@ -11,12 +11,12 @@ from unittest.mock import AsyncMock, Mock
 import pytest
 from sqlalchemy import Connection
 
-from access import Caller, Scope
+from access import OPEN, Caller, QuotaExceeded, Scope
 from bridge import NotConnected, PublishTimeout
 from handlers.accepting.outgoing import NotAccepted
 from handlers.accepting.quota import quota_of
 from handlers.emails.one import RetryHandler
-from ledger import Ledger, Sendable, api_keys, commands, rows, schema
+from ledger import Charge, Ledger, Sendable, api_keys, commands, rows, schema
 from tests.acceptance import Queue, acceptance, mail, run, status
 
 CALLER = Caller(owner="k1", scopes=frozenset({Scope.ADMIN}), daily_recipients=10)
@@ -55,10 +55,12 @@ def fail(ledger: Ledger, email_id: str) -> None:
     ledger.commit(give_up)
 
 
-def again(connection: Connection, email_id: str, late_s: float = 0) -> Sendable:
+def again(
+    connection: Connection, email_id: str, late_s: float = 0, caller: Caller = CALLER
+) -> Sendable:
     now = time.time() + late_s
     change = commands.retry(connection, email_id, api_key=None, expires_at=now + 60, now=now)
-    return quota_of(CALLER, ()).charge_retry(connection, change)
+    return quota_of(caller, ()).charge_retry(connection, change)
 
 
 def used(ledger: Ledger) -> int:
@@ -73,6 +75,28 @@ def test_only_those_whom_the_relay_has_not_accepted_are_charged(
 
     assert queue.ids == [failed]
     assert used(ledger) == 2
+
+
+def test_a_retry_that_costs_too_much_changes_nothing(
+    ledger: Ledger, queue: Queue, failed: str
+) -> None:
+    most = Charge(key_id="k1", recipients=9, today=api_keys.day_of(time.time()))
+    assert ledger.commit(partial(api_keys.charge, asked=most))
+
+    with pytest.raises(QuotaExceeded):
+        run(acceptance(ledger, queue).send_again(failed, partial(again, email_id=failed)))
+
+    assert (queue.ids, used(ledger), status(ledger, failed)) == ([], 9, "failed")
+
+
+def test_a_caller_without_a_quota_pays_nothing_for_a_retry(
+    ledger: Ledger, queue: Queue, failed: str
+) -> None:
+    change = partial(again, email_id=failed, caller=OPEN)
+
+    run(acceptance(ledger, queue).send_again(failed, change))
+
+    assert (queue.ids, used(ledger)) == ([failed], 0)
 
 
 def test_a_retry_locks_its_caller_s_key_first_and_has_its_place_among_mails(

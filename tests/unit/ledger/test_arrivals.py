@@ -151,6 +151,8 @@ async def test_a_database_that_is_away_is_asked_once_for_all() -> None:
 async def test_a_failure_that_nobody_waits_for_is_not_logged_and_no_entry_is_held_for_ever(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    gc.collect()
+    caplog.clear()  # of what other tests have left to be collected
     database = Database()
     database.is_away = True
     made = arrivals(database)
@@ -170,7 +172,7 @@ async def test_what_is_carried_out_is_no_garbage_meanwhile() -> None:
     answers = weakref.WeakSet[asyncio.Future[list[str]]]()
 
     async def enter(_items: Sequence[str], _size: int) -> list[str]:
-        answer = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[list[str]] = asyncio.get_running_loop().create_future()
         answers.add(answer)
         return await answer
 

@@ -88,3 +88,36 @@ def test_a_fork_waits_for_a_transactions_end_but_not_for_ever(
     )  # fmt: skip
 
     assert done.stdout.strip() == had_ended, done.stderr
+
+
+#: It forks while one of its threads opens the ledger. The child's alarm ends it if it hangs.
+OPENING = """
+import os, signal, sys, threading, time
+from ledger import Ledger, opened
+from tests.ledgers import ids
+
+class Slow(opened.Opened):
+    def __init__(self, *about):
+        begun.set()
+        time.sleep(1)
+        super().__init__(*about)
+
+ledger, begun, plain = Ledger(sys.argv[1]), threading.Event(), opened.Opened
+opened.Opened = Slow
+thread = threading.Thread(target=ledger.read, args=(ids,))
+thread.start()
+begun.wait(10)
+pid = os.fork()
+if not pid:
+    signal.alarm(10)
+    opened.Opened = plain
+    os._exit(len(ledger.read(ids)))
+thread.join()
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"""
+
+
+def test_a_child_of_a_process_that_was_opening_it_opens_its_own(ledger: Ledger) -> None:
+    url = ledger._opened._url
+
+    subprocess.run([sys.executable, "-c", OPENING, url], cwd=ROOT, timeout=30, check=True)

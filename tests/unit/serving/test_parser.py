@@ -184,6 +184,14 @@ def test_a_header_of_the_largest_size_is_read_and_a_larger_one_is_not(more: int,
     assert parser.problem is None or "header" in parser.problem.detail
 
 
+def test_a_trailer_is_no_part_of_the_next_requests_header() -> None:
+    large = b"A: " + b"x" * (HEADER_BYTES * 3 // 4) + b"\r\n\r\n"
+    parser = parsed(CHUNKED + b"0\r\n" + large + NEXT[:-2] + large, 1000)
+
+    assert [one.start_line.path for one in parser.requests] == ["/", "/next"]
+    assert parser.problem is None
+
+
 def test_many_small_requests_are_no_large_header() -> None:
     parser = parsed(NEXT * 1000)
 
