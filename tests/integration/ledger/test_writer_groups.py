@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Sequence
+from concurrent.futures import Future
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection
@@ -85,3 +87,28 @@ def test_of_what_is_carried_out_at_once_one_item_fails_alone(
 
     assert [one for one in found if isinstance(one, int)] == [0, 2, 4]
     assert [type(found[number]) for number in (1, 3)] == [ValueError] * 2
+
+
+def test_operations_for_items_and_others_of_one_order_are_one_group_as_they_came(
+    ledger: Ledger, hold: threading.Event
+) -> None:
+    ran: list[str] = []
+
+    def plain(connection: Connection) -> Any:
+        ran.append("plain")
+        return transaction_of(connection)
+
+    def each(_: Connection, items: Sequence[str]) -> Sequence[str]:
+        ran.extend(items)
+        return items
+
+    entries: list[Future[Any]] = [
+        ledger.write(plain, order="k"),
+        ledger.write(each, items=["item"], order="k"),
+        ledger.write(plain, order="k"),
+    ]
+    hold.set()
+    first, _, last = [entry.result(10) for entry in entries]
+
+    assert first is last
+    assert ran == ["plain", "item", "plain"]

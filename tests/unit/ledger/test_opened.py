@@ -41,10 +41,10 @@ def test_threads_that_are_first_at_the_same_time_open_it_once(
     assert len(opened_there) == 1
 
 
-def test_nothing_is_open_after_the_end(ledger: Ledger) -> None:
+def test_nothing_is_open_after_the_end(ledger: Ledger, tmp_path: Path) -> None:
     def files() -> list[str]:
         shown = [os.path.realpath(fd) for fd in Path("/proc/self/fd").iterdir()]
-        return [path for path in shown if "ledger.sqlite3" in path]
+        return [path for path in shown if path.startswith(f"{tmp_path}/")]
 
     ledger.commit(ids)
     assert files()
