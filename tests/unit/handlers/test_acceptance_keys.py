@@ -152,7 +152,7 @@ def test_a_copy_looks_for_the_others_publish_now_and_then_and_not_all_the_time(
     published_at = run(copy())
 
     assert min(after - before for before, after in pairwise(looks)) >= POLL_S / 2
-    assert looks[-1] < published_at + 10 * POLL_S
+    assert looks[-1] < published_at + 100 * POLL_S
 
 
 def test_batches_with_keys_fill_a_transaction_as_their_mails_do(

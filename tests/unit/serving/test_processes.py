@@ -84,19 +84,23 @@ def test_processes_that_end_at_once_are_not_started_all_the_time() -> None:
     assert done.stdout == "it runs\n" * 2
 
 
-#: Each process but the last one ends as soon as it has begun; the last one has the parent stop.
+#: Each process but the last two ends as soon as it has begun. The last one has the parent stop when
+#: all have told that they have begun.
 REPLACED = """
 import os, signal, time
 from serving import processes
 
-parent, (begun, begin) = os.getpid(), os.pipe()
+parent, (begun, begin), (told, tell) = os.getpid(), os.pipe(), os.pipe()
 os.write(begin, b"12345")
 
 def run():
     number = os.read(begun, 1)
     os.write(1, number)
     if number == b"5":
+        for _ in range(4):
+            os.read(told, 1)
         os.kill(parent, signal.SIGTERM)
+    os.write(tell, b".")
     if number >= b"4":
         time.sleep(60)
 
