@@ -168,9 +168,10 @@ class DeadLetterRecorder:
 
     def _record(self, held: _Held) -> None:
         letter = held.letter
+        # An unsigned letter's id may be that of another task, which has not failed.
+        is_known = letter.reason != DeadReason.NOT_SIGNED
         try:
-            # An unsigned letter's id may be that of another task, which has not failed.
-            if letter.reason != DeadReason.NOT_SIGNED:
+            if is_known:
                 with self._guard():
                     self._fail(letter)
                     self._callback(letter)
@@ -184,7 +185,8 @@ class DeadLetterRecorder:
             self._held.append(held)
         else:
             held.message.channel.basic_ack(held.message.delivery_tag)
-            logger.info("Dead letter %s[%s] recorded: %s", letter.task, letter.id, letter.detail)
+            done = "recorded" if is_known else "lies in the dead queue, and changes nothing"
+            logger.info("Dead letter %s[%s] %s: %s", letter.task, letter.id, done, letter.detail)
 
     def _fail(self, letter: DeadLetter) -> None:
         """Record a task as failed that died of its delivery limit: no worker could do so."""

@@ -58,8 +58,14 @@ def test_a_letter_of_any_other_reason_has_its_state_from_its_worker() -> None:
     callback.assert_called_once()
 
 
-def test_what_is_not_signed_fails_nobodys_task_and_reaches_no_callback() -> None:
+def test_what_is_not_signed_fails_nobodys_task_and_reaches_no_callback(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+
     app, callback = recorded(DeadReason.NOT_SIGNED)
 
     app.backend.mark_as_failure.assert_not_called()
     callback.assert_not_called()
+    assert "lies in the dead queue" in caplog.text
+    assert "recorded" not in caplog.text
