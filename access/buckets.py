@@ -39,7 +39,9 @@ class Buckets:
     def _take(self, number: int, rate: Rate) -> float:
         full_at, place = self._numbers.values, number % PLACES
         before, now = full_at[place], self._clock()
-        token_s = rate.period_s / rate.count
+        token_s, empty = rate.period_s / rate.count, now + rate.period_s
+        if before > empty:  # the key had a lower rate, such as 5000/h, until just now
+            before = full_at[place] = empty
         after = max(before, now) + token_s
         early_s = after - now - rate.period_s
         if early_s > 1e-6:  # not 0: sums of many tokens are not exact in binary

@@ -51,6 +51,18 @@ def test_a_token_comes_back_after_its_time(clock: Clock) -> None:
     assert waits == [0.0, pytest.approx(20)]
 
 
+def test_a_higher_rate_counts_at_once_for_a_bucket_that_is_empty(clock: Clock) -> None:
+    buckets = Buckets(clock)
+    for _ in range(2):
+        buckets.take(1, Rate.parse("2/h"))
+
+    wait_s = buckets.take(1, Rate.parse("20/s"))
+    clock.now += 0.051
+
+    assert wait_s == pytest.approx(0.05)  # not up to an hour
+    assert buckets.take(1, Rate.parse("20/s")) == 0.0
+
+
 @pytest.mark.parametrize("now", [1000.0, 1000.1, 12345.678, 1_000_000.3])
 @pytest.mark.parametrize("count", [10, 20, 100])
 def test_a_full_bucket_gives_its_whole_count_whatever_its_tokens_sum_up_to(
