@@ -23,7 +23,8 @@ class EventStreamHandler(BaseHandler):
     """A handler whose answer is a stream of events.
 
     Its writes raise ``ServerStops`` when the server stops, ``StreamClosedError`` when the
-    client is gone, and ``Finish``, which ends the stream, when its key is no longer valid.
+    client is gone, and ``Finish``, which ends the stream, when its key is no longer valid, or may
+    do less than when the stream began.
     """
 
     def last_event_id(self) -> int:
@@ -67,11 +68,13 @@ class EventStreamHandler(BaseHandler):
         self.write(f"retry: {randint(*COME_BACK_MS)}\n\n")  # nosec B311 # no secret
 
     def _check_key(self) -> None:
-        """End the stream if its key was revoked meanwhile: it may be open for weeks."""
+        """End the stream if its key was revoked or lost a scope: it may be open for weeks."""
         try:
-            self._services.keyring.identify(self.request.headers.get("Authorization"))
+            now = self._services.keyring.identify(self.request.headers.get("Authorization"))
         except AccessError:
             raise Finish from None
+        if not self.caller.scopes <= now.scopes:  # a client that may still read comes back
+            raise Finish
 
     async def _flush(self) -> None:
         """Send what is written; if the client does not read, a stopping server does not wait."""

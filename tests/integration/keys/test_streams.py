@@ -1,4 +1,4 @@
-"""What is open when a key is revoked."""
+"""What is open when a key is revoked, or may do less."""
 
 from __future__ import annotations
 
@@ -41,6 +41,33 @@ def test_a_revoked_key_sees_no_further_events(
         told = [event.data.get("type", event.data.get("state")) for event in stream]
 
     assert not {"canceled", "REVOKED"} & set(told)
+    assert "Traceback" not in server.text()
+
+
+@pytest.mark.parametrize(
+    ("whose", "before", "after"),
+    [("its own", "send,read", "send"), ("another's", "admin", "send,read")],
+    ids=["read", "admin"],
+)
+def test_a_key_that_may_not_read_any_more_sees_no_further_events(
+    server: Server, var: Path, keys: Mapping[str, str], whose: str, before: str, after: str
+) -> None:
+    less = Client(server, make(var, f"--scope={before}", name="less"))
+    wait_until(lambda: less.get("/emails").status == 200, "the key is known")
+    sender = less if whose == "its own" else Client(server, keys["shop"])
+    email_id = accepted(sender.post("/emails", mail(scheduled_at=later(days=1))))
+
+    shown = {"Authorization": f"Bearer {less.key}"}
+    with EventStream(server.port, email_id, below="/emails", **shown) as stream:
+        assert stream.status == 200
+        command(var, "update", id_of(less.key), f"--scope={after}")
+        wait_until(lambda: less.get(f"/emails/{email_id}").status in (403, 404), "the change")
+        Client(server, keys["admin"]).post(f"/emails/{email_id}/cancel")
+
+        told = [event.data["type"] for event in stream]
+
+    assert told
+    assert "canceled" not in told
     assert "Traceback" not in server.text()
 
 
