@@ -98,16 +98,20 @@ def update(arguments: argparse.Namespace) -> int:
 def rotate(key_id: str, overlap_h: int) -> int:
     """Replace a key; print the new one, and nothing else, on standard output. Returns the exit
     code."""
-    made, old_until = new_key(key_id), time.time() + overlap_h * 3600
-    rotated = delivery.ledger().commit(
+    made, now = new_key(key_id), time.time()
+    old_until = now + overlap_h * 3600 if overlap_h else None
+    before = delivery.ledger().commit(
         lambda connection: api_keys.rotate(
             connection, key_id, hashed=made.hash, old_until=old_until
         )
     )
-    if not rotated:
+    if before is None:
         return _not_there()
-    until = f"valid until {_date(old_until)} UTC" if overlap_h else "not valid any more"
+    until = f"valid until {_date(old_until)} UTC" if old_until else "not valid any more"
     print(f"The old key is {until}.", file=sys.stderr)
+    if len(before.hashes_at(now)) > 1:
+        ended = f"which had until {_date(before.old_until)} UTC, is not valid any more"
+        print(f"The one before it, {ended}.", file=sys.stderr)
     return _show_once(made)
 
 

@@ -112,13 +112,20 @@ def change(connection: Connection, key_id: str, properties: Mapping[str, Any]) -
     return _change(connection, key_id, stored)
 
 
-def rotate(connection: Connection, key_id: str, *, hashed: bytes, old_until: float) -> bool:
-    """Replace a key by another one with the same id; False if it is not there, or is revoked.
+def rotate(
+    connection: Connection, key_id: str, *, hashed: bytes, old_until: float | None
+) -> ApiKey | None:
+    """Replace a key by another one with the same id; return what it was, or None if it is not
+    there, or is revoked.
 
-    The replaced key stays valid until ``old_until``; one that it had replaced does not.
+    The replaced key stays valid until ``old_until`` (None: it does not, whatever a server's clock
+    says); one that it had replaced does not.
     """
-    values = {"hash": hashed, "old_hash": table.c.hash, "old_until": old_until}
-    return _change(connection, key_id, values)
+    lock(connection, key_id)
+    row = connection.execute(select(table).where(table.c.id == key_id)).one_or_none()
+    old_hash = None if old_until is None else table.c.hash
+    values = {"hash": hashed, "old_hash": old_hash, "old_until": old_until}
+    return _key(row) if row and _change(connection, key_id, values) else None
 
 
 def revoke(connection: Connection, key_id: str, *, now: float) -> bool:

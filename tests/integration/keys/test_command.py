@@ -17,6 +17,7 @@ import pytest
 from access.keyring import REFRESH_S
 from dev.broker import BrokerNode
 from dev.ports import free_port
+from ledger import Ledger, api_keys
 from tests.emails import accepted, later, mail
 from tests.keys import Client, command, id_of, make
 from tests.openapi import conforms
@@ -120,6 +121,30 @@ def test_a_key_that_is_replaced_is_shown_once_with_the_end_of_the_old_one(
         assert f"The old key is valid until {told} UTC." in done.stderr
         ends = datetime.fromisoformat(f"{told}+00:00").timestamp()
         assert ends - begun == pytest.approx(24 * 3600, abs=120)
+
+
+def test_a_leaked_key_ends_on_a_server_whose_clock_is_behind_too(tmp_path: Path) -> None:
+    leaked = make(tmp_path)
+
+    command(tmp_path, "rotate", id_of(leaked), "--overlap=0")
+
+    ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.sqlite3'}")
+    (key,) = ledger.read(api_keys.known)
+    ledger.close()
+    assert len(key.hashes_at(time.time() - 3600)) == 1
+
+
+def test_who_replaces_a_key_twice_is_told_that_the_first_one_has_ended(tmp_path: Path) -> None:
+    key_id = id_of(make(tmp_path))
+
+    told = [command(tmp_path, "rotate", key_id).stderr for _ in range(2)]
+    told.append(command(tmp_path, "rotate", key_id, "--overlap=0").stderr)
+    told.append(command(tmp_path, "rotate", key_id).stderr)
+
+    ended = ["The one before it, which had until " in text for text in told]
+    assert ended == [False, True, True, False]
+    until = told[0].partition("valid until ")[2].partition(" UTC")[0]
+    assert f"which had until {until} UTC, is not valid any more." in told[1]
 
 
 @pytest.mark.parametrize(
