@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -58,8 +59,11 @@ def run(main: Callable[[list[str]], int], argv: list[str]) -> int:
     """Run a command's ``main``, and return its exit code; 1 if its output could not be written.
 
     If the reader of a pipe has closed it (``| head``), nothing is printed
-    (https://docs.python.org/3/library/signal.html#note-on-sigpipe).
+    (https://docs.python.org/3/library/signal.html#note-on-sigpipe). A character that the terminal's
+    encoding does not have is printed as Python writes it, such as ``\\xf6``.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         try:
             return main(argv)

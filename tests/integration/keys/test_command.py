@@ -81,6 +81,15 @@ def test_the_list_says_what_each_key_may_do(tmp_path: Path) -> None:
     assert (revoked.returncode, revoked.stdout) == (0, f"revoked: {id_of(admin)}\n")
 
 
+def test_a_name_that_the_terminal_cannot_show_is_listed_nevertheless(tmp_path: Path) -> None:
+    make(tmp_path, name="Größe 店")
+
+    done = command(tmp_path, "list", PYTHONIOENCODING="ascii")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert r"Gr\xf6\xdfe \u5e97" in done.stdout
+
+
 def test_an_update_changes_what_it_names(tmp_path: Path) -> None:
     key = make(tmp_path, "--domain=a.example", "--daily=10", name="shop")
 
