@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from tornado.web import Application
 
-from access import AccessError
+from access import OPEN, AccessError, Caller
 from handlers.event_stream import COME_BACK_MS, EventStreamHandler
 from handlers.limits import Budget
 from handlers.request_body import Bodies
@@ -27,9 +27,10 @@ class Keyring:
     def __init__(self) -> None:
         self.revoked: set[str | None] = set()
 
-    def identify(self, shown: str | None) -> None:
+    def identify(self, shown: str | None) -> Caller:
         if shown in self.revoked:
             raise AccessError
+        return OPEN
 
 
 class Handler(EventStreamHandler):
