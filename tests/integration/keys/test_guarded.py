@@ -92,6 +92,7 @@ def test_a_refused_request_sends_nothing(locked: Server, clients: Mapping[str, C
         ("sender", "DELETE", f"/celery/{ID}", None, 403),
         ("sender", "DELETE", "/emails", None, 405),
         ("reader", "GET", "/emails", None, 200),
+        ("reader", "HEAD", "/emails", None, 200),
         ("reader", "GET", "/celery", None, 200),
         ("reader", "GET", "/celery/add", None, 200),
         ("reader", "GET", f"/emails/{ID}", None, 404),
@@ -125,6 +126,30 @@ def test_a_missing_scope_is_told_in_resends_words(clients: Mapping[str, Client])
     problem = clients["reader"].post("/emails", EMAIL).json()
 
     assert (problem["name"], problem["statusCode"]) == ("restricted_api_key", 403)
+
+
+def test_who_has_a_key_may_use_any_name_of_the_server(
+    clients: Mapping[str, Client],
+) -> None:
+    """Without keys, just this machine's names are let in."""
+    page = {
+        "Host": "mail.example.com",
+        "Origin": "https://shop.example",
+        "Sec-Fetch-Site": "cross-site",
+    }
+
+    assert clients["reader"].get("/emails", **page).status == 200
+
+
+@pytest.mark.parametrize(("path", "status"), [("/emails", 200), (f"/emails/{ID}", 404)])
+def test_no_cache_keeps_an_answer_and_no_browser_guesses_what_it_is(
+    clients: Mapping[str, Client], path: str, status: int
+) -> None:
+    answer = clients["reader"].get(path)
+
+    assert answer.status == status
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 
 def test_probes_answer_everybody_and_tell_strangers_no_names(
