@@ -71,9 +71,12 @@ def test_the_list_says_what_each_key_may_do(tmp_path: Path) -> None:
     admin = make(tmp_path, "--scope=admin", name="ops")
     revoked = command(tmp_path, "revoke", id_of(admin))
 
-    head, shop, ops = command(tmp_path, "list").stdout.splitlines()
+    listed = command(tmp_path, "list")
 
-    assert head.split()[:3] == ["ID", "NAME", "SCOPES"]
+    assert listed.returncode == 0
+    head, shop, ops = listed.stdout.splitlines()
+    columns = "ID NAME SCOPES DOMAINS RATE DAILY TODAY CREATED OLD KEY UNTIL REVOKED"
+    assert head.split() == columns.split()
     assert "  our shop  read,send  a.example,b.example  20/s  10000  0 " in shop
     assert shop.rstrip().endswith("-")
     assert ops.split()[1:7] == ["ops", "admin", "any", "any", "any", "-"]
