@@ -165,9 +165,11 @@ def test_who_replaces_a_key_twice_is_told_that_the_first_one_has_ended(tmp_path:
         (["create", "--scope=send"], "--name"),
         (["create", "--name=a"], "--scope"),
         (["create", "--name=", "--scope=send"], "--name"),
+        (["create", f"--name={'n' * 101}", "--scope=send"], "--name"),
         (["create", "--name=a", "--scope=send,all"], "send, read, admin"),
         (["create", "--name=a", "--scope=send", "--rate=20"], "20/s"),
         (["create", "--name=a", "--scope=send", "--daily=0"], "--daily"),
+        (["create", "--name=a", "--scope=send", f"--daily={2**31}"], "2147483647"),
         (["create", "--name=a", "--scope=send", "--domain=a b"], "a b"),
         (["create", "--name=a", "--scope=send", "what"], "what"),
         (["list", "--no-such-flag=1"], "no-such-flag"),
@@ -202,6 +204,7 @@ def test_a_ledger_that_is_away_is_told(tmp_path: Path) -> None:
     done = command(tmp_path, "list", DATABASE_URL="postgresql://nobody:hush@127.0.0.1:1/nothing")
 
     assert done.returncode == 1
+    assert "database cannot be used now" in done.stderr
     assert "Traceback" not in done.stderr
     assert "hush" not in done.stderr
 
