@@ -165,6 +165,7 @@ def test_who_replaces_a_key_twice_is_told_that_the_first_one_has_ended(tmp_path:
         (["create", "--scope=send"], "--name"),
         (["create", "--name=a"], "--scope"),
         (["create", "--name=", "--scope=send"], "--name"),
+        (["create", "--name=a\x1b[2J", "--scope=send"], "--name"),  # it clears a terminal
         (["create", f"--name={'n' * 101}", "--scope=send"], "--name"),
         (["create", "--name=a", "--scope=send,all"], "send, read, admin"),
         (["create", "--name=a", "--scope=send", "--rate=20"], "20/s"),
