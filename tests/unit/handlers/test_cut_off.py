@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import closing
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
@@ -73,6 +74,30 @@ class Accepting(RequestHandler):
     async def post(self) -> None:
         self._begun.set()
         await self._accepting.accept([self._one])
+
+
+@pytest.mark.gen_test
+async def test_an_answered_request_leaves_its_body_to_nobody() -> None:
+    """Its bytes count no more while its connection stays open, nor are they in memory."""
+    services: Any = SimpleNamespace(
+        app=None,
+        bridge=None,
+        bodies=Bodies(1000, 1000),
+        answers=Budget(1000),
+        stopping=asyncio.Event(),
+    )
+    Handler.begun = asyncio.Event()
+    application = Application([("/", Handler, {"services": services})])
+    with served(application) as (_, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        request = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 600\r\n\r\n" + b" " * 600
+        with closing(writer):
+            for _ in range(2):  # both together are too large
+                writer.write(request)
+                answer = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), DEADLINE_S)
+
+                assert answer.startswith(b"HTTP/1.1 200 ")
+                assert Handler.newest.body.octets() == b""
 
 
 @pytest.mark.gen_test
