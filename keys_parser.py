@@ -24,14 +24,12 @@ change within seconds. Settings come from the environment, or from flags (--var-
 
 
 class KeysParser(Commands):
-    """The parser. ``create`` and ``update`` have the members that
-    :func:`ledger.api_keys.enter` takes; of ``update`` those that are given."""
+    """The parser. Of ``create`` and ``update``, the members are those arguments of
+    :func:`ledger.api_keys.enter` that are given."""
 
     def __init__(self) -> None:
         super().__init__("keys.py", DESCRIPTION, COMMANDS)
-        create = self._command("create", "make a key and show it once")
-        _add_properties(create, required=True)
-        create.set_defaults(domains=(), rate=None, daily_recipients=None)
+        _add_properties(self._command("create", "make a key and show it once"), required=True)
         self._command("list", "show the keys, without their secrets")
         update = self._command("update", "change what a key may do, and keep the key")
         _add_id(update)
