@@ -37,14 +37,21 @@ class Handler(BaseHandler):
     def post(self) -> None: ...
 
 
-@pytest.mark.gen_test
-async def test_a_client_that_hangs_up_in_its_body_leaves_no_task_behind() -> None:
-    services: Any = SimpleNamespace(
+def made() -> Any:
+    """Return what these handlers need of the services."""
+    return SimpleNamespace(
         app=None,
         bridge=None,
         bodies=Bodies(1000, 1000),
         answers=Budget(1000),
+        stopping=asyncio.Event(),
+        waits=set[asyncio.Task[Any]](),
     )
+
+
+@pytest.mark.gen_test
+async def test_a_client_that_hangs_up_in_its_body_leaves_no_task_behind() -> None:
+    services = made()
     Handler.begun = asyncio.Event()
     application = Application([("/", Handler, {"services": services})])
     with served(application) as (_, port):
@@ -63,6 +70,37 @@ async def test_a_client_that_hangs_up_in_its_body_leaves_no_task_behind() -> Non
         assert Handler.newest.body.octets() == b""
 
 
+class Waiting(BaseHandler):
+    begun: ClassVar[asyncio.Event]
+    ended: ClassVar[asyncio.Future[str]]
+
+    def admit(self) -> None: ...
+
+    async def get(self) -> None:
+        Waiting.begun.set()
+        try:
+            await self.interruptible(asyncio.Event().wait())
+        except Exception as exc:
+            Waiting.ended.set_result(type(exc).__name__)
+            raise
+
+
+@pytest.mark.gen_test
+async def test_a_client_that_hangs_up_while_it_waits_is_waited_for_no_more() -> None:
+    services = made()
+    Waiting.begun, Waiting.ended = asyncio.Event(), asyncio.get_running_loop().create_future()
+    with served(Application([("/", Waiting, {"services": services})])) as (_, port):
+        _reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        await asyncio.wait_for(Waiting.begun.wait(), DEADLINE_S)
+
+        writer.close()
+
+        # Not ServerStops: nobody is there to be told that the server is about to stop.
+        assert await asyncio.wait_for(Waiting.ended, DEADLINE_S) == "Finish"
+        assert [wait.cancelled() for wait in services.waits] == [True]
+
+
 class Accepting(RequestHandler):
     def initialize(self, accepting: Acceptance, one: Outgoing, steps: list[asyncio.Event]) -> None:
         self._accepting, self._one = accepting, one
@@ -79,13 +117,7 @@ class Accepting(RequestHandler):
 @pytest.mark.gen_test
 async def test_an_answered_request_leaves_its_body_to_nobody() -> None:
     """Its bytes count no more while its connection stays open, nor are they in memory."""
-    services: Any = SimpleNamespace(
-        app=None,
-        bridge=None,
-        bodies=Bodies(1000, 1000),
-        answers=Budget(1000),
-        stopping=asyncio.Event(),
-    )
+    services = made()
     Handler.begun = asyncio.Event()
     application = Application([("/", Handler, {"services": services})])
     with served(application) as (_, port):
